@@ -1,0 +1,31 @@
+//! A grant: the continuing authorization that access tokens hang from.
+
+use sea_orm::entity::prelude::*;
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "grant")]
+pub struct Model {
+    /// Tenant.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub tenant: String,
+    /// The `grant_id` claim.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    /// What makes it one: kind, client, resources and parent; unique within the tenant.
+    pub identity: String,
+    /// The client that holds it.
+    pub client_id: String,
+    /// Whom its tokens speak for.
+    pub subject: String,
+    /// The grant it was derived from by token exchange.
+    pub parent: Option<String>,
+    /// When it was created.
+    pub created_at: i64,
+}
+
+/// No relations: a row is found by its tenant and its own key.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,18 @@
+//! Writ's schema, step by step.
+//!
+//! To add a step: a file named after its date and purpose, one line in [`Migrator::migrations`].
+
+pub use sea_orm_migration::prelude::MigratorTrait;
+use sea_orm_migration::prelude::{MigrationTrait, async_trait};
+
+mod m20261122_core;
+
+/// The list of steps.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261122_core::Step)]
+    }
+}

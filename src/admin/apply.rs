@@ -1,0 +1,336 @@
+//! `POST /admin/apply`: a declaration of resources, clients and tenants, made true.
+//!
+//! The same document twice changes nothing the second time. What it does not mention stays. One
+//! tenant's changes are committed together or not at all.
+
+use axum::{
+    Json,
+    extract::{Query, Request, State},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    may, read,
+    tenants::{Credentials, first_administrator},
+};
+use crate::{
+    app::{App, AppState},
+    audit::{Event, Kind},
+    clients::declaration::{self as client_declaration, ClientDeclaration},
+    config::RegistrationMode,
+    endpoints::extract::ForTenant,
+    error::{OAuthError, Result},
+    journal::Command,
+    registry::{AdminScope, Resource, Tenant, check_tenant_name},
+    resources::declaration::{self as resource_declaration, ResourceDeclaration},
+    store::{Change, Expect},
+};
+
+/// What `writ apply` reads.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Declaration {
+    /// MCP servers with their tools.
+    #[serde(default)]
+    pub resources: Vec<ResourceDeclaration>,
+    /// Clients with their keys or secrets.
+    #[serde(default)]
+    pub clients: Vec<ClientDeclaration>,
+    /// Tenants with what is theirs; at the default tenant only.
+    #[serde(default)]
+    pub tenants: Vec<DeclaredTenant>,
+}
+
+/// A tenant with what is its own.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredTenant {
+    /// What stands in `/t/{name}`.
+    pub name: String,
+    /// Who may register clients.
+    #[serde(default)]
+    pub registration: Option<RegistrationMode>,
+    /// Its resources.
+    #[serde(default)]
+    pub resources: Vec<ResourceDeclaration>,
+    /// Its clients.
+    #[serde(default)]
+    pub clients: Vec<ClientDeclaration>,
+}
+
+/// What became of one declared thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is new.
+    Created,
+    /// It was different.
+    Changed,
+    /// It was so already.
+    Unchanged,
+}
+
+/// One line of what `apply` did.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Line {
+    /// In which tenant.
+    pub tenant: String,
+    /// `resource`, `client` or `tenant`.
+    pub kind: String,
+    /// Which one.
+    pub id: String,
+    /// What became of it.
+    pub action: Action,
+    /// A secret that was generated: shown once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+    /// For a new tenant: its administrator's credentials, shown once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub administrator: Option<Credentials>,
+    /// For a resource: the URL of its RFC 9728 document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_url: Option<String>,
+}
+
+/// How to apply.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct How {
+    /// Only say what would change.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Makes a declaration true.
+#[utoipa::path(
+    post,
+    path = "/admin/apply",
+    params(How),
+    request_body = Declaration,
+    responses((status = 200, body = Vec<Line>), (status = 400), (status = 409))
+)]
+pub(super) async fn apply(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    how: Result<Query<How>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> Result<Json<Vec<Line>>> {
+    let Query(how) = how.map_err(|why| OAuthError::invalid_request(why.body_text()))?;
+    let headers = request.headers().clone();
+    let declaration: Declaration = read(&app, request).await?;
+    let mut who = may(&app, &tenant, &headers, AdminScope::Read)?;
+    if !declaration.resources.is_empty() {
+        who = may(&app, &tenant, &headers, AdminScope::Resources)?;
+    }
+    if !declaration.clients.is_empty() {
+        who = may(&app, &tenant, &headers, AdminScope::Clients)?;
+    }
+    if !declaration.tenants.is_empty() {
+        who = may(&app, &tenant, &headers, AdminScope::Tenants)?;
+        if !tenant.is_default() {
+            return Err(OAuthError::invalid_request(
+                "tenants: only the server's own issuer has tenants.",
+            ));
+        }
+    }
+    Ok(Json(
+        make_true(&app, &tenant, &declaration, &who.client_id, how.dry_run).await?,
+    ))
+}
+
+/// Makes a declaration true, or says what that would change.
+///
+/// # Errors
+/// `invalid_request` with the first rule that says no, before anything is changed.
+pub async fn make_true(
+    app: &App,
+    tenant: &Tenant,
+    declaration: &Declaration,
+    who: &str,
+    dry_run: bool,
+) -> Result<Vec<Line>> {
+    let _held = app.administration.lock().await;
+    // All of it is planned before any of it is done.
+    let mut own = plan(app, tenant, &declaration.resources, &declaration.clients)?;
+    let mut others = Vec::new();
+    for declared in &declaration.tenants {
+        check_tenant_name(&declared.name)
+            .map_err(|why| OAuthError::invalid_request(format!("{why}.")))?;
+        let known = app.registry.find(&declared.name);
+        let stand_in = known.clone().unwrap_or_else(|| {
+            let issuer = tenant.url(&format!("/t/{}", declared.name));
+            std::sync::Arc::new(Tenant::new(&declared.name, &issuer, RegistrationMode::Off))
+        });
+        let planned = plan(app, &stand_in, &declared.resources, &declared.clients)?;
+        others.push((declared, known, planned));
+    }
+    if !dry_run {
+        own.commit(app, tenant, who).await?;
+    }
+    let mut lines = own.lines;
+    for (declared, known, mut planned) in others {
+        let mut line = tenant_line(declared, known.as_deref());
+        if !dry_run {
+            let tenant = match known {
+                Some(tenant) if line.action == Action::Unchanged => tenant,
+                _ => {
+                    app.put_tenant(&declared.name, declared.registration)
+                        .await?
+                }
+            };
+            if line.action == Action::Created {
+                line.administrator = first_administrator(app, &tenant).await?;
+            }
+            planned.commit(app, &tenant, who).await?;
+        }
+        lines.push(line);
+        lines.extend(planned.lines);
+    }
+    Ok(lines)
+}
+
+fn tenant_line(declared: &DeclaredTenant, known: Option<&Tenant>) -> Line {
+    let action = match known {
+        None => Action::Created,
+        Some(known)
+            if declared
+                .registration
+                .is_none_or(|mode| mode == known.registration()) =>
+        {
+            Action::Unchanged
+        }
+        Some(_) => Action::Changed,
+    };
+    Line {
+        tenant: declared.name.clone(),
+        kind: "tenant".into(),
+        id: declared.name.clone(),
+        action,
+        client_secret: None,
+        administrator: None,
+        metadata_url: None,
+    }
+}
+
+/// One tenant's part.
+struct Planned {
+    changes: Vec<Change>,
+    lines: Vec<Line>,
+}
+
+fn plan(
+    app: &App,
+    tenant: &Tenant,
+    resources: &[ResourceDeclaration],
+    clients: &[ClientDeclaration],
+) -> Result<Planned> {
+    let now = app.clock.seconds();
+    let private = app.config.fetch.allow_private_addresses_for_tests;
+    let mut planned = Planned {
+        changes: Vec::new(),
+        lines: Vec::new(),
+    };
+    // Clients may name resources that are declared beside them.
+    let mut known = (**tenant.resources()).clone();
+    for declaration in resources {
+        let owner = known
+            .by_id(&declaration.id)
+            .and_then(|r| r.row().registered_by.clone());
+        let change =
+            resource_declaration::plan(tenant, &known, declaration, owner.as_deref(), now)?;
+        if let Some(Change::PutResource { row, .. }) = &change {
+            known.insert(Resource::from_row(row).map_err(OAuthError::server_error)?);
+        }
+        let url = format!("/resources/{}/oauth-protected-resource", declaration.id);
+        let metadata_url = Some(tenant.url(&url));
+        planned.add(
+            tenant,
+            "resource",
+            &declaration.id,
+            change,
+            None,
+            metadata_url,
+        );
+    }
+    for declaration in clients {
+        let id = &declaration.client_id;
+        if clients
+            .iter()
+            .filter(|other| other.client_id == *id)
+            .count()
+            > 1
+        {
+            return Err(OAuthError::invalid_request(format!(
+                "client '{id}' is declared twice."
+            )));
+        }
+        let plan =
+            client_declaration::plan(tenant, &known, declaration, &app.entropy, private, now)?;
+        planned.add(tenant, "client", id, plan.change, plan.secret, None);
+    }
+    Ok(planned)
+}
+
+impl Planned {
+    fn add(
+        &mut self,
+        tenant: &Tenant,
+        kind: &str,
+        id: &str,
+        change: Option<Change>,
+        client_secret: Option<String>,
+        metadata_url: Option<String>,
+    ) {
+        let action = match &change {
+            None => Action::Unchanged,
+            Some(
+                Change::PutClient {
+                    expect: Expect::Absent,
+                    ..
+                }
+                | Change::PutResource {
+                    expect: Expect::Absent,
+                    ..
+                },
+            ) => Action::Created,
+            Some(_) => Action::Changed,
+        };
+        self.changes.extend(change);
+        self.lines.push(Line {
+            tenant: tenant.name().to_owned(),
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+            action,
+            client_secret,
+            administrator: None,
+            metadata_url,
+        });
+    }
+
+    async fn commit(&mut self, app: &App, tenant: &Tenant, who: &str) -> Result<()> {
+        let changes = std::mem::take(&mut self.changes);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let audit = self
+            .lines
+            .iter()
+            .filter(|line| line.action != Action::Unchanged)
+            .map(|line| {
+                let kind = if line.kind == "client" {
+                    Kind::ClientChanged
+                } else {
+                    Kind::ResourceChanged
+                };
+                let event = Event {
+                    client_id: Some(who),
+                    object: Some(&line.id),
+                    reason: Some("applied"),
+                    ..Event::default()
+                };
+                app.record(tenant, kind, &event)
+            })
+            .collect();
+        Ok(app.journal.commit(Command { changes, audit }).await?)
+    }
+}

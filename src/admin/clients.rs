@@ -1,0 +1,253 @@
+//! `/admin/clients`
+
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::{commit, may, read};
+use crate::{
+    app::{App, AppState},
+    audit::Kind,
+    clients::{
+        declaration::{ClientDeclaration, ClientView, plan},
+        digest_of,
+    },
+    endpoints::extract::ForTenant,
+    error::{OAuthError, Result},
+    oauth::claims::AccessClaims,
+    registry::{AdminScope, Tenant},
+    store::{Change, Expect},
+};
+
+/// A client, and the secret that was generated for it just now.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct ClientAnswer {
+    /// The client.
+    #[serde(flatten)]
+    client: ClientView,
+    /// Shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<String>,
+}
+
+/// Lists clients.
+#[utoipa::path(get, path = "/admin/clients", responses((status = 200, body = Vec<ClientView>)))]
+pub(super) async fn list(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    headers: HeaderMap,
+) -> Result<Json<Vec<ClientView>>> {
+    may(&app, &tenant, &headers, AdminScope::Read)?;
+    Ok(Json(
+        tenant
+            .clients()
+            .iter()
+            .map(|client| ClientView::from(client.as_ref()))
+            .collect(),
+    ))
+}
+
+/// Shows a client.
+#[utoipa::path(
+    get,
+    path = "/admin/clients/{client_id}",
+    params(("client_id" = String, Path, description = "Its identifier")),
+    responses((status = 200, body = ClientView), (status = 404))
+)]
+pub(super) async fn show(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(client_id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<ClientView>> {
+    may(&app, &tenant, &headers, AdminScope::Read)?;
+    view(&tenant, &client_id).map(Json)
+}
+
+/// Declares a client.
+#[utoipa::path(
+    post,
+    path = "/admin/clients",
+    request_body = ClientDeclaration,
+    responses((status = 201, body = ClientAnswer), (status = 400), (status = 409))
+)]
+pub(super) async fn add(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<(StatusCode, Json<ClientAnswer>)> {
+    let who = may(&app, &tenant, request.headers(), AdminScope::Clients)?;
+    let declaration: ClientDeclaration = read(&app, request).await?;
+    let _held = app.administration.lock().await;
+    if tenant.client(&declaration.client_id).is_some() {
+        return Err(OAuthError::conflict(format!(
+            "Client '{}' exists.",
+            declaration.client_id
+        )));
+    }
+    let client_secret = put(&app, &tenant, &who, &declaration).await?;
+    let client = view(&tenant, &declaration.client_id)?;
+    Ok((
+        StatusCode::CREATED,
+        Json(ClientAnswer {
+            client,
+            client_secret,
+        }),
+    ))
+}
+
+/// Declares a client or changes it.
+#[utoipa::path(
+    put,
+    path = "/admin/clients/{client_id}",
+    params(("client_id" = String, Path, description = "Its identifier")),
+    request_body = ClientDeclaration,
+    responses((status = 200, body = ClientAnswer), (status = 400))
+)]
+pub(super) async fn replace(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(client_id): Path<String>,
+    request: Request,
+) -> Result<Json<ClientAnswer>> {
+    let who = may(&app, &tenant, request.headers(), AdminScope::Clients)?;
+    let declaration: ClientDeclaration = read(&app, request).await?;
+    if declaration.client_id != client_id {
+        return Err(OAuthError::invalid_request(
+            "The client_id in the body is not the one in the URL.",
+        ));
+    }
+    let _held = app.administration.lock().await;
+    let client_secret = put(&app, &tenant, &who, &declaration).await?;
+    Ok(Json(ClientAnswer {
+        client: view(&tenant, &client_id)?,
+        client_secret,
+    }))
+}
+
+/// Removes a client; its tokens can be exchanged no more.
+#[utoipa::path(
+    delete,
+    path = "/admin/clients/{client_id}",
+    params(("client_id" = String, Path, description = "Its identifier")),
+    responses((status = 204), (status = 404))
+)]
+pub(super) async fn remove(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(client_id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode> {
+    let who = may(&app, &tenant, &headers, AdminScope::Clients)?;
+    let _held = app.administration.lock().await;
+    view(&tenant, &client_id)?;
+    if client_id == who.client_id {
+        return Err(OAuthError::conflict("A client cannot remove itself here."));
+    }
+    let change = Change::RemoveClient {
+        tenant: tenant.name().to_owned(),
+        client_id: client_id.clone(),
+    };
+    commit(
+        &app,
+        &tenant,
+        &who,
+        Kind::ClientChanged,
+        &client_id,
+        "removed",
+        vec![change],
+    )
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Replaces a client's secret with a new one; the old one holds no more.
+#[utoipa::path(
+    post,
+    path = "/admin/clients/{client_id}/secret",
+    params(("client_id" = String, Path, description = "Its identifier")),
+    responses((status = 200, body = ClientAnswer), (status = 404), (status = 409))
+)]
+pub(super) async fn new_secret(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(client_id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<ClientAnswer>> {
+    let who = may(&app, &tenant, &headers, AdminScope::Clients)?;
+    let _held = app.administration.lock().await;
+    let client = tenant.client(&client_id).ok_or_else(nothing)?;
+    if !client.document().token_endpoint_auth_method.uses_secret() {
+        return Err(OAuthError::conflict(
+            "This client does not authenticate with a secret.",
+        ));
+    }
+    let secret = app.entropy.secret("writ_cs_");
+    let mut row = client.row().clone();
+    row.secret_digest = Some(digest_of(&secret).to_vec());
+    row.updated_at = app.clock.seconds();
+    let change = Change::PutClient {
+        row,
+        expect: Expect::Present,
+    };
+    let reason = "new secret";
+    commit(
+        &app,
+        &tenant,
+        &who,
+        Kind::ClientChanged,
+        &client_id,
+        reason,
+        vec![change],
+    )
+    .await?;
+    let client = view(&tenant, &client_id)?;
+    Ok(Json(ClientAnswer {
+        client,
+        client_secret: Some(secret),
+    }))
+}
+
+async fn put(
+    app: &App,
+    tenant: &Tenant,
+    who: &AccessClaims,
+    declaration: &ClientDeclaration,
+) -> Result<Option<String>> {
+    let plan = plan(
+        tenant,
+        &tenant.resources(),
+        declaration,
+        &app.entropy,
+        app.config.fetch.allow_private_addresses_for_tests,
+        app.clock.seconds(),
+    )?;
+    if let Some(change) = plan.change {
+        let id = &declaration.client_id;
+        commit(
+            app,
+            tenant,
+            who,
+            Kind::ClientChanged,
+            id,
+            "put",
+            vec![change],
+        )
+        .await?;
+    }
+    Ok(plan.secret)
+}
+
+fn view(tenant: &Tenant, client_id: &str) -> Result<ClientView> {
+    tenant
+        .client(client_id)
+        .map(|client| ClientView::from(client.as_ref()))
+        .ok_or_else(nothing)
+}
+
+fn nothing() -> OAuthError {
+    OAuthError::not_found("There is no such client.")
+}

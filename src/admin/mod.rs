@@ -1,0 +1,152 @@
+//! The JSON API for operators: one file for each noun.
+//!
+//! It is itself a protected resource: bearer tokens with `writ:` scopes for `{issuer}/admin`,
+//! obtained by client credentials. Every change is in the audit trail with who made it.
+
+pub mod apply;
+mod audit;
+mod clients;
+mod keys;
+mod resources;
+pub mod tenants;
+
+use axum::{
+    Json, Router,
+    routing::{get, post},
+};
+use http::HeaderMap;
+use serde::de::DeserializeOwned;
+use utoipa::OpenApi;
+
+use crate::{
+    app::{App, AppState},
+    audit::{Event, Kind},
+    endpoints::extract::{administrator, json},
+    error::{OAuthError, Result},
+    journal::Command,
+    oauth::claims::AccessClaims,
+    registry::{AdminScope, Tenant},
+    store::Change,
+};
+
+/// The OpenAPI document of the admin API.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Writ admin API",
+        description = "Manage resources, clients, keys and tenants."
+    ),
+    paths(
+        apply::apply,
+        resources::list,
+        resources::show,
+        resources::add,
+        resources::replace,
+        resources::remove,
+        clients::list,
+        clients::show,
+        clients::add,
+        clients::replace,
+        clients::remove,
+        clients::new_secret,
+        keys::list,
+        keys::rotate,
+        audit::list,
+        audit::verify,
+        tenants::list,
+        tenants::show,
+        tenants::add,
+        tenants::remove,
+    )
+)]
+struct Document;
+
+/// The API's part of the URL table, below `/admin`.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/openapi.json", get(openapi))
+        .route("/apply", post(apply::apply))
+        .route("/resources", get(resources::list).post(resources::add))
+        .route(
+            "/resources/{id}",
+            get(resources::show)
+                .put(resources::replace)
+                .delete(resources::remove),
+        )
+        .route("/clients", get(clients::list).post(clients::add))
+        .route(
+            "/clients/{client_id}",
+            get(clients::show)
+                .put(clients::replace)
+                .delete(clients::remove),
+        )
+        .route("/clients/{client_id}/secret", post(clients::new_secret))
+        .route("/keys", get(keys::list))
+        .route("/keys/rotate", post(keys::rotate))
+        .route("/audit", get(audit::list))
+        .route("/audit/verify", get(audit::verify))
+        .route("/tenants", get(tenants::list).post(tenants::add))
+        .route(
+            "/tenants/{name}",
+            get(tenants::show).delete(tenants::remove),
+        )
+}
+
+async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
+
+/// An error as this API answers it.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the error body in the OpenAPI document")]
+struct Problem {
+    /// The code.
+    error: String,
+    /// What to mend.
+    error_description: String,
+}
+
+/// Reads a JSON body into `T`; an unknown or wrong member is named by its path.
+async fn read<T: DeserializeOwned>(app: &App, request: axum::extract::Request) -> Result<T> {
+    let body = json(request, app.config.limits.admin_body).await?;
+    let mut reader = serde_json::Deserializer::from_slice(&body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|why| {
+        let (path, why) = (why.path().to_string(), why.inner().to_string());
+        let place = if path == "." {
+            String::new()
+        } else {
+            format!("{path}: ")
+        };
+        OAuthError::invalid_request(format!("{place}{why}."))
+    })?;
+    reader
+        .end()
+        .map_err(|_| OAuthError::invalid_request("There is more after the JSON body."))?;
+    Ok(value)
+}
+
+/// Who asks, when they may.
+fn may(app: &App, tenant: &Tenant, headers: &HeaderMap, scope: AdminScope) -> Result<AccessClaims> {
+    administrator(app, tenant, headers, scope)
+}
+
+/// Commits changes with the event that says who made them.
+async fn commit(
+    app: &App,
+    tenant: &Tenant,
+    who: &AccessClaims,
+    kind: Kind,
+    object: &str,
+    reason: &str,
+    changes: Vec<Change>,
+) -> Result<()> {
+    let event = Event {
+        client_id: Some(&who.client_id),
+        sub: Some(&who.sub),
+        object: Some(object),
+        reason: Some(reason),
+        ..Event::default()
+    };
+    let audit = vec![app.record(tenant, kind, &event)];
+    Ok(app.journal.commit(Command { changes, audit }).await?)
+}

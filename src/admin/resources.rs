@@ -1,0 +1,178 @@
+//! `/admin/resources`
+
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+};
+use http::{HeaderMap, StatusCode};
+
+use super::{commit, may, read};
+use crate::{
+    app::{App, AppState},
+    audit::Kind,
+    endpoints::extract::ForTenant,
+    error::{OAuthError, Result},
+    oauth::claims::AccessClaims,
+    registry::{AdminScope, Tenant},
+    resources::declaration::{ResourceDeclaration, ResourceView, plan},
+    store::Change,
+};
+
+/// Lists resources.
+#[utoipa::path(get, path = "/admin/resources", responses((status = 200, body = Vec<ResourceView>)))]
+pub(super) async fn list(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    headers: HeaderMap,
+) -> Result<Json<Vec<ResourceView>>> {
+    may(&app, &tenant, &headers, AdminScope::Read)?;
+    let resources = tenant.resources();
+    let declared = resources
+        .all()
+        .into_iter()
+        .filter(|resource| !resource.is_builtin());
+    Ok(Json(
+        declared
+            .map(|resource| ResourceView::new(&tenant, resource))
+            .collect(),
+    ))
+}
+
+/// Shows a resource.
+#[utoipa::path(
+    get,
+    path = "/admin/resources/{id}",
+    params(("id" = String, Path, description = "Its id")),
+    responses((status = 200, body = ResourceView), (status = 404))
+)]
+pub(super) async fn show(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<ResourceView>> {
+    may(&app, &tenant, &headers, AdminScope::Read)?;
+    view(&tenant, &id).map(Json)
+}
+
+/// Declares a resource.
+#[utoipa::path(
+    post,
+    path = "/admin/resources",
+    request_body = ResourceDeclaration,
+    responses((status = 201, body = ResourceView), (status = 400), (status = 409))
+)]
+pub(super) async fn add(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<(StatusCode, Json<ResourceView>)> {
+    let who = may(&app, &tenant, request.headers(), AdminScope::Resources)?;
+    let declaration: ResourceDeclaration = read(&app, request).await?;
+    let _held = app.administration.lock().await;
+    if tenant.resources().by_id(&declaration.id).is_some() {
+        return Err(OAuthError::conflict(format!(
+            "Resource '{}' exists.",
+            declaration.id
+        )));
+    }
+    put(&app, &tenant, &who, &declaration).await?;
+    Ok((StatusCode::CREATED, Json(view(&tenant, &declaration.id)?)))
+}
+
+/// Declares a resource or changes it.
+#[utoipa::path(
+    put,
+    path = "/admin/resources/{id}",
+    params(("id" = String, Path, description = "Its id")),
+    request_body = ResourceDeclaration,
+    responses((status = 200, body = ResourceView), (status = 400), (status = 409))
+)]
+pub(super) async fn replace(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Json<ResourceView>> {
+    let who = may(&app, &tenant, request.headers(), AdminScope::Resources)?;
+    let mut declaration: ResourceDeclaration = read(&app, request).await?;
+    if declaration.id.is_empty() {
+        declaration.id.clone_from(&id);
+    }
+    if declaration.id != id {
+        return Err(OAuthError::invalid_request(
+            "The id in the body is not the one in the URL.",
+        ));
+    }
+    let _held = app.administration.lock().await;
+    put(&app, &tenant, &who, &declaration).await?;
+    view(&tenant, &id).map(Json)
+}
+
+/// Removes a resource: no more tokens for it are issued.
+#[utoipa::path(
+    delete,
+    path = "/admin/resources/{id}",
+    params(("id" = String, Path, description = "Its id")),
+    responses((status = 204), (status = 404))
+)]
+pub(super) async fn remove(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode> {
+    let who = may(&app, &tenant, &headers, AdminScope::Resources)?;
+    let _held = app.administration.lock().await;
+    view(&tenant, &id)?;
+    let change = Change::RemoveResource {
+        tenant: tenant.name().to_owned(),
+        id: id.clone(),
+    };
+    commit(
+        &app,
+        &tenant,
+        &who,
+        Kind::ResourceChanged,
+        &id,
+        "removed",
+        vec![change],
+    )
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn put(
+    app: &App,
+    tenant: &Tenant,
+    who: &AccessClaims,
+    declaration: &ResourceDeclaration,
+) -> Result<()> {
+    let resources = tenant.resources();
+    let owner = resources
+        .by_id(&declaration.id)
+        .and_then(|r| r.row().registered_by.clone());
+    let now = app.clock.seconds();
+    let Some(change) = plan(tenant, &resources, declaration, owner.as_deref(), now)? else {
+        return Ok(());
+    };
+    commit(
+        app,
+        tenant,
+        who,
+        Kind::ResourceChanged,
+        &declaration.id,
+        "put",
+        vec![change],
+    )
+    .await
+}
+
+fn view(tenant: &Tenant, id: &str) -> Result<ResourceView> {
+    let resources = tenant.resources();
+    resources
+        .by_id(id)
+        .filter(|resource| !resource.is_builtin())
+        .map(|resource| ResourceView::new(tenant, resource))
+        .ok_or_else(|| OAuthError::not_found("There is no such resource."))
+}

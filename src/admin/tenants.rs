@@ -1,0 +1,266 @@
+//! `/admin/tenants`, at the default tenant only: its administrators are the server's operators.
+
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::{commit, may, read};
+use crate::{
+    app::{App, AppState},
+    audit::Kind,
+    clients::declaration::{ClientDeclaration, plan},
+    config::RegistrationMode,
+    endpoints::extract::ForTenant,
+    error::{OAuthError, Result},
+    oauth::grant_type::CLIENT_CREDENTIALS,
+    registry::{ADMIN_ID, Access, AdminScope, Tenant, check_tenant_name},
+    store::Change,
+};
+
+/// The client that every tenant's administration starts with.
+pub const ADMINISTRATOR: &str = "admin";
+
+/// A tenant to create.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TenantDeclaration {
+    /// What stands in `/t/{name}`: 1 to 63 of a-z, 0-9 and '-'.
+    name: String,
+    /// Who may register clients; as the server is configured when left out.
+    #[serde(default)]
+    registration: Option<RegistrationMode>,
+}
+
+/// A tenant.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct TenantView {
+    /// Its name.
+    name: String,
+    /// Its issuer.
+    issuer: String,
+    /// Who may register clients.
+    registration: RegistrationMode,
+    /// Its resources, without the built-in one.
+    resources: usize,
+    /// Its clients.
+    clients: usize,
+    /// Credentials of its first administrator: shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    administrator: Option<Credentials>,
+}
+
+/// Credentials of an administrator.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Credentials {
+    /// The issuer they are for.
+    pub issuer: String,
+    /// The identifier.
+    pub client_id: String,
+    /// The secret.
+    pub client_secret: String,
+    /// The resource to ask tokens for.
+    pub resource: String,
+}
+
+/// Lists tenants.
+#[utoipa::path(get, path = "/admin/tenants", responses((status = 200, body = Vec<TenantView>)))]
+pub(super) async fn list(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    headers: HeaderMap,
+) -> Result<Json<Vec<TenantView>>> {
+    may(&app, &tenant, &headers, AdminScope::Tenants)?;
+    operators_only(&tenant)?;
+    Ok(Json(
+        app.registry
+            .all()
+            .iter()
+            .map(|tenant| view(tenant))
+            .collect(),
+    ))
+}
+
+/// Shows a tenant.
+#[utoipa::path(
+    get,
+    path = "/admin/tenants/{name}",
+    params(("name" = String, Path, description = "Its name")),
+    responses((status = 200, body = TenantView), (status = 404))
+)]
+pub(super) async fn show(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<TenantView>> {
+    may(&app, &tenant, &headers, AdminScope::Tenants)?;
+    operators_only(&tenant)?;
+    let found = app.registry.find(&name).ok_or_else(nothing)?;
+    Ok(Json(view(&found)))
+}
+
+/// Creates a tenant with keys and an administrator of its own.
+#[utoipa::path(
+    post,
+    path = "/admin/tenants",
+    request_body = TenantDeclaration,
+    responses((status = 201, body = TenantView), (status = 400), (status = 409))
+)]
+pub(super) async fn add(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<(StatusCode, Json<TenantView>)> {
+    may(&app, &tenant, request.headers(), AdminScope::Tenants)?;
+    operators_only(&tenant)?;
+    let wanted: TenantDeclaration = read(&app, request).await?;
+    check_tenant_name(&wanted.name)
+        .map_err(|why| OAuthError::invalid_request(format!("{why}.")))?;
+    let _held = app.administration.lock().await;
+    if app.registry.find(&wanted.name).is_some() {
+        return Err(OAuthError::conflict(format!(
+            "Tenant '{}' exists.",
+            wanted.name
+        )));
+    }
+    let created = app.put_tenant(&wanted.name, wanted.registration).await?;
+    let administrator = first_administrator(&app, &created).await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(TenantView {
+            administrator,
+            ..view(&created)
+        }),
+    ))
+}
+
+/// Removes a tenant and everything that belongs to it; its audit trail stays.
+#[utoipa::path(
+    delete,
+    path = "/admin/tenants/{name}",
+    params(("name" = String, Path, description = "Its name")),
+    responses((status = 204), (status = 404))
+)]
+pub(super) async fn remove(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode> {
+    let who = may(&app, &tenant, &headers, AdminScope::Tenants)?;
+    operators_only(&tenant)?;
+    let _held = app.administration.lock().await;
+    app.registry
+        .find(&name)
+        .filter(|tenant| !tenant.is_default())
+        .ok_or_else(nothing)?;
+    let change = Change::RemoveTenant(name.clone());
+    commit(
+        &app,
+        &tenant,
+        &who,
+        Kind::TenantChanged,
+        &name,
+        "removed",
+        vec![change],
+    )
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives a tenant that has no administrator its first one.
+///
+/// # Errors
+/// When it cannot be written.
+pub async fn first_administrator(app: &App, tenant: &Tenant) -> Result<Option<Credentials>> {
+    if tenant.client(ADMINISTRATOR).is_some() {
+        return Ok(None);
+    }
+    let secret = app.entropy.secret("writ_cs_");
+    put_administrator(app, tenant, &secret).await?;
+    Ok(Some(credentials(tenant, secret)))
+}
+
+/// Writes the administrator of a tenant with this secret.
+///
+/// # Errors
+/// When it cannot be written.
+pub async fn put_administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<()> {
+    let declaration = ClientDeclaration {
+        client_id: ADMINISTRATOR.to_owned(),
+        name: "Administrator".to_owned(),
+        profile: crate::registry::Profile::Strict,
+        token_endpoint_auth_method: None,
+        client_secret: Some(secret.to_owned()),
+        jwks: None,
+        jwks_uri: None,
+        grant_types: vec![CLIENT_CREDENTIALS.to_owned()],
+        access: vec![Access {
+            resource: ADMIN_ID.to_owned(),
+            scopes: vec![AdminScope::Admin.as_str().to_owned()],
+            translate: std::collections::BTreeMap::new(),
+        }],
+        exchange: Vec::new(),
+        delegates: Vec::new(),
+        serves: None,
+        multiple_resources: false,
+    };
+    let now = app.clock.seconds();
+    let plan = plan(
+        tenant,
+        &tenant.resources(),
+        &declaration,
+        &app.entropy,
+        false,
+        now,
+    )?;
+    let event = crate::audit::Event {
+        object: Some(ADMINISTRATOR),
+        reason: Some("first administrator"),
+        ..crate::audit::Event::default()
+    };
+    let audit = vec![app.record(tenant, Kind::ClientChanged, &event)];
+    let changes = plan.change.into_iter().collect();
+    Ok(app
+        .journal
+        .commit(crate::journal::Command { changes, audit })
+        .await?)
+}
+
+/// An administrator's credentials, as they are written to a file or shown once.
+#[must_use]
+pub fn credentials(tenant: &Tenant, client_secret: String) -> Credentials {
+    Credentials {
+        issuer: tenant.issuer().to_owned(),
+        client_id: ADMINISTRATOR.to_owned(),
+        client_secret,
+        resource: tenant.url("/admin"),
+    }
+}
+
+fn operators_only(tenant: &Tenant) -> Result<()> {
+    if tenant.is_default() {
+        return Ok(());
+    }
+    Err(OAuthError::not_found(
+        "Tenants are managed at the server's own issuer.",
+    ))
+}
+
+fn view(tenant: &Tenant) -> TenantView {
+    TenantView {
+        name: tenant.name().to_owned(),
+        issuer: tenant.issuer().to_owned(),
+        registration: tenant.registration(),
+        resources: tenant.resources().all().len() - 1,
+        clients: tenant.clients().len(),
+        administrator: None,
+    }
+}
+
+fn nothing() -> OAuthError {
+    OAuthError::not_found("There is no such tenant.")
+}

@@ -1,0 +1,314 @@
+//! What a running server is made of, taken whole by every handler.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use entity::tenant;
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio::{sync::Mutex, task::JoinHandle};
+use writ_resource::jws::KeySet;
+
+use crate::{
+    audit::{Event, Kind, Record},
+    clock::Clock,
+    config::{Config, RegistrationMode},
+    entropy::Entropy,
+    fetch::{Fetch, FetchError},
+    journal::{Command, Journal, JournalError},
+    keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer},
+    registry::{Registry, RegistryError, Tenant},
+    store::{self, Change},
+};
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database.
+    #[error("storage.data_dir: the database in {0} cannot be opened: {1}")]
+    Database(PathBuf, DbErr),
+    /// What is in it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The journal.
+    #[error("the first rows cannot be written: {0}")]
+    Journal(#[from] JournalError),
+    /// The HTTP client.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+/// A server without its sockets.
+#[derive(Debug)]
+pub struct App {
+    /// Settings.
+    pub config: Config,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// State in memory.
+    pub registry: Arc<Registry>,
+    /// The one writer.
+    pub journal: Journal,
+    /// For reading lists.
+    pub db: DatabaseConnection,
+    /// The way out.
+    pub fetch: Fetch,
+    /// Key sets fetched from clients' `jwks_uri`.
+    pub client_keys: moka::future::Cache<String, Arc<KeySet>>,
+    /// Held while registry rows are read, changed and written back by an administrator.
+    pub administration: Mutex<()>,
+}
+
+/// What handlers get.
+pub type AppState = Arc<App>;
+
+/// A started server and the writer that ends after it.
+pub struct Started {
+    /// The server.
+    pub app: AppState,
+    /// Ends when everything is written.
+    pub writer: JoinHandle<()>,
+}
+
+impl App {
+    /// Opens storage, reads the registry, makes what a first start needs.
+    ///
+    /// # Errors
+    /// [`StartError`], which names what to mend.
+    pub async fn start(
+        config: Config,
+        issuer: String,
+        clock: Clock,
+        entropy: Entropy,
+        sealer: Sealer,
+    ) -> Result<Started, StartError> {
+        let directory = config.storage.data_dir.clone();
+        let broken = |error| StartError::Database(directory.clone(), error);
+        let storage = store::open(&directory).await.map_err(broken)?;
+        let rows = store::snapshot(&storage.reader).await.map_err(broken)?;
+        let registry = Arc::new(Registry::open(
+            issuer,
+            config.registration.mode,
+            sealer,
+            rows,
+        )?);
+        let (journal, writer) = Journal::start(
+            storage.writer,
+            registry.clone(),
+            clock.clone(),
+            config.storage.node.clone(),
+            config.storage.queue,
+        );
+        let client_keys = moka::future::Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(Duration::from_secs(600))
+            .build();
+        let fetch = Fetch::new(&config.fetch)?;
+        let app = Arc::new(Self {
+            config,
+            clock,
+            entropy,
+            registry,
+            journal,
+            db: storage.reader,
+            fetch,
+            client_keys,
+            administration: Mutex::new(()),
+        });
+        for tenant in app.registry.all() {
+            app.ensure_signing_keys(&tenant).await?;
+        }
+        Ok(Started { app, writer })
+    }
+
+    /// Makes the active keys a tenant lacks, so that it can sign. The next keys can wait for
+    /// [`App::maintain_keys`].
+    ///
+    /// # Errors
+    /// When a key cannot be made or written.
+    pub async fn ensure_signing_keys(&self, tenant: &Tenant) -> Result<(), StartError> {
+        let missing: Vec<SigningAlgorithm> = SigningAlgorithm::ALL
+            .into_iter()
+            .filter(|algorithm| tenant.keys().signer(*algorithm).is_err())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let put = self
+            .new_keys(tenant.name(), KeyState::Active, missing)
+            .await?;
+        let changes = vec![Change::Keys {
+            tenant: tenant.name().to_owned(),
+            put,
+            remove: Vec::new(),
+        }];
+        let audit = vec![self.record(
+            tenant,
+            Kind::KeysRotated,
+            &Event {
+                reason: Some("first keys"),
+                ..Event::default()
+            },
+        )];
+        Ok(self.journal.commit(Command { changes, audit }).await?)
+    }
+
+    /// Creates a tenant with keys of its own; one that exists gets the new settings.
+    ///
+    /// # Errors
+    /// When keys cannot be made or written.
+    pub async fn put_tenant(
+        &self,
+        name: &str,
+        registration: Option<RegistrationMode>,
+    ) -> Result<Arc<Tenant>, StartError> {
+        let registration = match registration {
+            None => "",
+            Some(RegistrationMode::Open) => "open",
+            Some(RegistrationMode::Token) => "token",
+            Some(RegistrationMode::Off) => "off",
+        };
+        let row = tenant::Model {
+            name: name.to_owned(),
+            registration: registration.into(),
+            created_at: self.clock.seconds(),
+        };
+        let root = self.registry.root();
+        let event = Event {
+            object: Some(name),
+            reason: Some("put"),
+            ..Event::default()
+        };
+        let audit = vec![self.record(root, Kind::TenantChanged, &event)];
+        self.journal
+            .commit(Command {
+                changes: vec![Change::PutTenant(row)],
+                audit,
+            })
+            .await?;
+        let tenant = self.registry.find(name).ok_or(JournalError::Conflict)?;
+        self.ensure_signing_keys(&tenant).await?;
+        Ok(tenant)
+    }
+
+    /// Does what time asks of the keys: publishes next ones, rotates by age, removes old ones.
+    ///
+    /// # Errors
+    /// When a key cannot be made or written.
+    pub async fn maintain_keys(&self, tenant: &Tenant) -> Result<(), StartError> {
+        let (now, keys) = (self.clock.seconds(), &self.config.keys);
+        let rows: Vec<_> = tenant.keys().keys().iter().map(|k| k.row.clone()).collect();
+        let plans = SigningAlgorithm::ALL.map(|algorithm| {
+            let plan = rotation::due(
+                algorithm,
+                &rows,
+                now,
+                keys.rotate_after,
+                keys.publish_before_use,
+            );
+            (algorithm, plan)
+        });
+        self.carry_out(tenant, plans.into(), "maintenance").await
+    }
+
+    /// Writes what the plans say, in one commit; nothing when they say nothing.
+    ///
+    /// # Errors
+    /// When a key cannot be made or written.
+    pub async fn carry_out(
+        &self,
+        tenant: &Tenant,
+        plans: Vec<(SigningAlgorithm, rotation::Plan)>,
+        reason: &str,
+    ) -> Result<(), StartError> {
+        let (mut put, mut remove, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        for (algorithm, plan) in plans {
+            wanted.extend(std::iter::repeat_n(algorithm, plan.generate));
+            put.extend(plan.put);
+            remove.extend(plan.remove);
+        }
+        if put.is_empty() && remove.is_empty() && wanted.is_empty() {
+            return Ok(());
+        }
+        put.extend(self.new_keys(tenant.name(), KeyState::Next, wanted).await?);
+        let event = Event {
+            reason: Some(reason),
+            ..Event::default()
+        };
+        let audit = vec![self.record(tenant, Kind::KeysRotated, &event)];
+        let changes = vec![Change::Keys {
+            tenant: tenant.name().to_owned(),
+            put,
+            remove,
+        }];
+        Ok(self.journal.commit(Command { changes, audit }).await?)
+    }
+
+    /// An audit record of now.
+    #[must_use]
+    pub fn record(&self, tenant: &Tenant, kind: Kind, event: &Event<'_>) -> Record {
+        Record::new(tenant.name(), self.clock.millis(), kind, event)
+    }
+
+    /// New keys, made where they do not hold up requests: an RSA key takes a tenth of a second.
+    async fn new_keys(
+        &self,
+        tenant: &str,
+        state: KeyState,
+        algorithms: Vec<SigningAlgorithm>,
+    ) -> Result<Vec<entity::signing_key::Model>, KeyError> {
+        let (registry, entropy) = (self.registry.clone(), self.entropy.clone());
+        let (tenant, now) = (tenant.to_owned(), self.clock.seconds());
+        tokio::task::spawn_blocking(move || {
+            algorithms
+                .into_iter()
+                .map(|algorithm| {
+                    rotation::new_key(&tenant, algorithm, state, now, registry.sealer(), &entropy)
+                })
+                .collect()
+        })
+        .await
+        .map_err(|_| KeyError::Generation)?
+    }
+}
+
+impl From<JournalError> for crate::error::OAuthError {
+    fn from(error: JournalError) -> Self {
+        use crate::oauth::error_code::ErrorCode;
+        match error {
+            JournalError::Full | JournalError::Closed => Self::new(
+                ErrorCode::TemporarilyUnavailable,
+                "The server is busy: try again in a second.",
+            )
+            .because(error),
+            JournalError::Conflict => {
+                Self::conflict("It exists already, or was changed or removed meanwhile.")
+            }
+            JournalError::Failed(_) => Self::server_error(error),
+        }
+    }
+}
+
+impl From<KeyError> for crate::error::OAuthError {
+    fn from(error: KeyError) -> Self {
+        Self::server_error(error)
+    }
+}
+
+impl From<StartError> for crate::error::OAuthError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Journal(error) => error.into(),
+            other => Self::server_error(other),
+        }
+    }
+}
+
+impl From<DbErr> for crate::error::OAuthError {
+    fn from(error: DbErr) -> Self {
+        Self::server_error(error)
+    }
+}

@@ -1,0 +1,104 @@
+//! `writ serve`
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, document};
+use crate::{
+    clock::Clock,
+    config::{Config, Overrides},
+    entropy::Entropy,
+    keys::sealed::write_private,
+    serve::Server,
+    telemetry,
+};
+
+/// Run the server. Needs no configuration: `config/default.toml` lists every key.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", env = "WRIT_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address and port to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// The issuer: the https URL clients know this server by.
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// Where database, keys and the administrator's credentials are kept.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A declaration to make true before the first request (as `writ apply` does).
+    #[arg(long, value_name = "FILE")]
+    apply: Vec<PathBuf>,
+    /// Write issuer, address and credentials' place to this file as JSON when ready.
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let config = Config::load(&Overrides {
+            file: self.config,
+            listen: self.listen,
+            issuer: self.issuer,
+            data_dir: self.data_dir,
+        })?;
+        telemetry::start(&config.telemetry);
+        // What is declared is read before anything is started or written.
+        let declarations = self
+            .apply
+            .iter()
+            .map(|path| document::read(path))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        let server = Server::start(config, Clock::System, Entropy::Os).await?;
+        for (path, declaration) in self.apply.iter().zip(&declarations) {
+            let lines = server.apply(declaration).await.map_err(|why| {
+                Failure::new(format!("{}: {}", path.display(), why.description()))
+            })?;
+            super::print::applied(&lines, false);
+        }
+        greet(&server);
+        if let Some(path) = &self.ready_file {
+            let ready = json!({
+                "issuer": server.issuer,
+                "listen": server.address.to_string(),
+                "pid": std::process::id(),
+                "admin_credentials": server.credentials,
+            });
+            write_private(path, format!("{ready}\n").as_bytes())
+                .map_err(|why| Failure::new(format!("{}: {why}", path.display())))?;
+        }
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        server.stop().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The one screen of a start: who it is, where its administrator is, what to type next.
+fn greet(server: &Server) {
+    let root = server.app.registry.root();
+    let credentials = server.credentials.display();
+    let resources = root.resources().all().len() - 1;
+    super::print::line(&format!(
+        "\nWrit {version} is ready.\n\n  \
+         issuer           {issuer}\n  \
+         administrator    {credentials}  (readable by you alone)\n  \
+         known            {resources} resources, {clients} clients, {tenants} tenants\n\n\
+         Next: declare an MCP server and an agent, then ask how the server looks from outside:\n\n  \
+         writ apply FILE --credentials {credentials}\n  \
+         writ doctor {issuer}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        issuer = server.issuer,
+        clients = root.clients().len(),
+        tenants = server.app.registry.all().len(),
+    ));
+}

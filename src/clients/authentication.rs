@@ -1,0 +1,203 @@
+//! Client authentication at the token endpoint (RFC 6749 §2.3): exactly one method, the right
+//! one, and it holds.
+//!
+//! Whatever fails, the answer is the same and costs the same, whether the client exists or not:
+//! a secret is hashed and compared with a digest of nothing, an assertion is checked against a
+//! key of ours.
+
+use std::{borrow::Cow, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use entity::replay;
+use http::{HeaderMap, header};
+use subtle::ConstantTimeEq as _;
+
+use super::{assertion, digest_of};
+use crate::{
+    app::App,
+    error::{OAuthError, Result},
+    oauth::{
+        grant_type::{AuthMethod, JWT_BEARER_ASSERTION},
+        params::{Params, decode_component},
+    },
+    registry::{Client, Tenant},
+};
+
+/// A client that has proved who it is.
+#[derive(Debug)]
+pub struct Authenticated {
+    /// The client.
+    pub client: Arc<Client>,
+    /// How it proved it.
+    pub method: AuthMethod,
+    /// The assertion's name, to be used up in the commit that answers this request.
+    pub once: Option<replay::Model>,
+}
+
+/// What a request presents.
+enum Credentials<'a> {
+    Secret {
+        client_id: Cow<'a, str>,
+        secret: Cow<'a, str>,
+    },
+    Assertion(&'a str),
+    Public(&'a str),
+}
+
+/// Authenticates the client of a request to one of the tenant's endpoints.
+///
+/// # Errors
+/// `invalid_request` when the request presents none or several methods, `invalid_client` when
+/// what it presents does not hold.
+pub async fn authenticate(
+    app: &App,
+    tenant: &Tenant,
+    headers: &HeaderMap,
+    params: &Params<'_>,
+) -> Result<Authenticated> {
+    let in_header = headers.contains_key(header::AUTHORIZATION);
+    let authenticated = match read(headers, params)? {
+        Credentials::Secret { client_id, secret } => {
+            by_secret(app, tenant, &client_id, &secret, in_header)
+        }
+        Credentials::Assertion(token) => {
+            assertion::check(app, tenant, token, params.get("client_id")).await
+        }
+        Credentials::Public(client_id) => public(tenant, client_id),
+    };
+    authenticated.map_err(|error| {
+        // RFC 6749 §5.2: the challenge matches the scheme the client used.
+        if in_header {
+            error.challenge("Basic realm=\"token\"")
+        } else {
+            error
+        }
+    })
+}
+
+fn read<'a>(headers: &'a HeaderMap, params: &'a Params<'a>) -> Result<Credentials<'a>> {
+    let basic = basic(headers)?;
+    let body_id = params.get("client_id");
+    let secret = params.get("client_secret");
+    let assertion = params.get("client_assertion");
+    let methods = usize::from(basic.is_some())
+        + usize::from(secret.is_some())
+        + usize::from(assertion.is_some());
+    if methods > 1 {
+        return Err(OAuthError::invalid_request(
+            "Use one client authentication method, not several (RFC 6749 section 2.3).",
+        ));
+    }
+    if let Some((client_id, secret)) = basic {
+        if body_id.is_some_and(|id| id != client_id) {
+            return Err(OAuthError::invalid_request(
+                "client_id in the body differs from the one in the Authorization header.",
+            ));
+        }
+        return Ok(Credentials::Secret { client_id, secret });
+    }
+    match (params.get("client_assertion_type"), assertion) {
+        (Some(JWT_BEARER_ASSERTION), Some(token)) => return Ok(Credentials::Assertion(token)),
+        (None, None) => {}
+        (Some(_), None) => {
+            return Err(OAuthError::invalid_request("client_assertion is missing."));
+        }
+        (_, Some(_)) => {
+            return Err(OAuthError::invalid_request(format!(
+                "client_assertion_type must be {JWT_BEARER_ASSERTION}."
+            )));
+        }
+    }
+    match (body_id, secret) {
+        (Some(id), Some(secret)) => Ok(Credentials::Secret {
+            client_id: Cow::Borrowed(id),
+            secret: Cow::Borrowed(secret),
+        }),
+        (Some(id), None) => Ok(Credentials::Public(id)),
+        (None, _) => Err(OAuthError::invalid_client(
+            "The client must authenticate: client_secret_basic, client_secret_post or \
+             private_key_jwt.",
+        )),
+    }
+}
+
+/// Identifier and secret of an `Authorization: Basic` header. Both are form-urlencoded inside
+/// (RFC 6749 §2.3.1); ours hold only characters that look the same either way.
+fn basic(headers: &HeaderMap) -> Result<Option<(Cow<'static, str>, Cow<'static, str>)>> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(OAuthError::invalid_request(
+            "More than one Authorization header.",
+        ));
+    }
+    let refuse = || {
+        OAuthError::invalid_client("The Authorization header does not hold Basic credentials.")
+            .challenge("Basic realm=\"token\"")
+    };
+    let text = value.to_str().map_err(|_| refuse())?;
+    let (scheme, encoded) = text.split_once(' ').ok_or_else(refuse)?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(refuse());
+    }
+    let bytes = STANDARD.decode(encoded.trim()).map_err(|_| refuse())?;
+    let pair = String::from_utf8(bytes).map_err(|_| refuse())?;
+    let (id, secret) = pair.split_once(':').ok_or_else(refuse)?;
+    let decode = |text| decode_component(text).map(|t| Cow::Owned(t.into_owned()));
+    Ok(Some((
+        decode(id).ok_or_else(refuse)?,
+        decode(secret).ok_or_else(refuse)?,
+    )))
+}
+
+fn by_secret(
+    app: &App,
+    tenant: &Tenant,
+    client_id: &str,
+    secret: &str,
+    in_header: bool,
+) -> Result<Authenticated> {
+    let client = tenant.client(client_id);
+    let presented = digest_of(secret);
+    let stored = client
+        .as_deref()
+        .filter(|c| c.document().token_endpoint_auth_method.uses_secret())
+        .and_then(|c| c.secret_digest(app.clock.seconds()));
+    let holds = bool::from(presented.ct_eq(stored.unwrap_or(&[0; 32])));
+    match client {
+        // Libraries choose header or body by habit, not by registration: a secret holds in both.
+        Some(client) if stored.is_some() && holds => Ok(Authenticated {
+            client,
+            method: if in_header {
+                AuthMethod::ClientSecretBasic
+            } else {
+                AuthMethod::ClientSecretPost
+            },
+            once: None,
+        }),
+        _ => Err(failed()),
+    }
+}
+
+fn public(tenant: &Tenant, client_id: &str) -> Result<Authenticated> {
+    match tenant.client(client_id) {
+        Some(client) if client.document().token_endpoint_auth_method == AuthMethod::None => {
+            Ok(Authenticated {
+                client,
+                method: AuthMethod::None,
+                once: None,
+            })
+        }
+        _ => Err(failed()),
+    }
+}
+
+/// The one answer to every failure: it says neither whether the client exists nor what was wrong.
+pub(super) fn failed() -> OAuthError {
+    OAuthError::invalid_client(
+        "Client authentication failed: unknown client, wrong credentials, or not the method this \
+         client is registered with.",
+    )
+}

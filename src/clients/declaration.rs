@@ -1,0 +1,350 @@
+//! A client as an administrator declares it, and what has to change for it to be so.
+
+use entity::client;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    digest_of,
+    metadata::{check_jwks, check_jwks_uri},
+};
+use crate::{
+    entropy::Entropy,
+    error::{OAuthError, Result},
+    grant_types,
+    oauth::{
+        grant_type::{AuthMethod, CLIENT_CREDENTIALS},
+        scope::is_scope_token,
+    },
+    registry::{
+        Access, Client, ClientDocument, Origin, Profile, RegisteredMetadata, Resources, Tenant,
+    },
+    store::{Change, Expect},
+};
+
+/// Shortest secret that may be declared: it is stored as one SHA-256.
+const MIN_SECRET: usize = 16;
+
+/// A declared client.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientDeclaration {
+    /// 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~' and '-'.
+    pub client_id: String,
+    /// A name for people.
+    #[serde(default)]
+    pub name: String,
+    /// Its set of rules.
+    #[serde(default)]
+    pub profile: Profile,
+    /// How it authenticates; without it `private_key_jwt` when there are keys, else
+    /// `client_secret_basic`.
+    #[serde(default)]
+    pub token_endpoint_auth_method: Option<AuthMethod>,
+    /// Its secret; generated and shown once when it needs one and none is given.
+    #[serde(default)]
+    pub client_secret: Option<String>,
+    /// Its public keys.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub jwks: Option<Value>,
+    /// Where its public keys are.
+    #[serde(default)]
+    pub jwks_uri: Option<String>,
+    /// Grant types it may use.
+    #[serde(default = "default_grants")]
+    pub grant_types: Vec<String>,
+    /// What it may ask for itself.
+    #[serde(default)]
+    pub access: Vec<Access>,
+    /// What it may reach by token exchange.
+    #[serde(default)]
+    pub exchange: Vec<Access>,
+    /// Clients that may act for it.
+    #[serde(default)]
+    pub delegates: Vec<String>,
+    /// The resource whose server this client is: id or URI.
+    #[serde(default)]
+    pub serves: Option<String>,
+    /// Whether one token may name several resources.
+    #[serde(default)]
+    pub multiple_resources: bool,
+}
+
+fn default_grants() -> Vec<String> {
+    vec![CLIENT_CREDENTIALS.to_owned()]
+}
+
+/// What has to be done for a declaration to be true.
+#[derive(Debug)]
+pub struct Plan {
+    /// The row to write; `None` when it is so already.
+    pub change: Option<Change>,
+    /// A secret that was generated: shown once.
+    pub secret: Option<String>,
+}
+
+/// The row that makes the declaration true. `resources` are those it may name, with the ones
+/// that are declared beside it.
+///
+/// # Errors
+/// `invalid_request` with the rule that says no.
+pub fn plan(
+    tenant: &Tenant,
+    resources: &Resources,
+    declaration: &ClientDeclaration,
+    entropy: &Entropy,
+    private_addresses: bool,
+    now: i64,
+) -> Result<Plan> {
+    let id = &declaration.client_id;
+    let refuse = |why: String| OAuthError::invalid_request(format!("client '{id}': {why}."));
+    let document = document(resources, declaration, private_addresses).map_err(refuse)?;
+    let before = tenant.client(id);
+    let stored = before
+        .as_ref()
+        .and_then(|client| client.row().secret_digest.clone());
+    let mut generated = None;
+    let secret_digest = match (&declaration.client_secret, stored) {
+        _ if !document.token_endpoint_auth_method.uses_secret() => None,
+        (Some(secret), _) => Some(digest_of(secret).to_vec()),
+        (None, Some(stored)) => Some(stored),
+        (None, None) => {
+            let secret = generated.insert(entropy.secret("writ_cs_"));
+            Some(digest_of(secret).to_vec())
+        }
+    };
+    let before = before.as_ref().map(|client| client.row());
+    let row = client::Model {
+        tenant: tenant.name().to_owned(),
+        client_id: id.clone(),
+        origin: Origin::Declared.as_str().into(),
+        secret_digest,
+        secret_expires_at: 0,
+        registration_digest: before.and_then(|row| row.registration_digest.clone()),
+        document: serde_json::to_string(&document).map_err(OAuthError::server_error)?,
+        created_at: before.map_or(now, |row| row.created_at),
+        updated_at: now,
+    };
+    let same = before.is_some_and(|before| {
+        before.document == row.document
+            && before.secret_digest == row.secret_digest
+            && before.origin == row.origin
+    });
+    let expect = if before.is_some() {
+        Expect::Present
+    } else {
+        Expect::Absent
+    };
+    let change = (!same).then_some(Change::PutClient { row, expect });
+    Ok(Plan {
+        change,
+        secret: generated,
+    })
+}
+
+fn document(
+    resources: &Resources,
+    declaration: &ClientDeclaration,
+    private_addresses: bool,
+) -> Result<ClientDocument, String> {
+    check_id(&declaration.client_id)?;
+    let has_keys = declaration.jwks.is_some() || declaration.jwks_uri.is_some();
+    let method = declaration
+        .token_endpoint_auth_method
+        .unwrap_or(if has_keys {
+            AuthMethod::PrivateKeyJwt
+        } else {
+            AuthMethod::ClientSecretBasic
+        });
+    check_credentials(declaration, method, private_addresses)?;
+    for name in &declaration.grant_types {
+        if grant_types::find(name).is_none() {
+            return Err(format!(
+                "grant_types: '{name}' is not one of {}",
+                grant_types::names().join(", ")
+            ));
+        }
+        if method == AuthMethod::None {
+            return Err(format!(
+                "grant_types: '{name}' is for clients that authenticate"
+            ));
+        }
+    }
+    for delegate in &declaration.delegates {
+        check_id(delegate)?;
+    }
+    let serves = match &declaration.serves {
+        None => None,
+        Some(name) => Some(reference(resources, name)?),
+    };
+    Ok(ClientDocument {
+        name: declaration.name.clone(),
+        profile: declaration.profile,
+        token_endpoint_auth_method: method,
+        jwks: declaration.jwks.clone(),
+        jwks_uri: declaration.jwks_uri.clone(),
+        grant_types: declaration.grant_types.clone(),
+        access: resolve(resources, "access", &declaration.access)?,
+        exchange: resolve(resources, "exchange", &declaration.exchange)?,
+        delegates: declaration.delegates.clone(),
+        serves,
+        multiple_resources: declaration.multiple_resources,
+        metadata: RegisteredMetadata::default(),
+    })
+}
+
+fn check_id(id: &str) -> Result<(), String> {
+    let fits = (1..=128).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b));
+    if fits {
+        return Ok(());
+    }
+    Err(format!(
+        "client_id '{id}': 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~' and '-'"
+    ))
+}
+
+fn check_credentials(
+    declaration: &ClientDeclaration,
+    method: AuthMethod,
+    private_addresses: bool,
+) -> Result<(), String> {
+    if let Some(secret) = &declaration.client_secret {
+        if !method.uses_secret() {
+            return Err(format!("client_secret has no use with {}", method.as_str()));
+        }
+        if secret.len() < MIN_SECRET {
+            return Err(format!(
+                "client_secret: at least {MIN_SECRET} characters, random; leave it out to have \
+                 one generated"
+            ));
+        }
+    }
+    if declaration.jwks.is_some() && declaration.jwks_uri.is_some() {
+        return Err("jwks and jwks_uri must not both be present".to_owned());
+    }
+    if let Some(jwks) = &declaration.jwks {
+        check_jwks(jwks, method).map_err(|why| why.description().into_owned())?;
+    }
+    if let Some(uri) = &declaration.jwks_uri {
+        check_jwks_uri(uri, private_addresses)?;
+    }
+    let has_keys = declaration.jwks.is_some() || declaration.jwks_uri.is_some();
+    if method == AuthMethod::PrivateKeyJwt && !has_keys {
+        return Err("private_key_jwt needs jwks or jwks_uri".to_owned());
+    }
+    Ok(())
+}
+
+/// Access entries with their resources' references in place of whatever name was used.
+fn resolve(resources: &Resources, list: &str, entries: &[Access]) -> Result<Vec<Access>, String> {
+    let mut resolved: Vec<Access> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let resource = resources
+            .by_name(&entry.resource)
+            .ok_or_else(|| format!("{list}: resource '{}' is not declared", entry.resource))?;
+        let names = entry
+            .scopes
+            .iter()
+            .chain(entry.translate.values().flatten());
+        for name in names.filter(|name| *name != "*") {
+            if !resource.catalogue().contains_key(name) {
+                return Err(format!(
+                    "{list}: '{}' has no scope '{name}'; a tool's scope is tool:NAME",
+                    entry.resource
+                ));
+            }
+        }
+        if let Some(bad) = entry.translate.keys().find(|name| !is_scope_token(name)) {
+            return Err(format!("{list}: translate: '{bad}' is not a scope"));
+        }
+        if resolved
+            .iter()
+            .any(|known| known.resource == resource.reference())
+        {
+            return Err(format!(
+                "{list}: resource '{}' is named twice",
+                entry.resource
+            ));
+        }
+        resolved.push(Access {
+            resource: resource.reference().to_owned(),
+            scopes: entry.scopes.clone(),
+            translate: entry.translate.clone(),
+        });
+    }
+    Ok(resolved)
+}
+
+fn reference(resources: &Resources, name: &str) -> Result<String, String> {
+    resources
+        .by_name(name)
+        .filter(|resource| !resource.is_builtin())
+        .map(|resource| resource.reference().to_owned())
+        .ok_or_else(|| format!("serves: resource '{name}' is not declared"))
+}
+
+/// A client as the admin API and the command line show it: no secret, no digest.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ClientView {
+    /// The identifier.
+    pub client_id: String,
+    /// A name for people.
+    pub name: String,
+    /// How it came to be known.
+    pub origin: Origin,
+    /// Its set of rules.
+    pub profile: Profile,
+    /// How it authenticates.
+    pub token_endpoint_auth_method: AuthMethod,
+    /// Its public keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub jwks: Option<Value>,
+    /// Where its public keys are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+    /// Grant types it may use.
+    pub grant_types: Vec<String>,
+    /// What it may ask for itself.
+    pub access: Vec<Access>,
+    /// What it may reach by token exchange.
+    pub exchange: Vec<Access>,
+    /// Clients that may act for it.
+    pub delegates: Vec<String>,
+    /// The resource whose server it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serves: Option<String>,
+    /// Whether one token may name several resources.
+    pub multiple_resources: bool,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Unix seconds.
+    pub updated_at: i64,
+}
+
+impl From<&Client> for ClientView {
+    fn from(client: &Client) -> Self {
+        let (row, document) = (client.row(), client.document().clone());
+        Self {
+            client_id: row.client_id.clone(),
+            name: document.name,
+            origin: client.origin(),
+            profile: document.profile,
+            token_endpoint_auth_method: document.token_endpoint_auth_method,
+            jwks: document.jwks,
+            jwks_uri: document.jwks_uri,
+            grant_types: document.grant_types,
+            access: document.access,
+            exchange: document.exchange,
+            delegates: document.delegates,
+            serves: document.serves,
+            multiple_resources: document.multiple_resources,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}

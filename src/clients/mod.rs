@@ -1,0 +1,22 @@
+//! Who is asking: client authentication, and clients that arrive by themselves.
+//!
+//! To add an authentication method: a name in [`crate::oauth::grant_type::AuthMethod`], a
+//! function here, one arm in [`authentication`].
+
+pub mod assertion;
+pub mod authentication;
+pub mod declaration;
+pub mod metadata;
+pub mod registration;
+
+pub use self::authentication::{Authenticated, authenticate};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+/// SHA-256 of a bearer string: what is stored of it.
+#[must_use]
+pub fn digest_of(secret: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
+    out
+}

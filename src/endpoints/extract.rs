@@ -1,0 +1,153 @@
+//! What handlers take: the tenant, a bounded body, a bearer token.
+
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequestParts, Request},
+};
+use http::{HeaderMap, header, request::Parts};
+
+use crate::{
+    app::App,
+    error::{OAuthError, Result},
+    oauth::{claims::AccessClaims, error_code::ErrorCode},
+    registry::{ADMIN_ID, AdminScope, Tenant},
+    tokens::verify,
+};
+
+/// The issuer this request is for; the router has found it from the path.
+#[derive(Clone, Debug)]
+pub struct ForTenant(pub Arc<Tenant>);
+
+impl<S: Send + Sync> FromRequestParts<S> for ForTenant {
+    type Rejection = OAuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let found = parts.extensions.get::<Self>().cloned();
+        found.ok_or_else(|| OAuthError::not_found("There is no issuer at this path."))
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// 413 when it is longer; what `Content-Length` says is enough.
+pub async fn body(request: Request, limit: usize) -> Result<Bytes> {
+    read(request.into_body(), limit).await
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes> {
+    let too_large = || {
+        OAuthError::new(
+            ErrorCode::TooLarge,
+            format!("The body is limited to {limit} bytes."),
+        )
+    };
+    let announced = http_body::Body::size_hint(&body).lower();
+    if announced > limit as u64 {
+        return Err(too_large());
+    }
+    axum::body::to_bytes(body, limit).await.map_err(|error| {
+        let mut source: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(cause) = source {
+            if cause.is::<http_body_util::LengthLimitError>() {
+                return too_large();
+            }
+            source = cause.source();
+        }
+        OAuthError::invalid_request("The body could not be read.").because(error)
+    })
+}
+
+/// Reads an `application/x-www-form-urlencoded` body.
+///
+/// # Errors
+/// `invalid_request` for another media type (RFC 6749 §3.2), 413 when it is too long.
+pub async fn form(request: Request, limit: usize) -> Result<(HeaderMap, Bytes)> {
+    require_media_type(request.headers(), "application/x-www-form-urlencoded")?;
+    let (parts, body) = request.into_parts();
+    Ok((parts.headers, read(body, limit).await?))
+}
+
+/// Reads a JSON body.
+///
+/// # Errors
+/// `invalid_request` for another media type, 413 when it is too long.
+pub async fn json(request: Request, limit: usize) -> Result<Bytes> {
+    require_media_type(request.headers(), "application/json")?;
+    body(request, limit).await
+}
+
+fn require_media_type(headers: &HeaderMap, wanted: &'static str) -> Result<()> {
+    let sent = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    let essence = sent.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    Err(OAuthError::invalid_request(format!(
+        "Content-Type must be {wanted}."
+    )))
+}
+
+/// The bearer token of a request's only `Authorization` header (RFC 6750 §2.1).
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The claims of a token for the tenant's admin API that has this scope.
+///
+/// # Errors
+/// 401 or 403 with the challenge of RFC 6750 §3 and RFC 9728 §5.1.
+pub fn administrator(
+    app: &App,
+    tenant: &Tenant,
+    headers: &HeaderMap,
+    scope: AdminScope,
+) -> Result<AccessClaims> {
+    let scope = scope.as_str();
+    let metadata = resource_metadata(tenant);
+    let challenge =
+        |error: &str| format!("Bearer resource_metadata=\"{metadata}\", scope=\"{scope}\"{error}");
+    let token = bearer(headers).ok_or_else(|| {
+        OAuthError::invalid_token("A bearer token for the admin API is needed.")
+            .challenge(&challenge(""))
+    })?;
+    let refuse = |why: String| {
+        OAuthError::invalid_token(why).challenge(&challenge(", error=\"invalid_token\""))
+    };
+    let claims = verify::access_token(app, tenant, token)
+        .map_err(|why| refuse(format!("The access token {why}.")))?;
+    let resources = tenant.resources();
+    let ours = resources
+        .by_id(ADMIN_ID)
+        .is_some_and(|admin| claims.aud.contains(admin.uri()));
+    if !ours {
+        return Err(refuse("The access token is for another resource.".into()));
+    }
+    if !claims.has_scope(scope) {
+        return Err(
+            OAuthError::insufficient_scope(format!("This needs the scope '{scope}'."))
+                .challenge(&challenge(", error=\"insufficient_scope\"")),
+        );
+    }
+    Ok(claims)
+}
+
+/// Where the RFC 9728 document of the tenant's admin API is: the well-known segment goes between
+/// host and path (RFC 9728 §3.1).
+fn resource_metadata(tenant: &Tenant) -> String {
+    let issuer = tenant.issuer();
+    let host = issuer.strip_suffix(tenant.path()).unwrap_or(issuer);
+    format!(
+        "{host}/.well-known/oauth-protected-resource{}/admin",
+        tenant.path()
+    )
+}

@@ -1,0 +1,6 @@
+//! `GET /healthz`: the process answers.
+
+/// Always 200.
+pub async fn healthy() -> &'static str {
+    "ok\n"
+}

@@ -1,0 +1,78 @@
+//! `POST /token` (RFC 6749 §3.2).
+
+use axum::extract::{Request, State};
+
+use super::extract::{ForTenant, form};
+use crate::{
+    app::AppState,
+    clients,
+    error::{OAuthError, Result},
+    grant_types::{self, GrantType, TokenRequest},
+    oauth::params::Params,
+    policy::Permit,
+    store::Change,
+    tokens::{self, TokenResponse},
+};
+
+/// Authenticates the client, has the grant type decide, issues.
+///
+/// # Errors
+/// The registered code of whatever says no.
+pub async fn token(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<TokenResponse> {
+    let (headers, body) = form(request, app.config.limits.body).await?;
+    let params = Params::parse(&body).map_err(|why| {
+        OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string())))
+    })?;
+    let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
+    let spent = authenticated.once.take().map(Change::UseOnce);
+    let request = TokenRequest {
+        app: &app,
+        tenant: &tenant,
+        authenticated: &authenticated,
+        params: &params,
+    };
+    let (grant_type, permit) = match decide(request).await {
+        Ok(decided) => decided,
+        Err(refusal) => {
+            let client_id = authenticated.client.id();
+            tokens::refuse(&app, &tenant, client_id, &refusal, spent).await?;
+            return Err(refusal);
+        }
+    };
+    let response = tokens::issue(&app, &tenant, permit, spent).await?;
+    Ok(match grant_type.issues {
+        Some(token_type) => response.issued_as(token_type),
+        None => response,
+    })
+}
+
+async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit)> {
+    let name = request
+        .params
+        .get("grant_type")
+        .ok_or_else(|| OAuthError::invalid_request("grant_type is missing."))?;
+    let grant_type = grant_types::find(name).ok_or_else(|| {
+        OAuthError::unsupported_grant_type(format!(
+            "grant_type must be one of {}.",
+            grant_types::names().join(", ")
+        ))
+    })?;
+    if !request.authenticated.client.may_use(grant_type.name) {
+        return Err(OAuthError::unauthorized_client(format!(
+            "This client is not registered for the grant type '{name}'."
+        )));
+    }
+    let permit = (grant_type.decide)(request).await?;
+    Ok((grant_type, permit))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
+}

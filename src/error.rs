@@ -1,0 +1,181 @@
+//! One error type for the OAuth surface: a registered code, words for the client, a private cause.
+
+use std::{borrow::Cow, fmt};
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::oauth::error_code::ErrorCode;
+
+/// An answer that says no.
+///
+/// The description is for the client's developer; the cause goes to the log and nowhere else.
+#[derive(Debug)]
+pub struct OAuthError {
+    /// The registered code.
+    pub code: ErrorCode,
+    description: Cow<'static, str>,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    challenge: Option<HeaderValue>,
+}
+
+/// Short for a result that ends in an [`OAuthError`].
+pub type Result<T, E = OAuthError> = std::result::Result<T, E>;
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident => $code:ident;)*) => {
+        impl OAuthError {
+            $($(#[$doc])*
+            pub fn $name(description: impl Into<Cow<'static, str>>) -> Self {
+                Self::new(ErrorCode::$code, description)
+            })*
+        }
+    };
+}
+
+constructors! {
+    /// `invalid_request`.
+    invalid_request => InvalidRequest;
+    /// `invalid_client`.
+    invalid_client => InvalidClient;
+    /// `invalid_grant`.
+    invalid_grant => InvalidGrant;
+    /// `unauthorized_client`.
+    unauthorized_client => UnauthorizedClient;
+    /// `unsupported_grant_type`.
+    unsupported_grant_type => UnsupportedGrantType;
+    /// `invalid_scope`.
+    invalid_scope => InvalidScope;
+    /// `invalid_target`.
+    invalid_target => InvalidTarget;
+    /// `invalid_token`.
+    invalid_token => InvalidToken;
+    /// `insufficient_scope`.
+    insufficient_scope => InsufficientScope;
+    /// `invalid_client_metadata`.
+    invalid_client_metadata => InvalidClientMetadata;
+    /// `invalid_redirect_uri`.
+    invalid_redirect_uri => InvalidRedirectUri;
+    /// `invalid_dpop_proof`.
+    invalid_dpop_proof => InvalidDpopProof;
+    /// `access_denied`.
+    access_denied => AccessDenied;
+    /// Nothing is there.
+    not_found => NotFound;
+    /// It is there already.
+    conflict => Conflict;
+}
+
+impl OAuthError {
+    /// An error with this code and these words.
+    pub fn new(code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            description: description.into(),
+            cause: None,
+            challenge: None,
+        }
+    }
+
+    /// Our own failure; the cause is logged with the request.
+    pub fn server_error(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(
+            ErrorCode::ServerError,
+            "The server could not answer this request.",
+        )
+        .because(cause)
+    }
+
+    /// Keeps a private cause.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Answers with this `WWW-Authenticate` header. Text that cannot be a header is left out.
+    #[must_use]
+    pub fn challenge(mut self, challenge: &str) -> Self {
+        self.challenge = HeaderValue::from_str(challenge).ok();
+        self
+    }
+
+    /// The words for the client.
+    #[must_use]
+    pub fn description(&self) -> Cow<'_, str> {
+        printable(&self.description)
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.description)?;
+        match &self.cause {
+            Some(cause) => write!(f, " ({cause})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for OAuthError {}
+
+/// `error_description` is limited to `%x20-21 / %x23-5B / %x5D-7E` (RFC 6749 §5.2); input that is
+/// quoted back may hold anything.
+fn printable(text: &str) -> Cow<'_, str> {
+    let allowed = |c: char| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~');
+    if text.chars().all(allowed) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(
+        text.chars()
+            .map(|c| match c {
+                '"' => '\'',
+                c if allowed(c) => c,
+                _ => '?',
+            })
+            .collect(),
+    )
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        if self.code == ErrorCode::ServerError {
+            tracing::error!(error = %self, "request failed");
+        } else {
+            tracing::debug!(error = %self, "request refused");
+        }
+        let status =
+            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::json!({
+            "error": self.code.as_str(),
+            "error_description": self.description(),
+        });
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if matches!(
+            self.code,
+            ErrorCode::TemporarilyUnavailable | ErrorCode::SlowDown
+        ) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_hold_only_the_allowed_characters() {
+        let error = OAuthError::invalid_request("bad \"x\"\r\n\t\\ \u{e9}");
+        assert_eq!(error.description(), "bad 'x'???? ?");
+    }
+}

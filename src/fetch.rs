@@ -1,0 +1,228 @@
+//! The only way out: HTTP requests that a client's metadata asks for.
+//!
+//! Private, loopback and other special-use addresses are refused after name resolution, and the
+//! connection goes to the address that was checked (RFC 6890, and the SSRF advice of RFC 9700 and
+//! the MCP specification). No redirects, bounded in size and time.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+use crate::config;
+
+/// Why nothing was fetched. The words may be shown to whoever gave the URL.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Not an https URL.
+    #[error("the URL must be an https URL")]
+    Url,
+    /// It points to an address that outsiders have no business with.
+    #[error("the URL points to an address that is not reachable from here")]
+    Address,
+    /// No answer, or not one with status 200.
+    #[error("the URL did not answer with status 200")]
+    Answer,
+    /// Too long.
+    #[error("the answer is too long")]
+    TooLong,
+    /// The client library.
+    #[error("the HTTP client cannot be made: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// The guarded HTTP client.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    client: reqwest::Client,
+    max_body: usize,
+    private: bool,
+}
+
+impl Fetch {
+    /// A client with these limits.
+    ///
+    /// # Errors
+    /// When the library cannot make one.
+    pub fn new(config: &config::Fetch) -> Result<Self, FetchError> {
+        let private = config.allow_private_addresses_for_tests;
+        let timeout = Duration::from_secs(config.timeout);
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            .pool_max_idle_per_host(1)
+            .dns_resolver(Arc::new(Guard { private }))
+            .user_agent(concat!("writ/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self {
+            client,
+            max_body: config.max_body,
+            private,
+        })
+    }
+
+    /// The body at `url`.
+    ///
+    /// # Errors
+    /// [`FetchError`], in words that may be shown.
+    pub async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+        let url = Url::parse(url).map_err(|_| FetchError::Url)?;
+        if url.scheme() != "https" && !(self.private && url.scheme() == "http") {
+            return Err(FetchError::Url);
+        }
+        // A literal address is not resolved, so the resolver never sees it.
+        let literal = match url.host() {
+            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+            Some(Host::Domain(_)) => None,
+            None => return Err(FetchError::Url),
+        };
+        if literal.is_some_and(|ip| !self.private && !is_public(ip)) {
+            return Err(FetchError::Address);
+        }
+        let mut response = self.client.get(url).send().await.map_err(|error| {
+            tracing::debug!(%error, "fetch failed");
+            FetchError::Answer
+        })?;
+        if response.status() != http::StatusCode::OK {
+            return Err(FetchError::Answer);
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|_| FetchError::Answer)? {
+            if body.len() + chunk.len() > self.max_body {
+                return Err(FetchError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// Resolves names and leaves out every address that is not public.
+#[derive(Debug)]
+struct Guard {
+    private: bool,
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let private = self.private;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            // One bad address is enough: a name that mixes them is an attempt.
+            if !private && found.iter().any(|a| !is_public(a.ip())) {
+                return Err(FetchError::Address.into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an address is one of the public internet (RFC 6890 and its registries).
+#[must_use]
+pub fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    !(ip.is_loopback()
+        || ip.is_private()
+        || ip.is_link_local()
+        || ip.is_multicast()
+        || ip.is_documentation()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 198 && (b == 18 || b == 19))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99))
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let s = ip.segments();
+    let low = Ipv4Addr::from(((u32::from(s[6])) << 16) | u32::from(s[7]));
+    // Addresses that carry an IPv4 address are judged by it.
+    if ip.to_ipv4_mapped().is_some() || (s[0] == 0x64 && s[1] == 0xff9b && s[2..6] == [0; 4]) {
+        return is_public_v4(low);
+    }
+    if s[0] == 0x2002 {
+        return is_public_v4(Ipv4Addr::from((u32::from(s[1]) << 16) | u32::from(s[2])));
+    }
+    // What is left of the global unicast block, without Teredo, benchmarking and documentation.
+    (s[0] & 0xe000) == 0x2000
+        && !(s[0] == 0x2001 && s[1] < 0x200)
+        && !(s[0] == 0x2001 && s[1] == 0xdb8)
+        && !(s[0] == 0x3fff && s[1] < 0x1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_public_addresses() {
+        for private in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "192.0.2.1",
+            "::",
+            "::1",
+            "fc00::1",
+            "fe80::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2001::1",
+            "2001:db8::1",
+            "::127.0.0.1",
+            "64:ff9b:1::1",
+            "100::1",
+        ] {
+            assert!(!is_public(private.parse().unwrap()), "{private}");
+        }
+        for public in [
+            "1.1.1.1",
+            "93.184.216.34",
+            "2606:4700::1",
+            "64:ff9b::101:101",
+        ] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+    }
+
+    #[tokio::test]
+    async fn refuses_before_it_connects() {
+        let fetch = Fetch::new(&config::Fetch::default()).unwrap();
+        for (url, why) in [
+            ("http://example.com/", "https"),
+            ("https://127.0.0.1/", "address"),
+            ("https://[::1]/", "address"),
+            ("https://169.254.169.254/latest/", "address"),
+            ("file:///etc/passwd", "https"),
+        ] {
+            let error = fetch.get(url).await.unwrap_err().to_string();
+            assert!(error.contains(why), "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A client asks in its own name (RFC 6749 §4.4).
+
+use super::{Deciding, GrantType, TokenRequest, scope};
+use crate::{
+    error::{OAuthError, Result},
+    oauth::grant_type::{self, AuthMethod},
+    policy::{Facts, OnBehalf, Permit, Request, decide},
+};
+
+/// The grant type.
+pub(super) const CLIENT_CREDENTIALS: GrantType = GrantType {
+    name: grant_type::CLIENT_CREDENTIALS,
+    self_service: true,
+    issues: None,
+    decide: |request| -> Deciding<'_> { Box::pin(std::future::ready(run(request))) },
+};
+
+fn run(request: TokenRequest<'_>) -> Result<Permit> {
+    let TokenRequest {
+        app,
+        tenant,
+        authenticated,
+        params,
+    } = request;
+    if authenticated.method == AuthMethod::None {
+        return Err(OAuthError::unauthorized_client(
+            "Only confidential clients may use client credentials (RFC 6749 section 4.4).",
+        ));
+    }
+    let facts = Facts {
+        resources: &tenant.resources(),
+        subject_client: None,
+        max_depth: app.config.policy.max_delegation_depth,
+    };
+    let request = Request {
+        client: authenticated.client.clone(),
+        targets: params.all("resource").collect(),
+        scope: scope(params)?,
+        on_behalf: OnBehalf::Itself,
+    };
+    decide(request, &facts)
+}

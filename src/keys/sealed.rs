@@ -1,0 +1,151 @@
+//! Private keys at rest: AES-256-GCM under a key that never enters the database.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use zeroize::Zeroizing;
+
+use super::KeyError;
+use crate::entropy::Entropy;
+
+/// Seals and opens private keys.
+pub struct Sealer(LessSafeKey);
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sealer")
+    }
+}
+
+impl Sealer {
+    /// A sealer with this 256-bit key.
+    ///
+    /// # Errors
+    /// Never for 32 bytes; the library's type says it may.
+    pub fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
+        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::Sealing)?;
+        Ok(Self(LessSafeKey::new(key)))
+    }
+
+    /// The sealer whose key is in `path`; the file is made on first use, readable by its owner.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or does not hold a key.
+    pub fn from_file(path: &Path, entropy: &Entropy) -> Result<Self, KeyError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => Zeroizing::new(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let text = Zeroizing::new(STANDARD.encode(entropy.bytes::<32>()) + "\n");
+                write_private(path, text.as_bytes())
+                    .map_err(|e| KeyError::File(path.display().to_string(), e))?;
+                text
+            }
+            Err(error) => return Err(KeyError::File(path.display().to_string(), error)),
+        };
+        let bytes = Zeroizing::new(
+            STANDARD
+                .decode(text.trim())
+                .map_err(|_| KeyError::NotASealingKey(path.display().to_string()))?,
+        );
+        let key: &[u8; 32] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| KeyError::NotASealingKey(path.display().to_string()))?;
+        Self::new(key)
+    }
+
+    /// Seals `secret` for the place named by `context`; it opens only there.
+    ///
+    /// # Errors
+    /// When the cipher fails.
+    pub fn seal(
+        &self,
+        secret: &[u8],
+        context: &str,
+        entropy: &Entropy,
+    ) -> Result<Vec<u8>, KeyError> {
+        let nonce = entropy.bytes::<NONCE_LEN>();
+        let mut sealed = secret.to_vec();
+        self.0
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(context),
+                &mut sealed,
+            )
+            .map_err(|_| KeyError::Sealing)?;
+        sealed.splice(0..0, nonce);
+        Ok(sealed)
+    }
+
+    /// Opens what [`Self::seal`] made for the same context.
+    ///
+    /// # Errors
+    /// When the sealing key is another, or the bytes were changed or moved.
+    pub fn open(&self, sealed: &[u8], context: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let (nonce, body) = sealed
+            .split_at_checked(NONCE_LEN)
+            .ok_or(KeyError::Sealing)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyError::Sealing)?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let length = self
+            .0
+            .open_in_place(nonce, Aad::from(context), &mut body)
+            .map_err(|_| KeyError::Sealing)?
+            .len();
+        body.truncate(length);
+        Ok(body)
+    }
+}
+
+/// Writes a file that only its owner can read, and makes it durable, before it gets its name.
+///
+/// # Errors
+/// As the file system says.
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let mut file = options.open(&partial)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&partial, path)?;
+    match path.parent() {
+        Some(dir) if dir.is_dir() => fs::File::open(dir)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_only_in_its_own_place() {
+        let sealer = Sealer::new(&[7; 32]).unwrap();
+        let sealed = sealer
+            .seal(b"secret", "default/kid-1", &Entropy::seeded(1))
+            .unwrap();
+        assert_eq!(
+            sealer.open(&sealed, "default/kid-1").unwrap().as_slice(),
+            b"secret"
+        );
+        assert!(sealer.open(&sealed, "default/kid-2").is_err());
+        assert!(
+            Sealer::new(&[8; 32])
+                .unwrap()
+                .open(&sealed, "default/kid-1")
+                .is_err()
+        );
+        assert!(!sealed.windows(6).any(|w| w == b"secret"));
+    }
+}

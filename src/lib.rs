@@ -1,0 +1,54 @@
+//! Writ: an OAuth 2.1 authorization server for AI agents and MCP servers.
+//!
+//! One sentence to remember: **grant types only ask; [`policy::decide`] makes a
+//! [`policy::Permit`]; [`tokens::issue`] spends it.** That is why scopes and delegation rules
+//! cannot be skipped by a new grant.
+//!
+//! # The map
+//!
+//! | module | what it is | may use |
+//! |---|---|---|
+//! | [`oauth`] | the vocabulary of the specifications | nothing of ours |
+//! | [`error`] | a registered code, words for the client, a private cause | `oauth` |
+//! | [`clock`], [`entropy`], [`config`], [`fetch`] | the outside world's doors | `oauth`, `error` |
+//! | [`keys`] | made, sealed, published, used, retired | the above |
+//! | [`store`] | the only place with SQL | `oauth` |
+//! | [`audit`] | what happened, in a hash chain | `oauth` |
+//! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `store` |
+//! | [`journal`] | the one writer | `audit`, `clock`, `registry`, `store` |
+//! | [`app`] | a server without its sockets | all of the above |
+//! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
+//! | [`clients`] | who is asking | the above; `grant_types` for its list |
+//! | [`tokens`] | the only place tokens begin | the above |
+//! | [`grant_types`] | the back channel, one file for each | the above |
+//! | [`endpoints`] | OAuth over HTTP, thin | the above |
+//! | [`resources`], [`admin`] | rooms: registered MCP servers; the operators' API | the above |
+//! | [`router`], [`serve`], [`cli`], `demo` | the URL table, the sockets, the command line | everything |
+//!
+//! `tests/architecture.rs` keeps this table.
+
+pub mod admin;
+pub mod app;
+pub mod audit;
+pub mod cli;
+pub mod clients;
+pub mod clock;
+pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod endpoints;
+pub mod entropy;
+pub mod error;
+pub mod fetch;
+pub mod grant_types;
+pub mod journal;
+pub mod keys;
+pub mod oauth;
+pub mod policy;
+pub mod registry;
+pub mod resources;
+pub mod router;
+pub mod serve;
+pub mod store;
+pub mod telemetry;
+pub mod tokens;

@@ -1,0 +1,42 @@
+//! The authorization server metadata document (RFC 8414 §2, OpenID Connect Discovery 1.0 §3).
+
+use serde_json::{Value, json};
+
+/// Algorithms a client may sign its assertions with.
+pub const ASSERTION_ALGORITHMS: [&str; 4] = ["EdDSA", "ES256", "RS256", "PS256"];
+
+/// The document of one issuer: the same at every well-known path.
+///
+/// Strict clients want `authorization_endpoint`, `response_types_supported`, `jwks_uri`,
+/// `subject_types_supported` and `id_token_signing_alg_values_supported` to be there whatever
+/// grant they use; members without a value are left out, never null.
+#[must_use]
+pub fn authorization_server(
+    issuer: &str,
+    grant_types: &[&str],
+    auth_methods: &[&str],
+    signing_algorithms: &[&str],
+    registration: bool,
+) -> Value {
+    let mut document = json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"),
+        "jwks_uri": format!("{issuer}/jwks.json"),
+        "scopes_supported": ["client:register", "resource:register"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": grant_types,
+        "token_endpoint_auth_methods_supported": auth_methods,
+        "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
+        "code_challenge_methods_supported": ["S256"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": signing_algorithms,
+        "authorization_response_iss_parameter_supported": true,
+        "protected_resources": [format!("{issuer}/admin")],
+    });
+    if registration {
+        document["registration_endpoint"] = json!(format!("{issuer}/register"));
+    }
+    document
+}

@@ -1,0 +1,226 @@
+//! May it be? Facts in, decision out: nothing here waits, reads a clock or writes.
+//!
+//! Grant types only ask; [`decide`] makes a [`Permit`]; `tokens::issue` spends it. A permit
+//! cannot be made anywhere else, so no grant type can skip a rule.
+//!
+//! | file | rule |
+//! |---|---|
+//! | [`targets`] | which resources a token is for |
+//! | [`scopes`] | requested ∩ client ∩ resource, or ∩ the token that is exchanged |
+//! | [`sensitivity`] | which scopes are never given unnamed |
+//! | [`delegation`] | who may act for whom, how deep |
+
+pub mod delegation;
+pub mod scopes;
+pub mod sensitivity;
+pub mod targets;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    error::{OAuthError, Result},
+    keys::SigningAlgorithm,
+    oauth::{
+        claims::{AccessClaims, Actor},
+        scope::Scope,
+    },
+    registry::{Client, Resource, Resources},
+};
+
+/// What is asked.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The authenticated client.
+    pub client: Arc<Client>,
+    /// The resources it names.
+    pub targets: Vec<&'a str>,
+    /// The scope it asks for.
+    pub scope: Option<Scope>,
+    /// In whose name.
+    pub on_behalf: OnBehalf,
+}
+
+/// In whose name a token is asked for.
+#[derive(Debug)]
+pub enum OnBehalf {
+    /// The client's own (RFC 6749 §4.4).
+    Itself,
+    /// Whomever a token speaks for (RFC 8693).
+    Subject {
+        /// The verified subject token.
+        subject: Box<AccessClaims>,
+        /// The verified actor token.
+        actor: Option<Box<AccessClaims>>,
+    },
+}
+
+/// What a decision needs to know beside the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The tenant's resources.
+    pub resources: &'a Resources,
+    /// The client that the subject token was issued to, while it exists.
+    pub subject_client: Option<&'a Client>,
+    /// Longest `act` chain.
+    pub max_depth: usize,
+}
+
+/// A decision that a token may be issued, with everything it will say.
+#[derive(Debug)]
+pub struct Permit {
+    client: Arc<Client>,
+    subject: String,
+    resources: Vec<Arc<Resource>>,
+    scope: String,
+    act: Option<Actor>,
+    not_after: Option<i64>,
+    parent_grant: Option<String>,
+}
+
+impl Permit {
+    /// The client the token is for.
+    #[must_use]
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// Whom it speaks for.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The resources it is for: at least one.
+    #[must_use]
+    pub fn resources(&self) -> &[Arc<Resource>] {
+        &self.resources
+    }
+
+    /// What it allows, expanded and sorted.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        &self.scope
+    }
+
+    /// Who acts for the subject.
+    #[must_use]
+    pub fn act(&self) -> Option<&Actor> {
+        self.act.as_ref()
+    }
+
+    /// The one client that may act for this one, where there is exactly one.
+    #[must_use]
+    pub fn may_act(&self) -> Option<&str> {
+        match self.client.document().delegates.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The latest time it may expire: the end of what it was derived from.
+    #[must_use]
+    pub fn not_after(&self) -> Option<i64> {
+        self.not_after
+    }
+
+    /// The grant it is derived from.
+    #[must_use]
+    pub fn parent_grant(&self) -> Option<&str> {
+        self.parent_grant.as_deref()
+    }
+
+    /// Seconds it lives: the shortest of its resources.
+    #[must_use]
+    pub fn lifetime(&self) -> i64 {
+        self.resources
+            .iter()
+            .map(|r| r.document().access_token_lifetime)
+            .min()
+            .unwrap_or(60)
+    }
+
+    /// What it is signed with: what its resources chose, or what all verifiers accept when they
+    /// chose differently.
+    #[must_use]
+    pub fn algorithm(&self) -> SigningAlgorithm {
+        let mut chosen = self
+            .resources
+            .iter()
+            .map(|r| r.document().signing_algorithm);
+        let first = chosen.next().unwrap_or_default();
+        if chosen.all(|other| other == first) {
+            first
+        } else {
+            SigningAlgorithm::default()
+        }
+    }
+}
+
+/// Decides.
+///
+/// # Errors
+/// `invalid_target`, `invalid_scope`, `invalid_grant` or `invalid_request`, each with the rule
+/// that says no.
+pub fn decide(request: Request<'_>, facts: &Facts<'_>) -> Result<Permit> {
+    let Request {
+        client,
+        targets,
+        scope,
+        on_behalf,
+    } = request;
+    let (resources, granted, subject, act, not_after, parent_grant) = match on_behalf {
+        OnBehalf::Itself => {
+            let resources = targets::own(&client, &targets, scope.as_ref(), facts.resources)?;
+            let granted = scopes::own(&client, &resources, scope.as_ref())?;
+            (resources, granted, client.id().to_owned(), None, None, None)
+        }
+        OnBehalf::Subject { subject, actor } => {
+            let act = delegation::check(
+                &client,
+                &subject,
+                actor.as_deref(),
+                facts.subject_client,
+                facts.resources,
+                facts.max_depth,
+            )?;
+            let resources = targets::exchanged(&client, &targets, &subject, facts.resources)?;
+            let granted = scopes::exchanged(&client, &resources, &subject, scope.as_ref())?;
+            let end = actor.map_or(subject.exp, |actor| actor.exp.min(subject.exp));
+            let subject = *subject;
+            (
+                resources,
+                granted,
+                subject.sub,
+                act,
+                Some(end),
+                subject.grant_id,
+            )
+        }
+    };
+    if let Some(bound) = resources.iter().find(|r| r.document().dpop_required) {
+        return Err(OAuthError::invalid_dpop_proof(format!(
+            "'{}' accepts only DPoP-bound tokens (RFC 9449), and no proof was presented.",
+            bound.uri()
+        )));
+    }
+    Ok(Permit {
+        client,
+        subject,
+        resources,
+        scope: print(&granted),
+        act,
+        not_after,
+        parent_grant,
+    })
+}
+
+fn print(scopes: &BTreeSet<String>) -> String {
+    let mut text = String::with_capacity(scopes.iter().map(|s| s.len() + 1).sum());
+    for scope in scopes {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(scope);
+    }
+    text
+}

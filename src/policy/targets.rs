@@ -1,0 +1,122 @@
+//! Which resources a token is for (RFC 8707 §2, RFC 8693 §2.1). Never "everything".
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::sensitivity::entitled;
+use crate::{
+    error::{OAuthError, Result},
+    oauth::{claims::AccessClaims, scope::Scope},
+    registry::{Client, Origin, Resource, Resources},
+};
+
+/// The resources of a token in the client's own name.
+///
+/// # Errors
+/// `invalid_target`: unknown, not for this client, too many, or none named and none obvious.
+pub fn own(
+    client: &Client,
+    requested: &[&str],
+    scope: Option<&Scope>,
+    resources: &Resources,
+) -> Result<Vec<Arc<Resource>>> {
+    if !requested.is_empty() {
+        let found = find(requested, |uri| resources.by_uri(uri))?;
+        if let Some(not_ours) = found.iter().find(|r| entitled(client, r).is_empty()) {
+            return Err(refused(not_ours.uri()));
+        }
+        return several(client, found);
+    }
+    let candidates: Vec<Arc<Resource>> = resources
+        .all()
+        .into_iter()
+        .filter(|r| may_be_default(client, r) && !entitled(client, r).is_empty())
+        .cloned()
+        .collect();
+    // No resource named: the only one, or the only one that knows what is asked for.
+    if let [only] = candidates.as_slice() {
+        return Ok(vec![only.clone()]);
+    }
+    if let Some(scope) = scope.filter(|s| !s.is_empty()) {
+        let fitting: Vec<_> = candidates.iter().filter(|r| r.knows(scope)).collect();
+        if let [only] = fitting.as_slice() {
+            return Ok(vec![Arc::clone(only)]);
+        }
+    }
+    Err(OAuthError::invalid_target(if candidates.is_empty() {
+        "This client has no access to any resource."
+    } else {
+        "This client has access to several resources: name one with the resource parameter \
+         (RFC 8707)."
+    }))
+}
+
+/// The resources of a token that another one is exchanged for.
+///
+/// # Errors
+/// `invalid_target`: unknown, or not one that this client may reach.
+pub fn exchanged(
+    client: &Client,
+    requested: &[&str],
+    subject: &AccessClaims,
+    resources: &Resources,
+) -> Result<Vec<Arc<Resource>>> {
+    let own: Vec<&str> = subject.aud.iter().collect();
+    let wanted = if requested.is_empty() {
+        &own
+    } else {
+        requested
+    };
+    let found = find(wanted, |name| resources.by_name(name))?;
+    for resource in &found {
+        let narrows = subject.aud.contains(resource.uri()) && may_narrow(client, subject, resource);
+        if !narrows && client.exchange(resource.reference()).is_none() {
+            return Err(refused(resource.uri()));
+        }
+    }
+    several(client, found)
+}
+
+/// Whether the client may have a token for a resource that the subject token is already for: it
+/// is its own token, it is that resource, or it has access there itself.
+fn may_narrow(client: &Client, subject: &AccessClaims, resource: &Resource) -> bool {
+    subject.client_id == client.id()
+        || client.document().serves.as_deref() == Some(resource.reference())
+        || !entitled(client, resource).is_empty()
+}
+
+/// The admin API is a default only for clients that have nothing else to choose from by name.
+fn may_be_default(client: &Client, resource: &Resource) -> bool {
+    client.access(resource.reference()).is_some() || client.origin() == Origin::Registered
+}
+
+fn find<'r>(
+    names: &[&str],
+    look: impl Fn(&str) -> Option<&'r Arc<Resource>>,
+) -> Result<Vec<Arc<Resource>>> {
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        let resource = look(name).ok_or_else(|| refused(name))?;
+        if seen.insert(resource.id()) {
+            found.push(resource.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn several(client: &Client, found: Vec<Arc<Resource>>) -> Result<Vec<Arc<Resource>>> {
+    if found.len() > 1 && !client.document().multiple_resources {
+        return Err(OAuthError::invalid_target(
+            "This client gets tokens for one resource at a time.",
+        ));
+    }
+    Ok(found)
+}
+
+/// One answer for unknown and for not allowed: it does not say which resources exist.
+fn refused(name: &str) -> OAuthError {
+    let name: String = name.chars().take(200).collect();
+    OAuthError::invalid_target(format!(
+        "'{name}' is not a resource that this client may ask a token for."
+    ))
+}

@@ -1,0 +1,158 @@
+//! A resource as it is declared, and what has to change for it to be so.
+
+use entity::resource;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::{OAuthError, Result},
+    oauth::resource::{check, normalise},
+    registry::{ADMIN_ID, Resource, ResourceDocument, Resources, Tenant},
+    store::{Change, Expect},
+};
+
+/// A declared resource: its names and its document.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ResourceDeclaration {
+    /// Short name for URLs and the command line: 1 to 64 of a-z, 0-9, '-', '_' and '.'.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// The canonical resource URI, as it will stand in `aud`.
+    pub resource: String,
+    /// Tools, scopes and token rules.
+    #[serde(flatten)]
+    pub document: ResourceDocument,
+}
+
+// By hand, because serde cannot refuse unknown members of a flattened struct.
+impl<'de> Deserialize<'de> for ResourceDeclaration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut members = Map::<String, Value>::deserialize(deserializer)?;
+        let mut text = |name: &str| match members.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(D::Error::custom(format!("{name} must be text"))),
+        };
+        let id = text("id")?.unwrap_or_default();
+        let resource = text("resource")?.ok_or_else(|| D::Error::missing_field("resource"))?;
+        let document = ResourceDocument::deserialize(Value::Object(members))
+            .map_err(|why| D::Error::custom(why.to_string()))?;
+        Ok(Self {
+            id,
+            resource,
+            document,
+        })
+    }
+}
+
+/// Whether `id` may name a resource.
+///
+/// # Errors
+/// A sentence that says what is allowed.
+pub fn check_id(id: &str) -> Result<(), String> {
+    let fits = (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
+    if !fits {
+        return Err(format!("id '{id}': 1 to 64 of a-z, 0-9, '-', '_' and '.'"));
+    }
+    if id == ADMIN_ID {
+        return Err(format!("id '{id}' is the admin API's own"));
+    }
+    Ok(())
+}
+
+/// The row that makes the declaration true; `None` when it is so already.
+///
+/// # Errors
+/// `invalid_request` with the rule that says no, `conflict` when another resource has the URI.
+pub fn plan(
+    tenant: &Tenant,
+    known: &Resources,
+    declaration: &ResourceDeclaration,
+    registered_by: Option<&str>,
+    now: i64,
+) -> Result<Option<Change>> {
+    let refuse = |why: String| OAuthError::invalid_request(format!("resource: {why}."));
+    check_id(&declaration.id).map_err(refuse)?;
+    check(&declaration.resource).map_err(refuse)?;
+    let normalised = normalise(&declaration.resource)
+        .ok_or_else(|| refuse(format!("'{}' is not a URI", declaration.resource)))?;
+    declaration
+        .document
+        .catalogue()
+        .map_err(|why| refuse(format!("'{}': {why}", declaration.id)))?;
+    if let Some(other) = known
+        .by_uri(&normalised)
+        .filter(|other| other.id() != declaration.id)
+    {
+        return Err(OAuthError::conflict(if other.is_builtin() {
+            "This URI is the admin API's own.".to_owned()
+        } else {
+            format!(
+                "'{}' is registered already, as '{}'.",
+                declaration.resource,
+                other.id()
+            )
+        }));
+    }
+    let before = known.by_id(&declaration.id).map(|resource| resource.row());
+    let row = resource::Model {
+        tenant: tenant.name().to_owned(),
+        id: declaration.id.clone(),
+        uri: declaration.resource.clone(),
+        normalised,
+        registered_by: registered_by.map(str::to_owned),
+        document: serde_json::to_string(&declaration.document).map_err(OAuthError::server_error)?,
+        created_at: before.map_or(now, |row| row.created_at),
+        updated_at: now,
+    };
+    let same = before.is_some_and(|before| {
+        before.uri == row.uri
+            && before.document == row.document
+            && before.registered_by == row.registered_by
+    });
+    let expect = if before.is_some() {
+        Expect::Present
+    } else {
+        Expect::Absent
+    };
+    Ok((!same).then_some(Change::PutResource { row, expect }))
+}
+
+/// A resource as the admin API and the command line show it.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ResourceView {
+    /// What is declared.
+    #[serde(flatten)]
+    pub declaration: ResourceDeclaration,
+    /// The client that registered it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered_by: Option<String>,
+    /// Where Writ publishes its RFC 9728 document.
+    pub metadata_url: String,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Unix seconds.
+    pub updated_at: i64,
+}
+
+impl ResourceView {
+    /// Shows a resource of a tenant.
+    #[must_use]
+    pub fn new(tenant: &Tenant, resource: &Resource) -> Self {
+        let row = resource.row();
+        Self {
+            declaration: ResourceDeclaration {
+                id: row.id.clone(),
+                resource: row.uri.clone(),
+                document: resource.document().clone(),
+            },
+            registered_by: row.registered_by.clone(),
+            metadata_url: tenant.url(&format!("/resources/{}/oauth-protected-resource", row.id)),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The room's URLs.
+
+use axum::{
+    Json, Router,
+    extract::{Path, Request, State},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{declaration::ResourceView, self_registration};
+use crate::{
+    app::AppState,
+    audit::{Event, Kind},
+    endpoints::{
+        discovery,
+        extract::{ForTenant, administrator, json},
+    },
+    error::{OAuthError, Result},
+    journal::Command,
+    registry::AdminScope,
+    store::Change,
+};
+
+/// The room's part of the URL table.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/resources", post(register))
+        .route("/resources/{id}", get(show).delete(remove))
+        .route("/resources/{id}/oauth-protected-resource", get(metadata))
+}
+
+/// Registers or updates the MCP server that asks.
+///
+/// # Errors
+/// 401 or 403 without a token of scope `resource:register`, 400 for a declaration that does not
+/// hold, 409 when id or URI are taken.
+async fn register(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<Response> {
+    let claims = administrator(
+        &app,
+        &tenant,
+        request.headers(),
+        AdminScope::ResourceRegister,
+    )?;
+    let body = json(request, app.config.limits.body).await?;
+    let declaration = serde_json::from_slice(&body)
+        .map_err(|why| OAuthError::invalid_request(format!("The declaration: {why}.")))?;
+    let registered =
+        self_registration::register(&app, &tenant, &claims.client_id, declaration).await?;
+    let status = if registered.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let mut response = (status, Json(registered.body)).into_response();
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Shows what the asking client has registered.
+///
+/// # Errors
+/// 401 or 403, 404 for another one's.
+async fn show(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<ResourceView>> {
+    let claims = administrator(&app, &tenant, &headers, AdminScope::ResourceRegister)?;
+    let resources = tenant.resources();
+    let own = resources
+        .by_id(&id)
+        .filter(|r| r.row().registered_by.as_deref() == Some(&claims.client_id));
+    own.map(|r| Json(ResourceView::new(&tenant, r)))
+        .ok_or_else(nothing)
+}
+
+/// Takes away what the asking client has registered, with the credentials it was given.
+///
+/// # Errors
+/// 401 or 403, 404 for another one's.
+async fn remove(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode> {
+    let claims = administrator(&app, &tenant, &headers, AdminScope::ResourceRegister)?;
+    let resources = tenant.resources();
+    let own = resources
+        .by_id(&id)
+        .filter(|r| r.row().registered_by.as_deref() == Some(&claims.client_id))
+        .ok_or_else(nothing)?;
+    let name = tenant.name().to_owned();
+    let mut changes = vec![Change::RemoveResource {
+        tenant: name.clone(),
+        id: id.clone(),
+    }];
+    for client in tenant.clients() {
+        let serves = client.document().serves.as_deref() == Some(own.reference());
+        if serves && client.origin() == crate::registry::Origin::Resource {
+            let client_id = client.id().to_owned();
+            changes.push(Change::RemoveClient {
+                tenant: name.clone(),
+                client_id,
+            });
+        }
+    }
+    let event = Event {
+        client_id: Some(&claims.client_id),
+        object: Some(&id),
+        reason: Some("removed"),
+        ..Event::default()
+    };
+    let audit = vec![app.record(&tenant, Kind::ResourceRegistered, &event)];
+    app.journal.commit(Command { changes, audit }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The RFC 9728 document of a resource, for its server to serve or redirect to.
+///
+/// # Errors
+/// 404
+async fn metadata(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let resources = tenant.resources();
+    let resource = resources.by_id(&id).ok_or_else(nothing)?;
+    Ok(discovery::document(
+        &app,
+        &resource.metadata(tenant.issuer()),
+    ))
+}
+
+fn nothing() -> OAuthError {
+    OAuthError::not_found("There is no such resource.")
+}

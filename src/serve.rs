@@ -1,0 +1,253 @@
+//! A running server: its sockets, its first start, its background tasks, its end.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    admin::{
+        apply::{self, Declaration, Line},
+        tenants::{ADMINISTRATOR, Credentials, credentials, put_administrator},
+    },
+    app::{App, AppState, StartError},
+    clock::Clock,
+    config::Config,
+    entropy::Entropy,
+    error::OAuthError,
+    journal::Command,
+    keys::{
+        KeyError,
+        sealed::{Sealer, write_private},
+    },
+    router,
+    store::Change,
+};
+
+/// Seconds that connections may take to finish when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often time's own work is done: key rotation, forgetting.
+const MAINTENANCE: Duration = Duration::from_secs(60);
+/// How long outbox rows are kept, milliseconds.
+const OUTBOX: i64 = 24 * 3600 * 1000;
+
+/// Why a server does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address.
+    #[error("server.listen: cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// The data directory.
+    #[error("storage.data_dir: {0}: {1}")]
+    Directory(PathBuf, io::Error),
+    /// Storage, keys.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The first administrator.
+    #[error("the first administrator cannot be made: {0}")]
+    Administrator(OAuthError),
+}
+
+impl From<KeyError> for ServeError {
+    fn from(error: KeyError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
+/// A server that answers.
+pub struct Server {
+    /// What it is made of.
+    pub app: AppState,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its issuer.
+    pub issuer: String,
+    /// Where the administrator's credentials are.
+    pub credentials: PathBuf,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+    maintenance: JoinHandle<()>,
+    writer: JoinHandle<()>,
+}
+
+impl Server {
+    /// Binds, opens storage and begins to answer.
+    ///
+    /// # Errors
+    /// [`ServeError`], which names the key and what is wrong.
+    pub async fn start(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, ServeError> {
+        let directory = config.storage.data_dir.clone();
+        make_directory(&directory).map_err(|e| ServeError::Directory(directory.clone(), e))?;
+        let listen = config.server.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .map_err(|e| ServeError::Listen(listen, e))?;
+        let address = listener
+            .local_addr()
+            .map_err(|e| ServeError::Listen(listen, e))?;
+        let issuer = config.issuer(address);
+        let sealer = Sealer::from_file(&directory.join("sealing.key"), &entropy)?;
+        let started = App::start(config, issuer.clone(), clock, entropy, sealer).await?;
+        let app = started.app;
+        let credentials = administrator_file(&app, &directory).await?;
+        let (stop, stopped) = watch::channel(false);
+        let accepting = tokio::spawn(accept(listener, app.clone(), stopped.clone()));
+        let maintenance = tokio::spawn(maintain(app.clone(), stopped));
+        Ok(Self {
+            app,
+            address,
+            issuer,
+            credentials,
+            stop,
+            accepting,
+            maintenance,
+            writer: started.writer,
+        })
+    }
+
+    /// Makes a declaration true as the server's operator.
+    ///
+    /// # Errors
+    /// As [`apply::make_true`].
+    pub async fn apply(&self, declaration: &Declaration) -> Result<Vec<Line>, OAuthError> {
+        let root = self.app.registry.root().clone();
+        apply::make_true(&self.app, &root, declaration, "operator", false).await
+    }
+
+    /// Stops taking requests, finishes those under way, writes everything that was accepted.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.accepting.await;
+        let _ = self.maintenance.await;
+        // The last handle of the journal goes with the app.
+        drop(self.app);
+        let _ = self.writer.await;
+    }
+}
+
+async fn accept(listener: TcpListener, app: AppState, mut stopped: watch::Receiver<bool>) {
+    let limits = app.config.limits.clone();
+    let service = TowerToHyperService::new(router::service(app));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(limits.header_timeout))
+        .max_buf_size(limits.headers)
+        .max_headers(100)
+        .half_close(false);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            break;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of file descriptors, or the peer left: take a breath and go on.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        let watched = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A peer that breaks off is its own business.
+            let _ = watched.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+}
+
+async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
+    loop {
+        for tenant in app.registry.all() {
+            let _held = app.administration.lock().await;
+            if let Err(error) = app.maintain_keys(&tenant).await {
+                tracing::error!(tenant = tenant.name(), %error, "keys cannot be maintained");
+            }
+        }
+        let changes = vec![
+            Change::ForgetReplays {
+                before: app.clock.seconds(),
+            },
+            Change::ForgetOutbox {
+                before: app.clock.millis() - OUTBOX,
+            },
+        ];
+        if let Err(error) = app
+            .journal
+            .commit(Command {
+                changes,
+                audit: Vec::new(),
+            })
+            .await
+        {
+            tracing::error!(%error, "old rows cannot be forgotten");
+        }
+        let mut pause = pin!(tokio::time::sleep(MAINTENANCE));
+        tokio::select! {
+            () = &mut pause => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(path)
+}
+
+/// The file with the first administrator's credentials. It is written before the client is, so
+/// that a start which is cut short never leaves a client whose secret nobody has.
+async fn administrator_file(app: &App, directory: &Path) -> Result<PathBuf, ServeError> {
+    let path = directory.join("admin.json");
+    let broken = |error| ServeError::Directory(path.clone(), error);
+    let root = app.registry.root();
+    if root.client(ADMINISTRATOR).is_none() {
+        let secret = app.entropy.secret("writ_cs_");
+        write_credentials(&path, &credentials(root, secret.clone())).map_err(broken)?;
+        put_administrator(app, root, &secret)
+            .await
+            .map_err(ServeError::Administrator)?;
+        return Ok(path);
+    }
+    // The issuer may have changed since: the secret has not.
+    if let Ok(text) = std::fs::read_to_string(&path)
+        && let Ok(known) = serde_json::from_str::<Credentials>(&text)
+        && known.issuer != root.issuer()
+    {
+        write_credentials(&path, &credentials(root, known.client_secret)).map_err(broken)?;
+    }
+    Ok(path)
+}
+
+fn write_credentials(path: &Path, credentials: &Credentials) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(credentials).map_err(io::Error::other)?;
+    write_private(path, (text + "\n").as_bytes())
+}

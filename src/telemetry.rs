@@ -1,0 +1,19 @@
+//! Logs.
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::{LogFormat, Telemetry};
+
+/// Starts writing log records to standard error. A second start changes nothing.
+pub fn start(config: &Telemetry) {
+    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // Only the first subscriber of a process can be installed.
+    let _ = match config.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}

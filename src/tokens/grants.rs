@@ -1,0 +1,57 @@
+//! The stored grant that a token hangs from: what revocation will speak of.
+//!
+//! A client has one grant for itself at a resource, and one for each grant it exchanges from. It
+//! is looked up in memory; only the first token of its kind waits for a row to be written.
+
+use std::sync::Arc;
+
+use entity::grant;
+
+use crate::{
+    app::App, error::Result, journal::Command, policy::Permit, registry::Tenant, store::Change,
+};
+
+/// The permit's grant, made when there is none.
+///
+/// # Errors
+/// When the journal cannot write it.
+pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Result<Arc<str>> {
+    let identity = identity(permit);
+    if let Some(known) = tenant.grant(&identity) {
+        return Ok(known);
+    }
+    let row = grant::Model {
+        tenant: tenant.name().to_owned(),
+        id: app.entropy.id(),
+        identity: identity.clone(),
+        client_id: permit.client().id().to_owned(),
+        subject: permit.subject().to_owned(),
+        parent: permit.parent_grant().map(str::to_owned),
+        created_at: app.clock.seconds(),
+    };
+    let id: Arc<str> = row.id.as_str().into();
+    let changes = vec![Change::PutGrant(row)];
+    app.journal
+        .commit(Command {
+            changes,
+            audit: Vec::new(),
+        })
+        .await?;
+    // Two first requests may have met: the grant that was written first is everyone's.
+    Ok(tenant.grant(&identity).unwrap_or(id))
+}
+
+/// What makes a grant one. Client ids and references hold no space.
+fn identity(permit: &Permit) -> String {
+    let mut identity = String::with_capacity(128);
+    identity.push_str(permit.client().id());
+    for resource in permit.resources() {
+        identity.push(' ');
+        identity.push_str(resource.reference());
+    }
+    if let Some(parent) = permit.parent_grant() {
+        identity.push_str(" from ");
+        identity.push_str(parent);
+    }
+    identity
+}

@@ -1,0 +1,179 @@
+//! The only place access tokens begin.
+
+mod grants;
+pub mod verify;
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, header};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    audit::{Event, Kind},
+    clients::assertion,
+    error::{OAuthError, Result},
+    journal::{Command, JournalError},
+    oauth::claims::{AccessClaims, Audience},
+    policy::Permit,
+    registry::Tenant,
+    store::Change,
+};
+
+/// A successful token response (RFC 6749 §5.1, RFC 8693 §2.2.1). Never cached.
+#[derive(Debug, Serialize)]
+pub struct TokenResponse {
+    access_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+    token_type: &'static str,
+    expires_in: i64,
+    scope: String,
+}
+
+impl TokenResponse {
+    /// Names the type of the token, as a token exchange answers.
+    #[must_use]
+    pub fn issued_as(mut self, token_type: &'static str) -> Self {
+        self.issued_token_type = Some(token_type);
+        self
+    }
+}
+
+impl IntoResponse for TokenResponse {
+    fn into_response(self) -> Response {
+        let mut response = Json(self).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        response
+    }
+}
+
+/// Spends a permit: makes the token, remembers it, and answers when that is on disk.
+///
+/// `spent` is what the request used up, an assertion's name for example; it is committed with the
+/// token, so that neither is there without the other.
+///
+/// # Errors
+/// `temporarily_unavailable` when the journal is full, `invalid_client` when the assertion was
+/// used before, `server_error` when key or disk fail.
+pub async fn issue(
+    app: &App,
+    tenant: &Tenant,
+    permit: Permit,
+    spent: Option<Change>,
+) -> Result<TokenResponse> {
+    let now = app.clock.seconds();
+    let exp = permit
+        .not_after()
+        .map_or(i64::MAX, |end| end)
+        .min(now + permit.lifetime());
+    if exp <= now {
+        return Err(OAuthError::invalid_request(
+            "The subject token has expired.",
+        ));
+    }
+    let grant_id = grants::ensure(app, tenant, &permit).await?;
+    let claims = AccessClaims {
+        iss: tenant.issuer().to_owned(),
+        sub: permit.subject().to_owned(),
+        aud: permit
+            .resources()
+            .iter()
+            .map(|r| r.uri().to_owned())
+            .collect::<Audience>(),
+        exp,
+        iat: now,
+        nbf: None,
+        jti: app.entropy.id(),
+        client_id: permit.client().id().to_owned(),
+        scope: Some(permit.scope().to_owned()),
+        grant_id: Some(grant_id.to_string()),
+        act: permit.act().cloned(),
+        may_act: permit
+            .may_act()
+            .map(|sub| serde_json::json!({ "sub": sub })),
+        cnf: None,
+        authorization_details: None,
+        tenant: (!tenant.is_default()).then(|| tenant.name().to_owned()),
+        extra: std::collections::BTreeMap::new(),
+    };
+    let payload = serde_json::to_vec(&claims).map_err(OAuthError::server_error)?;
+    let access_token = tenant
+        .keys()
+        .signer(permit.algorithm())?
+        .sign_access_token(&payload)?;
+    let kind = if permit.not_after().is_some() {
+        Kind::TokenExchanged
+    } else {
+        Kind::TokenIssued
+    };
+    let event = Event {
+        client_id: Some(&claims.client_id),
+        sub: Some(&claims.sub),
+        act: claims.act.as_ref(),
+        aud: Some(&claims.aud),
+        scope: claims.scope.as_deref(),
+        grant_id: Some(&grant_id),
+        jti: Some(&claims.jti),
+        ..Event::default()
+    };
+    let audit = vec![app.record(tenant, kind, &event)];
+    commit(
+        app,
+        Command {
+            changes: spent.into_iter().collect(),
+            audit,
+        },
+    )
+    .await?;
+    Ok(TokenResponse {
+        access_token,
+        issued_token_type: None,
+        token_type: "Bearer",
+        expires_in: exp - now,
+        scope: claims.scope.unwrap_or_default(),
+    })
+}
+
+/// Remembers that an authenticated client was refused, and uses up what it presented.
+///
+/// # Errors
+/// As [`issue`]; then that is the answer instead of the refusal.
+pub async fn refuse(
+    app: &App,
+    tenant: &Tenant,
+    client_id: &str,
+    refusal: &OAuthError,
+    spent: Option<Change>,
+) -> Result<()> {
+    let reason = format!("{}: {}", refusal.code.as_str(), refusal.description());
+    let event = Event {
+        client_id: Some(client_id),
+        reason: Some(&reason),
+        ..Event::default()
+    };
+    let audit = vec![app.record(tenant, Kind::TokenRefused, &event)];
+    commit(
+        app,
+        Command {
+            changes: spent.into_iter().collect(),
+            audit,
+        },
+    )
+    .await
+}
+
+async fn commit(app: &App, command: Command) -> Result<()> {
+    app.journal
+        .commit(command)
+        .await
+        .map_err(|error| match error {
+            // The only thing here that can be there already is an assertion's name.
+            JournalError::Conflict => assertion::replayed(),
+            other => other.into(),
+        })
+}
