@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod challenge;
+pub mod claims;
+mod clock;
+mod json;
+mod jwks;
+pub mod jws;
+mod layer;
+mod rpc;
+mod scopes;
+mod verifier;
+
+pub use claims::AccessClaims;
+pub use clock::{Clock, ManualClock};
+pub use layer::{PresentedToken, Protect, ProtectBuilder, ProtectLayer, ProtectedBody};
+pub use scopes::tool_scope;
+pub use verifier::{SetupError, Verifier, VerifierBuilder, VerifyError};

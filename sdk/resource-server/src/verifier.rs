@@ -1,0 +1,331 @@
+//! Decides whether an access token is good for one resource (RFC 9068 §4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::claims::AccessClaims;
+use crate::clock::Clock;
+use crate::jwks::{self, Jwks, Snapshot, Source};
+use crate::jws::{Algorithm, JwsError, KeySet, Unverified};
+
+/// Why a token was refused. The words are fit for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// Not a JWS, or its signature or claims are wrong.
+    #[error(transparent)]
+    Jws(#[from] JwsError),
+    /// `typ` is not `at+jwt` (RFC 9068 §2.1): some other kind of token.
+    #[error("the token is not an access token")]
+    Type,
+    /// No key of the issuer has this `kid` for this algorithm.
+    #[error("the issuer has no such key")]
+    UnknownKey,
+    /// `iss` is not the issuer this resource trusts.
+    #[error("the token is from another issuer")]
+    Issuer,
+    /// `aud` does not name this resource (RFC 8707 §2).
+    #[error("the token is for another resource")]
+    Audience,
+    /// `exp` has passed.
+    #[error("the token has expired")]
+    Expired,
+    /// `iat` or `nbf` has not come yet.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// The token is bound to a key (`cnf`) and came as a plain bearer token.
+    #[error("the token is bound to a key and cannot be used as a bearer token")]
+    SenderConstrained,
+    /// The issuer's keys could not be fetched; the token may well be good.
+    #[error("the keys of the authorization server cannot be fetched at the moment")]
+    Unavailable,
+}
+
+/// What is wrong with the settings of a [`Verifier`] or a layer.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A URL that is missing or not acceptable.
+    #[error("{name} {value:?}: {problem}")]
+    Url {
+        /// Which setting.
+        name: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What is wrong, and what is allowed.
+        problem: &'static str,
+    },
+    /// Not a scope (RFC 6749 §3.3).
+    #[error(
+        "scope {0:?}: only printable ASCII without spaces, quotation marks and backslashes is allowed"
+    )]
+    Scope(String),
+    /// `offline_access` is between a client and the authorization server.
+    #[error("scope \"offline_access\": a resource neither needs nor announces it")]
+    OfflineAccess,
+    /// An empty list of algorithms.
+    #[error("algorithms: at least one is needed")]
+    Algorithms,
+    /// The HTTP client did not start.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Http(reqwest::Error),
+}
+
+/// Verifies access tokens of one issuer for one resource. Cheap to clone.
+///
+/// ```
+/// use writ_resource::Verifier;
+///
+/// # fn main() -> Result<(), writ_resource::SetupError> {
+/// let verifier = Verifier::for_resource("https://mcp.example/mcp")
+///     .issuer("https://auth.example")
+///     .build()?;
+/// # let _ = verifier;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    rules: Arc<Rules>,
+    jwks: Arc<Jwks>,
+}
+
+#[derive(Debug)]
+struct Rules {
+    issuer: String,
+    audience: String,
+    algorithms: Vec<Algorithm>,
+    leeway: i64,
+    clock: Clock,
+}
+
+impl Verifier {
+    /// Starts a verifier for tokens whose `aud` is exactly `resource`.
+    pub fn for_resource(resource: impl Into<String>) -> VerifierBuilder {
+        VerifierBuilder {
+            resource: resource.into(),
+            issuer: String::new(),
+            jwks_uri: None,
+            keys: None,
+            algorithms: Algorithm::ALL.to_vec(),
+            leeway: Duration::from_secs(30),
+            clock: Clock::System,
+            refetch_floor: Duration::from_secs(10),
+            fetch_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Checks a token that came as a bearer token, and gives what it says.
+    ///
+    /// Waits only when the issuer's keys have to be fetched first; otherwise
+    /// no lock is taken.
+    ///
+    /// # Errors
+    /// [`VerifyError::Unavailable`] when there are no keys to check with; every
+    /// other error is the token's fault.
+    pub async fn verify(&self, token: &str) -> Result<AccessClaims, VerifyError> {
+        let token = Unverified::parse(token)?;
+        // What needs no key comes first, so that other tokens cause no fetch.
+        if !self.rules.algorithms.contains(&token.alg()) {
+            return Err(JwsError::Algorithm.into());
+        }
+        if !token.is_typ("at+jwt") {
+            return Err(VerifyError::Type);
+        }
+        let claims = self.signed_claims(token).await?;
+        self.rules.check(&claims)?;
+        Ok(claims)
+    }
+
+    /// Fetches the issuer's keys if there are none yet, so that the first
+    /// caller need not wait and a wrong setting shows at start.
+    ///
+    /// # Errors
+    /// [`VerifyError::Unavailable`] when they cannot be fetched.
+    pub async fn load_keys(&self) -> Result<(), VerifyError> {
+        if self.jwks.current().is_none() {
+            self.jwks.refetch().await;
+        }
+        self.jwks
+            .current()
+            .map(drop)
+            .ok_or(VerifyError::Unavailable)
+    }
+
+    async fn signed_claims(&self, token: Unverified<'_>) -> Result<AccessClaims, VerifyError> {
+        if let Some(snapshot) = self.jwks.current()
+            && knows(&snapshot, &token)
+        {
+            return claims_of(token, &snapshot);
+        }
+        self.jwks.refetch().await;
+        let snapshot = self.jwks.current().ok_or(VerifyError::Unavailable)?;
+        claims_of(token, &snapshot)
+    }
+}
+
+fn knows(snapshot: &Snapshot, token: &Unverified<'_>) -> bool {
+    snapshot.keys.find(token.kid(), token.alg()).is_some()
+}
+
+fn claims_of(token: Unverified<'_>, snapshot: &Snapshot) -> Result<AccessClaims, VerifyError> {
+    let key = snapshot
+        .keys
+        .find(token.kid(), token.alg())
+        .ok_or(VerifyError::UnknownKey)?;
+    Ok(token.verify(key)?.claims()?)
+}
+
+impl Rules {
+    /// RFC 9068 §4, after the signature.
+    fn check(&self, claims: &AccessClaims) -> Result<(), VerifyError> {
+        let now = self.clock.now();
+        if claims.iss != self.issuer {
+            return Err(VerifyError::Issuer);
+        }
+        if !claims.aud.contains(&self.audience) {
+            return Err(VerifyError::Audience);
+        }
+        if now.saturating_sub(self.leeway) >= claims.exp {
+            return Err(VerifyError::Expired);
+        }
+        let latest_start = claims.nbf.map_or(claims.iat, |nbf| nbf.max(claims.iat));
+        if now.saturating_add(self.leeway) < latest_start {
+            return Err(VerifyError::NotYetValid);
+        }
+        // RFC 9449 §7.2, RFC 8705 §3: without its proof a bound token is nothing.
+        if claims.cnf.is_some() {
+            return Err(VerifyError::SenderConstrained);
+        }
+        Ok(())
+    }
+}
+
+/// The settings of a [`Verifier`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct VerifierBuilder {
+    pub(crate) resource: String,
+    pub(crate) issuer: String,
+    jwks_uri: Option<String>,
+    keys: Option<KeySet>,
+    algorithms: Vec<Algorithm>,
+    leeway: Duration,
+    clock: Clock,
+    refetch_floor: Duration,
+    fetch_timeout: Duration,
+}
+
+impl VerifierBuilder {
+    /// The authorization server, octet for octet as it calls itself. Needed.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = issuer.into();
+        self
+    }
+
+    /// Where the issuer's keys are, when its metadata should not be asked.
+    pub fn jwks_uri(mut self, uri: impl Into<String>) -> Self {
+        self.jwks_uri = Some(uri.into());
+        self
+    }
+
+    /// The issuer's keys themselves; nothing is fetched then.
+    pub fn keys(mut self, keys: KeySet) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// The signature algorithms to accept; all of [`Algorithm`] by default.
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = algorithms.into_iter().collect();
+        self
+    }
+
+    /// How far the issuer's clock may be off; 30 seconds by default.
+    pub const fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Where the time comes from; the machine's clock by default.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
+    }
+
+    /// The least time between two fetches of the keys, however many tokens
+    /// name unknown ones; 10 seconds by default.
+    pub const fn refetch_floor(mut self, floor: Duration) -> Self {
+        self.refetch_floor = floor;
+        self
+    }
+
+    /// How long one fetch may take; 5 seconds by default.
+    pub const fn fetch_timeout(mut self, timeout: Duration) -> Self {
+        self.fetch_timeout = timeout;
+        self
+    }
+
+    /// Makes the verifier. Fetches nothing yet.
+    ///
+    /// # Errors
+    /// [`SetupError`] names the setting that is wrong.
+    pub fn build(self) -> Result<Verifier, SetupError> {
+        trusted_url("resource", &self.resource)?;
+        let issuer_url = trusted_url("issuer", &self.issuer)?;
+        if issuer_url.query().is_some() {
+            return Err(SetupError::Url {
+                name: "issuer",
+                value: self.issuer,
+                problem: "an issuer has no query (RFC 8414 §2)",
+            });
+        }
+        if self.algorithms.is_empty() {
+            return Err(SetupError::Algorithms);
+        }
+        let (source, fixed, peer) = match (self.keys, self.jwks_uri) {
+            (Some(keys), _) => (Source::Fixed, keys, issuer_url),
+            (None, Some(uri)) => {
+                let uri = trusted_url("jwks_uri", &uri)?;
+                (Source::At(uri.clone()), KeySet::default(), uri)
+            }
+            (None, None) => {
+                let source = Source::Discovered {
+                    issuer: self.issuer.clone(),
+                    url: issuer_url.clone(),
+                };
+                (source, KeySet::default(), issuer_url)
+            }
+        };
+        let http = jwks::http_client(self.fetch_timeout, &peer).map_err(SetupError::Http)?;
+        let clock = self.clock;
+        Ok(Verifier {
+            jwks: Jwks::new(source, fixed, clock.clone(), self.refetch_floor, http),
+            rules: Arc::new(Rules {
+                issuer: self.issuer,
+                audience: self.resource,
+                algorithms: self.algorithms,
+                leeway: i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX),
+                clock,
+            }),
+        })
+    }
+}
+
+/// An absolute https URL without a fragment; http on loopback, for development.
+pub(crate) fn trusted_url(name: &'static str, value: &str) -> Result<Url, SetupError> {
+    let refuse = |problem| SetupError::Url {
+        name,
+        value: value.to_owned(),
+        problem,
+    };
+    let url = Url::parse(value)
+        .map_err(|_| refuse("an absolute URL is needed, such as https://host/path"))?;
+    if url.scheme() != "https" && !jwks::is_plain_loopback(&url) {
+        return Err(refuse("https is needed; http only on a loopback address"));
+    }
+    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(refuse("neither a fragment nor credentials may be in it"));
+    }
+    Ok(url)
+}
