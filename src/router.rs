@@ -52,6 +52,8 @@ fn table() -> Router<AppState> {
                 .delete(register::remove),
         )
         .merge(resources::router())
+        // Inside the CORS layer, so that a preflight is answered by that and not by this.
+        .method_not_allowed_fallback(wrong_method)
         .layer(cors());
     Router::new()
         .merge(open)

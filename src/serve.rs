@@ -153,14 +153,15 @@ async fn accept(listener: TcpListener, app: AppState, mut stopped: watch::Receiv
     let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            break;
+        let arrival = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
         };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (place, accepted) = tokio::select! {
+            arrival = arrival => arrival,
             _ = stopped.changed() => break,
         };
-        let Ok((stream, _)) = accepted else {
+        let (Ok(place), Ok((stream, _))) = (place, accepted) else {
             // Out of file descriptors, or the peer left: take a breath and go on.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;

@@ -1,5 +1,7 @@
 //! Logs.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogFormat, Telemetry};
@@ -7,9 +9,11 @@ use crate::config::{LogFormat, Telemetry};
 /// Starts writing log records to standard error. A second start changes nothing.
 pub fn start(config: &Telemetry) {
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(colours)
         .with_target(false);
     // Only the first subscriber of a process can be installed.
     let _ = match config.format {

@@ -117,8 +117,8 @@ pub(super) async fn apply(
 ) -> Result<Json<Vec<Line>>> {
     let Query(how) = how.map_err(|why| OAuthError::invalid_request(why.body_text()))?;
     let headers = request.headers().clone();
-    let declaration: Declaration = read(&app, request).await?;
     let mut who = may(&app, &tenant, &headers, AdminScope::Read)?;
+    let declaration: Declaration = read(&app, request).await?;
     if !declaration.resources.is_empty() {
         who = may(&app, &tenant, &headers, AdminScope::Resources)?;
     }

@@ -195,6 +195,7 @@ pub async fn put_administrator(app: &App, tenant: &Tenant, secret: &str) -> Resu
         profile: crate::registry::Profile::Strict,
         token_endpoint_auth_method: None,
         client_secret: Some(secret.to_owned()),
+        client_secret_expires_at: 0,
         jwks: None,
         jwks_uri: None,
         grant_types: vec![CLIENT_CREDENTIALS.to_owned()],

@@ -44,6 +44,9 @@ pub struct ClientDeclaration {
     /// Its secret; generated and shown once when it needs one and none is given.
     #[serde(default)]
     pub client_secret: Option<String>,
+    /// When its secret stops to hold, Unix seconds; 0 means never.
+    #[serde(default)]
+    pub client_secret_expires_at: i64,
     /// Its public keys.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -120,7 +123,7 @@ pub fn plan(
         client_id: id.clone(),
         origin: Origin::Declared.as_str().into(),
         secret_digest,
-        secret_expires_at: 0,
+        secret_expires_at: declaration.client_secret_expires_at,
         registration_digest: before.and_then(|row| row.registration_digest.clone()),
         document: serde_json::to_string(&document).map_err(OAuthError::server_error)?,
         created_at: before.map_or(now, |row| row.created_at),
@@ -129,6 +132,7 @@ pub fn plan(
     let same = before.is_some_and(|before| {
         before.document == row.document
             && before.secret_digest == row.secret_digest
+            && before.secret_expires_at == row.secret_expires_at
             && before.origin == row.origin
     });
     let expect = if before.is_some() {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 /// Algorithms a client may sign its assertions with.
-pub const ASSERTION_ALGORITHMS: [&str; 4] = ["EdDSA", "ES256", "RS256", "PS256"];
+/// (`Ed25519` is the name of RFC 9864 for `EdDSA` on that curve).
+pub const ASSERTION_ALGORITHMS: [&str; 5] = ["EdDSA", "Ed25519", "ES256", "RS256", "PS256"];
 
 /// The document of one issuer: the same at every well-known path.
 ///

@@ -18,28 +18,6 @@ pub struct Scope(oxide::Scope);
 pub struct InvalidScope;
 
 impl Scope {
-    /// The set of these tokens.
-    ///
-    /// # Errors
-    /// When a token holds a character outside the alphabet.
-    pub fn from_tokens<'a>(
-        tokens: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, InvalidScope> {
-        let mut text = String::new();
-        for token in tokens {
-            text.push_str(token);
-            text.push(' ');
-        }
-        text.parse()
-    }
-
-    /// The empty set.
-    #[must_use]
-    pub fn empty() -> Self {
-        // The empty string has no character that could be refused.
-        "".parse().unwrap_or_else(|_| unreachable!())
-    }
-
     /// Tokens in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter()

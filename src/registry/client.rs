@@ -54,6 +54,7 @@ pub struct Access {
     /// The resource: its id or its URI.
     pub resource: String,
     /// Scope names; `*` stands for every scope that is not sensitive.
+    #[serde(default)]
     pub scopes: Vec<String>,
     /// For token exchange: what a scope of the token that is handed in becomes at this resource,
     /// where the two resources use different names.

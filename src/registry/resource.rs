@@ -222,6 +222,23 @@ impl AdminScope {
         }
     }
 
+    /// Whoever changes a thing may read it.
+    const fn includes(self) -> &'static [Self] {
+        match self {
+            Self::Resources | Self::Clients | Self::Keys | Self::Tenants => &[Self::Read],
+            Self::Admin => &[
+                Self::Resources,
+                Self::Clients,
+                Self::Keys,
+                Self::Audit,
+                Self::Tenants,
+                Self::ResourceRegister,
+                Self::ClientRegister,
+            ],
+            Self::Read | Self::Audit | Self::ResourceRegister | Self::ClientRegister => &[],
+        }
+    }
+
     const fn description(self) -> &'static str {
         match self {
             Self::Read => "Read resources, clients, keys and tenants",
@@ -245,15 +262,7 @@ pub fn builtin_document() -> ResourceDocument {
         .map(|scope| ScopeDeclaration {
             name: scope.as_str().into(),
             description: scope.description().into(),
-            includes: if scope == AdminScope::Admin {
-                AdminScope::ALL
-                    .into_iter()
-                    .filter(|s| *s != AdminScope::Admin)
-                    .map(|s| s.as_str().into())
-                    .collect()
-            } else {
-                Vec::new()
-            },
+            includes: scope.includes().iter().map(|s| s.as_str().into()).collect(),
             sensitive: true,
         })
         .collect();

@@ -68,6 +68,9 @@ impl Resources {
     }
 }
 
+/// One client's grants: identity → grant id.
+type Grants = papaya::HashMap<Box<str>, Arc<str>>;
+
 /// One issuer with everything that belongs to it.
 #[derive(Debug)]
 pub struct Tenant {
@@ -80,7 +83,8 @@ pub struct Tenant {
     clients: papaya::HashMap<Box<str>, Arc<Client>>,
     /// Clients that nobody declared: there is a limit to them.
     registered: AtomicUsize,
-    grants: papaya::HashMap<Box<str>, Arc<str>>,
+    /// By client, so that they go with it.
+    grants: papaya::HashMap<Box<str>, Arc<Grants>>,
 }
 
 impl Tenant {
@@ -171,10 +175,12 @@ impl Tenant {
         self.registered.load(Ordering::Relaxed)
     }
 
-    /// The grant of this identity.
+    /// A client's grant of this identity.
     #[must_use]
-    pub fn grant(&self, identity: &str) -> Option<Arc<str>> {
-        self.grants.pin().get(identity).cloned()
+    pub fn grant(&self, client_id: &str, identity: &str) -> Option<Arc<str>> {
+        let clients = self.grants.pin();
+        let grants = clients.get(client_id)?.pin();
+        grants.get(identity).cloned()
     }
 
     pub(super) fn set_registration(&self, mode: RegistrationMode) {
@@ -198,6 +204,7 @@ impl Tenant {
     }
 
     pub(super) fn remove_client(&self, client_id: &str) {
+        self.grants.pin().remove(client_id);
         if let Some(old) = self.clients.pin().remove(client_id)
             && old.origin() == Origin::Registered
         {
@@ -213,9 +220,11 @@ impl Tenant {
         });
     }
 
-    pub(super) fn put_grant(&self, identity: &str, id: &str) {
+    pub(super) fn put_grant(&self, client_id: &str, identity: &str, id: &str) {
+        let clients = self.grants.pin();
+        let grants = clients.get_or_insert_with(client_id.into(), Arc::default);
         // The first one stays: the row that lost the race was not written.
-        let _ = self.grants.pin().try_insert(identity.into(), id.into());
+        let _ = grants.pin().try_insert(identity.into(), id.into());
     }
 }
 

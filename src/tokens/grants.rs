@@ -16,15 +16,15 @@ use crate::{
 /// # Errors
 /// When the journal cannot write it.
 pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Result<Arc<str>> {
-    let identity = identity(permit);
-    if let Some(known) = tenant.grant(&identity) {
+    let (client_id, identity) = (permit.client().id(), identity(permit));
+    if let Some(known) = tenant.grant(client_id, &identity) {
         return Ok(known);
     }
     let row = grant::Model {
         tenant: tenant.name().to_owned(),
         id: app.entropy.id(),
         identity: identity.clone(),
-        client_id: permit.client().id().to_owned(),
+        client_id: client_id.to_owned(),
         subject: permit.subject().to_owned(),
         parent: permit.parent_grant().map(str::to_owned),
         created_at: app.clock.seconds(),
@@ -38,7 +38,7 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
         })
         .await?;
     // Two first requests may have met: the grant that was written first is everyone's.
-    Ok(tenant.grant(&identity).unwrap_or(id))
+    Ok(tenant.grant(client_id, &identity).unwrap_or(id))
 }
 
 /// What makes a grant one. Client ids and references hold no space.
