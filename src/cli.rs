@@ -1,12 +1,35 @@
 //! The command line: reads it, runs one command, says what went wrong in words.
 //!
 //! Commands that change a running server use its admin API, as any other client would.
+//!
+//! | file | what |
+//! |---|---|
+//! | `serve`, `apply`, `resource`, `client`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
+//! | `api`, `token_request`, `http` | the admin API from the outside, from top to bottom |
+//! | `import`, `mcp` | a live MCP server's tools, as a declaration |
+//! | `paste` | what the author of an MCP server needs |
+//! | `private_key`, `document`, `print` | files in, text out |
 
+mod api;
+mod apply;
+mod audit;
+mod client;
+mod doctor;
 mod document;
+mod http;
+mod import;
+mod keys;
+mod mcp;
+mod paste;
 mod print;
+mod private_key;
+mod resource;
 mod serve;
+mod tenant;
+mod token;
+mod token_request;
 
-use std::process::ExitCode;
+use std::{fmt, path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -16,6 +39,9 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -25,6 +51,22 @@ enum Command {
     /// See the whole job done on this machine: a server, an MCP server, an agent.
     #[cfg(feature = "demo")]
     Demo(crate::demo::Demo),
+    /// Make declarations of resources, clients and tenants true.
+    Apply(apply::Apply),
+    /// MCP servers: their tools and scopes.
+    Resource(resource::Resource),
+    /// Agents and other clients: how they authenticate and what they may ask for.
+    Client(client::Client),
+    /// Signing keys.
+    Keys(keys::Keys),
+    /// What happened, in a chain that shows tampering.
+    Audit(audit::Audit),
+    /// Issuers below this one, each with keys, clients and resources of its own.
+    Tenant(tenant::Tenant),
+    /// Get an access token, to try things out.
+    Token(token::Token),
+    /// Look at an issuer or an MCP server as its clients do, and say what to mend.
+    Doctor(doctor::Doctor),
 }
 
 /// Why a command ends without success, in words for the person who typed it.
@@ -37,17 +79,29 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl Failure {
     /// A failure with these words.
     pub fn new(words: impl Into<String>) -> Self {
         Self(words.into())
+    }
+
+    /// The same failure with the file it is about.
+    #[must_use]
+    pub fn at(self, file: &Path) -> Self {
+        Self(format!("{}: {}", file.display(), self.0))
     }
 }
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let Arguments { command, json } = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -56,10 +110,18 @@ pub fn run() -> ExitCode {
         Err(error) => return fail(&Failure::from(error)),
     };
     let done = runtime.block_on(async {
-        match arguments.command {
-            Command::Serve(serve) => serve.run().await,
+        match command {
+            Command::Serve(serve) => serve.run(json).await,
             #[cfg(feature = "demo")]
-            Command::Demo(demo) => demo.run().await,
+            Command::Demo(demo) => demo.run(json).await,
+            Command::Apply(apply) => apply.run(json).await,
+            Command::Resource(resource) => resource.run(json).await,
+            Command::Client(client) => client.run(json).await,
+            Command::Keys(keys) => keys.run(json).await,
+            Command::Audit(audit) => audit.run(json).await,
+            Command::Tenant(tenant) => tenant.run(json).await,
+            Command::Token(token) => token.run(json).await,
+            Command::Doctor(doctor) => doctor.run(json).await,
         }
     });
     match done {
@@ -69,9 +131,53 @@ pub fn run() -> ExitCode {
 }
 
 fn fail(failure: &Failure) -> ExitCode {
-    #[expect(clippy::print_stderr, reason = "the command line speaks to a person")]
-    {
-        eprintln!("writ: {}", failure.0);
-    }
+    print::note(&format!("writ: {failure}"));
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn json_and_connection_may_stand_anywhere() {
+        for line in [
+            "writ --json resource list --tenant acme",
+            "writ resource --tenant acme list --json",
+            "writ resource list --json --credentials a.json --server http://127.0.0.1:1",
+        ] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert!(arguments.json, "{line}");
+        }
+    }
+
+    #[test]
+    fn incomplete_and_contradictory_lines_are_refused() {
+        for line in [
+            "writ apply",
+            "writ resource add",
+            "writ resource add a.toml --id x",
+            "writ resource add --id x",
+            "writ resource import",
+            "writ resource import http://127.0.0.1 --apply --out a.toml",
+            "writ client add --id x --jwks a.json --secret-stdin",
+            "writ client key generate",
+            "writ token",
+            "writ token x --client-id a --key k.pem --client-secret-stdin",
+            "writ token x --key k.pem",
+            "writ token x --client-id a",
+        ] {
+            assert!(
+                Arguments::try_parse_from(line.split(' ')).is_err(),
+                "{line}"
+            );
+        }
+    }
 }

@@ -4,7 +4,6 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -37,13 +36,15 @@ use crate::{
         sealed::{Sealer, write_private},
     },
     router,
-    store::Change,
+    store::{self, Change},
 };
 
 /// Seconds that connections may take to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often time's own work is done: key rotation, forgetting.
 const MAINTENANCE: Duration = Duration::from_secs(60);
+/// How often committed pages are moved into the database file.
+const CHECKPOINT: Duration = Duration::from_secs(1);
 /// How long outbox rows are kept, milliseconds.
 const OUTBOX: i64 = 24 * 3600 * 1000;
 
@@ -81,8 +82,7 @@ pub struct Server {
     /// Where the administrator's credentials are.
     pub credentials: PathBuf,
     stop: watch::Sender<bool>,
-    accepting: JoinHandle<()>,
-    maintenance: JoinHandle<()>,
+    background: Vec<JoinHandle<()>>,
     writer: JoinHandle<()>,
 }
 
@@ -108,6 +108,7 @@ impl Server {
         let credentials = administrator_file(&app, &directory).await?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, app.clone(), stopped.clone()));
+        let checkpoints = tokio::spawn(checkpoint(app.clone(), stopped.clone()));
         let maintenance = tokio::spawn(maintain(app.clone(), stopped));
         Ok(Self {
             app,
@@ -115,8 +116,7 @@ impl Server {
             issuer,
             credentials,
             stop,
-            accepting,
-            maintenance,
+            background: vec![accepting, maintenance, checkpoints],
             writer: started.writer,
         })
     }
@@ -133,8 +133,9 @@ impl Server {
     /// Stops taking requests, finishes those under way, writes everything that was accepted.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
-        let _ = self.accepting.await;
-        let _ = self.maintenance.await;
+        for task in self.background {
+            let _ = task.await;
+        }
         // The last handle of the journal goes with the app.
         drop(self.app);
         let _ = self.writer.await;
@@ -205,10 +206,21 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
         {
             tracing::error!(%error, "old rows cannot be forgotten");
         }
-        let mut pause = pin!(tokio::time::sleep(MAINTENANCE));
         tokio::select! {
-            () = &mut pause => {}
+            () = tokio::time::sleep(MAINTENANCE) => {}
             _ = stopped.changed() => return,
+        }
+    }
+}
+
+async fn checkpoint(app: AppState, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CHECKPOINT) => {}
+            _ = stopped.changed() => return,
+        }
+        if let Err(error) = store::checkpoint(&app.db).await {
+            tracing::warn!(%error, "no checkpoint");
         }
     }
 }

@@ -110,22 +110,13 @@ impl Record {
     }
 }
 
-/// Where a chain stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a chain stands; before its first row at zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// Position of the last row.
     pub seq: i64,
     /// Its hash.
     pub hash: [u8; 32],
-}
-
-impl Default for Head {
-    fn default() -> Self {
-        Self {
-            seq: 0,
-            hash: [0; 32],
-        }
-    }
 }
 
 impl Head {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, document};
+use super::{Failure, document, print};
 use crate::{
     clock::Clock,
     config::{Config, Overrides},
@@ -40,7 +40,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self, json: bool) -> Result<ExitCode, Failure> {
         let config = Config::load(&Overrides {
             file: self.config,
             listen: self.listen,
@@ -57,22 +57,31 @@ impl Serve {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let server = Server::start(config, Clock::System, Entropy::Os).await?;
+        let mut applied = Vec::new();
         for (path, declaration) in self.apply.iter().zip(&declarations) {
-            let lines = server.apply(declaration).await.map_err(|why| {
-                Failure::new(format!("{}: {}", path.display(), why.description()))
-            })?;
-            super::print::applied(&lines, false);
+            let lines = server
+                .apply(declaration)
+                .await
+                .map_err(|why| Failure::new(why.description()).at(path))?;
+            if !json {
+                print::applied(&lines, false);
+            }
+            applied.extend(lines);
         }
-        greet(&server);
+        let ready = json!({
+            "issuer": server.issuer,
+            "listen": server.address.to_string(),
+            "pid": std::process::id(),
+            "admin_credentials": server.credentials,
+        });
+        if json {
+            print::json(&json!({ "ready": ready, "applied": applied }));
+        } else {
+            greet(&server);
+        }
         if let Some(path) = &self.ready_file {
-            let ready = json!({
-                "issuer": server.issuer,
-                "listen": server.address.to_string(),
-                "pid": std::process::id(),
-                "admin_credentials": server.credentials,
-            });
             write_private(path, format!("{ready}\n").as_bytes())
-                .map_err(|why| Failure::new(format!("{}: {why}", path.display())))?;
+                .map_err(|why| Failure::from(why).at(path))?;
         }
         tokio::select! {
             _ = interrupted.recv() => {}
@@ -87,18 +96,22 @@ impl Serve {
 fn greet(server: &Server) {
     let root = server.app.registry.root();
     let credentials = server.credentials.display();
-    let resources = root.resources().all().len() - 1;
-    super::print::line(&format!(
+    let count = |number: usize, one: &str| match number {
+        1 => format!("1 {one}"),
+        more => format!("{more} {one}s"),
+    };
+    print::line(&format!(
         "\nWrit {version} is ready.\n\n  \
          issuer           {issuer}\n  \
          administrator    {credentials}  (readable by you alone)\n  \
-         known            {resources} resources, {clients} clients, {tenants} tenants\n\n\
+         known            {resources}, {clients}, {tenants}\n\n\
          Next: declare an MCP server and an agent, then ask how the server looks from outside:\n\n  \
          writ apply FILE --credentials {credentials}\n  \
          writ doctor {issuer}\n",
+        resources = count(root.resources().all().len() - 1, "resource"),
         version = env!("CARGO_PKG_VERSION"),
         issuer = server.issuer,
-        clients = root.clients().len(),
-        tenants = server.app.registry.all().len(),
+        clients = count(root.clients().len(), "client"),
+        tenants = count(server.app.registry.all().len(), "tenant"),
     ));
 }

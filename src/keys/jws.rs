@@ -105,7 +105,21 @@ impl Signer {
     /// # Errors
     /// When the library makes no signature.
     pub fn sign_access_token(&self, claims: &[u8]) -> Result<String, KeyError> {
-        let header = &self.access_token_header;
+        self.complete(&self.access_token_header, claims)
+    }
+
+    /// Signs the claims of another kind of JWT, for instance a client assertion.
+    ///
+    /// # Errors
+    /// When the library makes no signature.
+    pub fn sign(&self, typ: &str, claims: &[u8]) -> Result<String, KeyError> {
+        let header = json!({ "alg": self.jwk["alg"], "kid": self.jwk["kid"], "typ": typ });
+        let header = URL_SAFE_NO_PAD.encode(header.to_string()) + ".";
+        self.complete(&header, claims)
+    }
+
+    /// `header` is in base64url already, with its dot.
+    fn complete(&self, header: &str, claims: &[u8]) -> Result<String, KeyError> {
         let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 360);
         token.push_str(header);
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);

@@ -35,8 +35,14 @@ impl<'de> Deserialize<'de> for ResourceDeclaration {
         };
         let id = text("id")?.unwrap_or_default();
         let resource = text("resource")?.ok_or_else(|| D::Error::missing_field("resource"))?;
-        let document = ResourceDocument::deserialize(Value::Object(members))
-            .map_err(|why| D::Error::custom(why.to_string()))?;
+        let document = serde_path_to_error::deserialize(Value::Object(members)).map_err(|why| {
+            let (path, inner) = (why.path().to_string(), why.inner());
+            D::Error::custom(if path == "." {
+                inner.to_string()
+            } else {
+                format!("{path}: {inner}")
+            })
+        })?;
         Ok(Self {
             id,
             resource,

@@ -144,6 +144,17 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
+/// Moves committed pages from the write-ahead log into the database file, as far as that holds
+/// nobody up. Done from outside the writer, so that no commit has to wait for it.
+///
+/// # Errors
+/// When the database does.
+pub async fn checkpoint(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    db.execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)")
+        .await
+        .map(drop)
+}
+
 /// Everything the registry keeps in memory.
 #[derive(Debug, Default)]
 pub struct Snapshot {
