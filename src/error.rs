@@ -161,7 +161,7 @@ impl IntoResponse for OAuthError {
         }
         if matches!(
             self.code,
-            ErrorCode::TemporarilyUnavailable | ErrorCode::SlowDown
+            ErrorCode::TemporarilyUnavailable | ErrorCode::TooMany
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

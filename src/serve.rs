@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     admin::{
+        By,
         apply::{self, Declaration, Line},
         tenants::{ADMINISTRATOR, Credentials, credentials, put_administrator},
     },
@@ -127,7 +128,7 @@ impl Server {
     /// As [`apply::make_true`].
     pub async fn apply(&self, declaration: &Declaration) -> Result<Vec<Line>, OAuthError> {
         let root = self.app.registry.root().clone();
-        apply::make_true(&self.app, &root, declaration, "operator", false).await
+        apply::make_true(&self.app, &root, declaration, By::Operator, false).await
     }
 
     /// Stops taking requests, finishes those under way, writes everything that was accepted.

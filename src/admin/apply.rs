@@ -10,7 +10,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    may, read,
+    By, may, read,
     tenants::{Credentials, first_administrator},
 };
 use crate::{
@@ -134,7 +134,7 @@ pub(super) async fn apply(
         }
     }
     Ok(Json(
-        make_true(&app, &tenant, &declaration, &who.client_id, how.dry_run).await?,
+        make_true(&app, &tenant, &declaration, By::Token(&who), how.dry_run).await?,
     ))
 }
 
@@ -146,12 +146,22 @@ pub async fn make_true(
     app: &App,
     tenant: &Tenant,
     declaration: &Declaration,
-    who: &str,
+    by: By<'_>,
     dry_run: bool,
 ) -> Result<Vec<Line>> {
     let _held = app.administration.lock().await;
     // All of it is planned before any of it is done.
-    let mut own = plan(app, tenant, &declaration.resources, &declaration.clients)?;
+    refuse_twice(
+        "tenant",
+        declaration.tenants.iter().map(|t| t.name.as_str()),
+    )?;
+    let mut own = plan(
+        app,
+        tenant,
+        by,
+        &declaration.resources,
+        &declaration.clients,
+    )?;
     let mut others = Vec::new();
     for declared in &declaration.tenants {
         check_tenant_name(&declared.name)
@@ -161,11 +171,13 @@ pub async fn make_true(
             let issuer = tenant.url(&format!("/t/{}", declared.name));
             std::sync::Arc::new(Tenant::new(&declared.name, &issuer, RegistrationMode::Off))
         });
-        let planned = plan(app, &stand_in, &declared.resources, &declared.clients)?;
+        // Who may manage tenants is their operator.
+        let by = By::Operator;
+        let planned = plan(app, &stand_in, by, &declared.resources, &declared.clients)?;
         others.push((declared, known, planned));
     }
     if !dry_run {
-        own.commit(app, tenant, who).await?;
+        own.commit(app, tenant, by.name()).await?;
     }
     let mut lines = own.lines;
     for (declared, known, mut planned) in others {
@@ -181,12 +193,24 @@ pub async fn make_true(
             if line.action == Action::Created {
                 line.administrator = first_administrator(app, &tenant).await?;
             }
-            planned.commit(app, &tenant, who).await?;
+            planned.commit(app, &tenant, by.name()).await?;
         }
         lines.push(line);
         lines.extend(planned.lines);
     }
     Ok(lines)
+}
+
+fn refuse_twice<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(OAuthError::invalid_request(format!(
+                "{kind} '{name}' is declared twice."
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn tenant_line(declared: &DeclaredTenant, known: Option<&Tenant>) -> Line {
@@ -221,11 +245,14 @@ struct Planned {
 fn plan(
     app: &App,
     tenant: &Tenant,
+    by: By<'_>,
     resources: &[ResourceDeclaration],
     clients: &[ClientDeclaration],
 ) -> Result<Planned> {
     let now = app.clock.seconds();
     let private = app.config.fetch.allow_private_addresses_for_tests;
+    refuse_twice("resource", resources.iter().map(|r| r.id.as_str()))?;
+    refuse_twice("client", clients.iter().map(|c| c.client_id.as_str()))?;
     let mut planned = Planned {
         changes: Vec::new(),
         lines: Vec::new(),
@@ -254,18 +281,9 @@ fn plan(
     }
     for declaration in clients {
         let id = &declaration.client_id;
-        if clients
-            .iter()
-            .filter(|other| other.client_id == *id)
-            .count()
-            > 1
-        {
-            return Err(OAuthError::invalid_request(format!(
-                "client '{id}' is declared twice."
-            )));
-        }
         let plan =
             client_declaration::plan(tenant, &known, declaration, &app.entropy, private, now)?;
+        by.may_change(tenant, id, plan.change.as_ref())?;
         planned.add(tenant, "client", id, plan.change, plan.secret, None);
     }
     Ok(planned)

@@ -7,7 +7,7 @@ use axum::{
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-use super::{commit, may, read};
+use super::{By, commit, may, read};
 use crate::{
     app::{App, AppState},
     audit::Kind,
@@ -144,6 +144,7 @@ pub(super) async fn remove(
     let who = may(&app, &tenant, &headers, AdminScope::Clients)?;
     let _held = app.administration.lock().await;
     view(&tenant, &client_id)?;
+    By::Token(&who).may_change(&tenant, &client_id, None)?;
     if client_id == who.client_id {
         return Err(OAuthError::conflict("A client cannot remove itself here."));
     }
@@ -180,6 +181,7 @@ pub(super) async fn new_secret(
     let who = may(&app, &tenant, &headers, AdminScope::Clients)?;
     let _held = app.administration.lock().await;
     let client = tenant.client(&client_id).ok_or_else(nothing)?;
+    By::Token(&who).may_change(&tenant, &client_id, None)?;
     if !client.document().token_endpoint_auth_method.uses_secret() {
         return Err(OAuthError::conflict(
             "This client does not authenticate with a secret.",
@@ -225,6 +227,7 @@ async fn put(
         app.config.fetch.allow_private_addresses_for_tests,
         app.clock.seconds(),
     )?;
+    By::Token(who).may_change(tenant, &declaration.client_id, plan.change.as_ref())?;
     if let Some(change) = plan.change {
         let id = &declaration.client_id;
         commit(

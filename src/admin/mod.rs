@@ -25,7 +25,8 @@ use crate::{
     error::{OAuthError, Result},
     journal::Command,
     oauth::claims::AccessClaims,
-    registry::{AdminScope, Tenant},
+    policy::sensitivity::named,
+    registry::{ADMIN_ID, AdminScope, Client, Tenant},
     store::Change,
 };
 
@@ -130,6 +131,65 @@ fn may(app: &App, tenant: &Tenant, headers: &HeaderMap, scope: AdminScope) -> Re
     administrator(app, tenant, headers, scope)
 }
 
+/// On whose authority something is changed.
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
+    /// Whoever runs the server's process.
+    Operator,
+    /// The holder of a token.
+    Token(&'a AccessClaims),
+}
+
+impl By<'_> {
+    /// The name in the audit trail.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Operator => "operator",
+            Self::Token(claims) => &claims.client_id,
+        }
+    }
+
+    /// Nobody makes, changes or takes over a client that may do more here than they may: neither
+    /// the client that is there nor the one that a change would make of it.
+    ///
+    /// # Errors
+    /// `insufficient_scope`, naming what is missing.
+    fn may_change(self, tenant: &Tenant, client_id: &str, change: Option<&Change>) -> Result<()> {
+        if let Some(client) = tenant.client(client_id) {
+            self.covers(tenant, &client)?;
+        }
+        if let Some(Change::PutClient { row, .. }) = change {
+            let client = Client::from_row(row).map_err(OAuthError::server_error)?;
+            self.covers(tenant, &client)?;
+        }
+        Ok(())
+    }
+
+    fn covers(&self, tenant: &Tenant, client: &Client) -> Result<()> {
+        let Self::Token(claims) = self else {
+            return Ok(());
+        };
+        let resources = tenant.resources();
+        let Some(admin) = resources.by_id(ADMIN_ID) else {
+            return Ok(());
+        };
+        let entries = [client.access(ADMIN_ID), client.exchange(ADMIN_ID)];
+        for entry in entries.into_iter().flatten() {
+            let translated = entry.translate.values().flatten().map(String::as_str);
+            let mut scopes = named(entry, admin);
+            scopes.extend(admin.expand(translated));
+            if let Some(missing) = scopes.into_iter().find(|scope| !claims.has_scope(scope)) {
+                return Err(OAuthError::insufficient_scope(format!(
+                    "Client '{}' may have '{missing}' here, and you may not.",
+                    client.id()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Commits changes with the event that says who made them.
 async fn commit(
     app: &App,
@@ -143,6 +203,7 @@ async fn commit(
     let event = Event {
         client_id: Some(&who.client_id),
         sub: Some(&who.sub),
+        act: who.act.as_ref(),
         object: Some(object),
         reason: Some(reason),
         ..Event::default()

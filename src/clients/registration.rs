@@ -26,7 +26,7 @@ pub async fn register(app: &App, tenant: &Tenant, body: &[u8]) -> Result<Value> 
     let document = metadata::read(body, app.config.fetch.allow_private_addresses_for_tests)?;
     if tenant.registered_clients() >= app.config.registration.max_clients {
         return Err(OAuthError::new(
-            ErrorCode::SlowDown,
+            ErrorCode::TooMany,
             "This server holds as many registered clients as it may.",
         ));
     }

@@ -1,6 +1,11 @@
 //! `POST /token` (RFC 6749 §3.2).
 
-use axum::extract::{Request, State};
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, header};
 
 use super::extract::{ForTenant, form};
 use crate::{
@@ -68,6 +73,16 @@ async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit
     }
     let permit = (grant_type.decide)(request).await?;
     Ok((grant_type, permit))
+}
+
+impl IntoResponse for TokenResponse {
+    fn into_response(self) -> Response {
+        let mut response = Json(self).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        response
+    }
 }
 
 fn capitalised(text: &str) -> String {

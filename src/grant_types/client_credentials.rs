@@ -35,6 +35,7 @@ fn run(request: TokenRequest<'_>) -> Result<Permit> {
     let request = Request {
         client: authenticated.client.clone(),
         targets: params.all("resource").collect(),
+        audiences: Vec::new(),
         scope: scope(params)?,
         on_behalf: OnBehalf::Itself,
     };

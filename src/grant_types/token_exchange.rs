@@ -53,10 +53,8 @@ fn run(request: TokenRequest<'_>) -> Result<Permit> {
     };
     let request = Request {
         client: authenticated.client.clone(),
-        targets: params
-            .all("resource")
-            .chain(params.all("audience"))
-            .collect(),
+        targets: params.all("resource").collect(),
+        audiences: params.all("audience").collect(),
         scope: scope(params)?,
         on_behalf: OnBehalf::Subject {
             subject: Box::new(subject),

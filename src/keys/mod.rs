@@ -19,7 +19,7 @@ pub mod sealed;
 
 use std::{fmt, io, str::FromStr, sync::Arc};
 
-use axum::body::Bytes;
+use bytes::Bytes;
 use entity::signing_key;
 use serde::{Deserialize, Serialize};
 

@@ -36,7 +36,7 @@ pub enum ErrorCode {
     /// As above: body larger than the limit.
     TooLarge,
     /// As above: too many requests or registrations.
-    SlowDown,
+    TooMany,
     /// RFC 6749 §4.1.2.1: our own failure.
     ServerError,
     /// RFC 6749 §4.1.2.1: overloaded, try again.
@@ -64,9 +64,8 @@ impl ErrorCode {
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::TooLarge => "invalid_request",
-            Self::SlowDown => "slow_down",
             Self::ServerError => "server_error",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::TooMany | Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
 
@@ -79,7 +78,7 @@ impl ErrorCode {
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::TooLarge => 413,
-            Self::SlowDown => 429,
+            Self::TooMany => 429,
             Self::ServerError => 500,
             Self::TemporarilyUnavailable => 503,
             _ => 400,

@@ -32,8 +32,10 @@ use crate::{
 pub struct Request<'a> {
     /// The authenticated client.
     pub client: Arc<Client>,
-    /// The resources it names.
+    /// The resources it names by their URIs (`resource`, RFC 8707 §2).
     pub targets: Vec<&'a str>,
+    /// The resources it names by URI or id (`audience`, RFC 8693 §2.1).
+    pub audiences: Vec<&'a str>,
     /// The scope it asks for.
     pub scope: Option<Scope>,
     /// In whose name.
@@ -65,6 +67,19 @@ pub struct Facts<'a> {
     pub max_depth: usize,
 }
 
+/// The stored grant that a token will hang from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// The client's own at these resources.
+    Own,
+    /// The one the subject token hangs from: the same client narrows its token.
+    Same(String),
+    /// One of the client's for the subject, since it carries its token to another resource.
+    Carried(String),
+    /// One for every grant of another client that is handed on.
+    Derived(String),
+}
+
 /// A decision that a token may be issued, with everything it will say.
 #[derive(Debug)]
 pub struct Permit {
@@ -74,7 +89,7 @@ pub struct Permit {
     scope: String,
     act: Option<Actor>,
     not_after: Option<i64>,
-    parent_grant: Option<String>,
+    grant: Grant,
 }
 
 impl Permit {
@@ -123,10 +138,10 @@ impl Permit {
         self.not_after
     }
 
-    /// The grant it is derived from.
+    /// The grant it will hang from.
     #[must_use]
-    pub fn parent_grant(&self) -> Option<&str> {
-        self.parent_grant.as_deref()
+    pub fn grant(&self) -> &Grant {
+        &self.grant
     }
 
     /// Seconds it lives: the shortest of its resources.
@@ -165,14 +180,16 @@ pub fn decide(request: Request<'_>, facts: &Facts<'_>) -> Result<Permit> {
     let Request {
         client,
         targets,
+        audiences,
         scope,
         on_behalf,
     } = request;
-    let (resources, granted, subject, act, not_after, parent_grant) = match on_behalf {
+    let (resources, granted, subject, act, not_after, grant) = match on_behalf {
         OnBehalf::Itself => {
             let resources = targets::own(&client, &targets, scope.as_ref(), facts.resources)?;
             let granted = scopes::own(&client, &resources, scope.as_ref())?;
-            (resources, granted, client.id().to_owned(), None, None, None)
+            let subject = client.id().to_owned();
+            (resources, granted, subject, None, None, Grant::Own)
         }
         OnBehalf::Subject { subject, actor } => {
             let act = delegation::check(
@@ -183,18 +200,12 @@ pub fn decide(request: Request<'_>, facts: &Facts<'_>) -> Result<Permit> {
                 facts.resources,
                 facts.max_depth,
             )?;
-            let resources = targets::exchanged(&client, &targets, &subject, facts.resources)?;
+            let resources =
+                targets::exchanged(&client, &targets, &audiences, &subject, facts.resources)?;
             let granted = scopes::exchanged(&client, &resources, &subject, scope.as_ref())?;
             let end = actor.map_or(subject.exp, |actor| actor.exp.min(subject.exp));
-            let subject = *subject;
-            (
-                resources,
-                granted,
-                subject.sub,
-                act,
-                Some(end),
-                subject.grant_id,
-            )
+            let grant = grant(&client, &subject, &resources);
+            (resources, granted, subject.sub, act, Some(end), grant)
         }
     };
     if let Some(bound) = resources.iter().find(|r| r.document().dpop_required) {
@@ -210,8 +221,19 @@ pub fn decide(request: Request<'_>, facts: &Facts<'_>) -> Result<Permit> {
         scope: print(&granted),
         act,
         not_after,
-        parent_grant,
+        grant,
     })
+}
+
+fn grant(client: &Client, subject: &AccessClaims, resources: &[Arc<Resource>]) -> Grant {
+    let from = subject.grant_id.clone().unwrap_or_default();
+    if subject.client_id != client.id() {
+        Grant::Derived(from)
+    } else if resources.iter().all(|r| subject.aud.contains(r.uri())) {
+        Grant::Same(from)
+    } else {
+        Grant::Carried(from)
+    }
 }
 
 fn print(scopes: &BTreeSet<String>) -> String {

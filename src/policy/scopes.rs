@@ -24,14 +24,17 @@ pub fn own(
     requested: Option<&Scope>,
 ) -> Result<BTreeSet<String>> {
     let requested = requested.filter(|s| !s.is_empty());
+    let rights: Vec<_> = resources.iter().map(|r| entitled(client, r)).collect();
     let mut granted = BTreeSet::new();
-    for resource in resources {
-        let entitled = entitled(client, resource);
+    for (resource, entitled) in resources.iter().zip(&rights) {
         let chosen = match requested {
             Some(scope) => resource.expand(scope.iter().filter(|name| entitled.contains(name))),
-            None => default(client, resource, &entitled),
+            None => default(client, resource, entitled),
         };
-        granted.extend(chosen.into_iter().map(str::to_owned));
+        let chosen = chosen
+            .into_iter()
+            .filter(|name| holds_everywhere(name, resources, &rights));
+        granted.extend(chosen.map(str::to_owned));
     }
     if granted.is_empty() {
         return Err(OAuthError::invalid_scope(match requested {
@@ -40,6 +43,15 @@ pub fn own(
         }));
     }
     Ok(granted)
+}
+
+/// Whether a scope may be in one token for all these resources. Every one of them that knows the
+/// name will honour it, so it has to be a right at every one of them (RFC 8707 §2.2).
+fn holds_everywhere(name: &str, resources: &[Arc<Resource>], rights: &[BTreeSet<&str>]) -> bool {
+    resources
+        .iter()
+        .zip(rights)
+        .all(|(resource, rights)| !resource.catalogue().contains_key(name) || rights.contains(name))
 }
 
 fn default<'a>(
@@ -90,14 +102,16 @@ pub fn exchanged(
     subject: &AccessClaims,
     requested: Option<&Scope>,
 ) -> Result<BTreeSet<String>> {
-    let mut allowed = BTreeSet::new();
-    for resource in resources {
-        allowed.extend(
-            reachable(client, resource, subject)
-                .into_iter()
-                .map(str::to_owned),
-        );
-    }
+    let rights: Vec<_> = resources
+        .iter()
+        .map(|resource| reachable(client, resource, subject))
+        .collect();
+    let allowed: BTreeSet<String> = rights
+        .iter()
+        .flatten()
+        .filter(|name| holds_everywhere(name, resources, &rights))
+        .map(|name| (*name).to_owned())
+        .collect();
     let granted = match requested.filter(|s| !s.is_empty()) {
         None => allowed,
         Some(scope) => {
@@ -134,24 +148,30 @@ fn reachable<'a>(
     resource: &'a Resource,
     subject: &'a AccessClaims,
 ) -> BTreeSet<&'a str> {
-    let held: BTreeSet<&str> = resource.expand(subject.scopes());
+    // Literally: what a scope includes was written out when the subject token was issued, and
+    // the same word may include more at another resource.
+    let held: BTreeSet<&str> = subject
+        .scopes()
+        .filter(|name| resource.catalogue().contains_key(*name))
+        .collect();
     let same_audience = subject.aud.contains(resource.uri());
     let own_token = subject.client_id == client.id();
     let serves = client.document().serves.as_deref() == Some(resource.reference());
     if same_audience && (own_token || serves) {
         return held;
     }
-    let mut bound = BTreeSet::new();
+    let entry = client.exchange(resource.reference());
+    let mut bound = entry
+        .map(|entry| named(entry, resource))
+        .unwrap_or_default();
     if same_audience {
         bound.extend(entitled(client, resource));
     }
-    let entry = client.exchange(resource.reference());
-    if let Some(entry) = entry {
-        bound.extend(named(entry, resource));
-    }
     let mut reachable: BTreeSet<&str> = held.intersection(&bound).copied().collect();
-    for (from, to) in entry.iter().flat_map(|entry| &entry.translate) {
-        if subject.has_scope(from) {
+    // At its own resource a scope is what it is; only other words need a translation.
+    if !same_audience {
+        let translations = entry.iter().flat_map(|entry| &entry.translate);
+        for (_, to) in translations.filter(|(from, _)| subject.has_scope(from)) {
             reachable.extend(resource.expand(to.iter().map(String::as_str)));
         }
     }

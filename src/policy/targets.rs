@@ -1,6 +1,6 @@
 //! Which resources a token is for (RFC 8707 §2, RFC 8693 §2.1). Never "everything".
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use super::sensitivity::entitled;
 use crate::{
@@ -20,7 +20,7 @@ pub fn own(
     resources: &Resources,
 ) -> Result<Vec<Arc<Resource>>> {
     if !requested.is_empty() {
-        let found = find(requested, |uri| resources.by_uri(uri))?;
+        let found = distinct(requested.iter().map(|uri| (*uri, resources.by_uri(uri))))?;
         if let Some(not_ours) = found.iter().find(|r| entitled(client, r).is_empty()) {
             return Err(refused(not_ours.uri()));
         }
@@ -57,16 +57,22 @@ pub fn own(
 pub fn exchanged(
     client: &Client,
     requested: &[&str],
+    audiences: &[&str],
     subject: &AccessClaims,
     resources: &Resources,
 ) -> Result<Vec<Arc<Resource>>> {
     let own: Vec<&str> = subject.aud.iter().collect();
-    let wanted = if requested.is_empty() {
-        &own
+    let named = requested.len() + audiences.len();
+    let wanted = if named == 0 {
+        own.as_slice()
     } else {
         requested
     };
-    let found = find(wanted, |name| resources.by_name(name))?;
+    let by_uri = wanted.iter().map(|uri| (*uri, resources.by_uri(uri)));
+    let by_name = audiences
+        .iter()
+        .map(|name| (*name, resources.by_name(name)));
+    let found = distinct(by_uri.chain(by_name))?;
     for resource in &found {
         let narrows = subject.aud.contains(resource.uri()) && may_narrow(client, subject, resource);
         if !narrows && client.exchange(resource.reference()).is_none() {
@@ -89,19 +95,18 @@ fn may_be_default(client: &Client, resource: &Resource) -> bool {
     client.access(resource.reference()).is_some() || client.origin() == Origin::Registered
 }
 
-fn find<'r>(
-    names: &[&str],
-    look: impl Fn(&str) -> Option<&'r Arc<Resource>>,
+/// Each of them once; the first that was not found is refused.
+fn distinct<'a>(
+    found: impl Iterator<Item = (&'a str, Option<&'a Arc<Resource>>)>,
 ) -> Result<Vec<Arc<Resource>>> {
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::with_capacity(names.len());
-    for name in names {
-        let resource = look(name).ok_or_else(|| refused(name))?;
-        if seen.insert(resource.id()) {
-            found.push(resource.clone());
+    let mut distinct: Vec<Arc<Resource>> = Vec::new();
+    for (name, resource) in found {
+        let resource = resource.ok_or_else(|| refused(name))?;
+        if distinct.iter().all(|known| known.id() != resource.id()) {
+            distinct.push(resource.clone());
         }
     }
-    Ok(found)
+    Ok(distinct)
 }
 
 fn several(client: &Client, found: Vec<Arc<Resource>>) -> Result<Vec<Arc<Resource>>> {

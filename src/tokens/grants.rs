@@ -1,14 +1,20 @@
 //! The stored grant that a token hangs from: what revocation will speak of.
 //!
-//! A client has one grant for itself at a resource, and one for each grant it exchanges from. It
-//! is looked up in memory; only the first token of its kind waits for a row to be written.
+//! A client has one grant for itself at a resource, and one for each grant of another that is
+//! handed on to it. It is looked up in memory; only the first token of its kind waits for a row to
+//! be written. Narrowing a token again and again makes no more of them.
 
 use std::sync::Arc;
 
 use entity::grant;
 
 use crate::{
-    app::App, error::Result, journal::Command, policy::Permit, registry::Tenant, store::Change,
+    app::App,
+    error::Result,
+    journal::Command,
+    policy::{Grant, Permit},
+    registry::Tenant,
+    store::Change,
 };
 
 /// The permit's grant, made when there is none.
@@ -16,6 +22,9 @@ use crate::{
 /// # Errors
 /// When the journal cannot write it.
 pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Result<Arc<str>> {
+    if let Grant::Same(id) = permit.grant() {
+        return Ok(id.as_str().into());
+    }
     let (client_id, identity) = (permit.client().id(), identity(permit));
     if let Some(known) = tenant.grant(client_id, &identity) {
         return Ok(known);
@@ -26,7 +35,10 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
         identity: identity.clone(),
         client_id: client_id.to_owned(),
         subject: permit.subject().to_owned(),
-        parent: permit.parent_grant().map(str::to_owned),
+        parent: match permit.grant() {
+            Grant::Own => None,
+            Grant::Same(from) | Grant::Carried(from) | Grant::Derived(from) => Some(from.clone()),
+        },
         created_at: app.clock.seconds(),
     };
     let id: Arc<str> = row.id.as_str().into();
@@ -49,9 +61,16 @@ fn identity(permit: &Permit) -> String {
         identity.push(' ');
         identity.push_str(resource.reference());
     }
-    if let Some(parent) = permit.parent_grant() {
-        identity.push_str(" from ");
-        identity.push_str(parent);
+    match permit.grant() {
+        Grant::Own | Grant::Same(_) => {}
+        Grant::Carried(_) => {
+            identity.push_str(" for ");
+            identity.push_str(permit.subject());
+        }
+        Grant::Derived(parent) => {
+            identity.push_str(" from ");
+            identity.push_str(parent);
+        }
     }
     identity
 }

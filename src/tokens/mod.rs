@@ -3,11 +3,6 @@
 mod grants;
 pub mod verify;
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderValue, header};
 use serde::Serialize;
 
 use crate::{
@@ -23,7 +18,7 @@ use crate::{
 };
 
 /// A successful token response (RFC 6749 §5.1, RFC 8693 §2.2.1). Never cached.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub struct TokenResponse {
     access_token: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,16 +34,6 @@ impl TokenResponse {
     pub fn issued_as(mut self, token_type: &'static str) -> Self {
         self.issued_token_type = Some(token_type);
         self
-    }
-}
-
-impl IntoResponse for TokenResponse {
-    fn into_response(self) -> Response {
-        let mut response = Json(self).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-        response
     }
 }
 

@@ -44,6 +44,7 @@ pub fn access_token(app: &App, tenant: &Tenant, token: &str) -> Result<AccessCla
         .map_err(|_| Refused::NotOurs)?;
     let now = app.clock.seconds();
     if claims.iss != tenant.issuer()
+        || claims.grant_id.is_none()
         || claims.iat > now + SKEW
         || claims.nbf.is_some_and(|at| at > now + SKEW)
     {
