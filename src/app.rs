@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use entity::tenant;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::jws::KeySet;
@@ -10,7 +9,7 @@ use writ_resource::jws::KeySet;
 use crate::{
     audit::{Event, Kind, Record},
     clock::Clock,
-    config::{Config, RegistrationMode},
+    config::Config,
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
@@ -57,9 +56,18 @@ pub struct App {
     /// The way out.
     pub fetch: Fetch,
     /// Key sets fetched from clients' `jwks_uri`.
-    pub client_keys: moka::future::Cache<String, Arc<KeySet>>,
+    pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
+}
+
+/// Keys as they were at a client's `jwks_uri`.
+#[derive(Debug)]
+pub struct FetchedKeys {
+    /// The keys.
+    pub keys: Arc<KeySet>,
+    /// When they were asked for, Unix seconds.
+    pub fetched_at: i64,
 }
 
 /// What handlers get.
@@ -104,7 +112,7 @@ impl App {
         );
         let client_keys = moka::future::Cache::builder()
             .max_capacity(10_000)
-            .time_to_live(Duration::from_secs(600))
+            .time_to_idle(Duration::from_secs(86_400))
             .build();
         let fetch = Fetch::new(&config.fetch)?;
         let app = Arc::new(Self {
@@ -156,49 +164,12 @@ impl App {
         Ok(self.journal.commit(Command { changes, audit }).await?)
     }
 
-    /// Creates a tenant with keys of its own; one that exists gets the new settings.
-    ///
-    /// # Errors
-    /// When keys cannot be made or written.
-    pub async fn put_tenant(
-        &self,
-        name: &str,
-        registration: Option<RegistrationMode>,
-    ) -> Result<Arc<Tenant>, StartError> {
-        let registration = match registration {
-            None => "",
-            Some(RegistrationMode::Open) => "open",
-            Some(RegistrationMode::Token) => "token",
-            Some(RegistrationMode::Off) => "off",
-        };
-        let row = tenant::Model {
-            name: name.to_owned(),
-            registration: registration.into(),
-            created_at: self.clock.seconds(),
-        };
-        let root = self.registry.root();
-        let event = Event {
-            object: Some(name),
-            reason: Some("put"),
-            ..Event::default()
-        };
-        let audit = vec![self.record(root, Kind::TenantChanged, &event)];
-        self.journal
-            .commit(Command {
-                changes: vec![Change::PutTenant(row)],
-                audit,
-            })
-            .await?;
-        let tenant = self.registry.find(name).ok_or(JournalError::Conflict)?;
-        self.ensure_signing_keys(&tenant).await?;
-        Ok(tenant)
-    }
-
     /// Does what time asks of the keys: publishes next ones, rotates by age, removes old ones.
     ///
     /// # Errors
     /// When a key cannot be made or written.
     pub async fn maintain_keys(&self, tenant: &Tenant) -> Result<(), StartError> {
+        self.ensure_signing_keys(tenant).await?;
         let (now, keys) = (self.clock.seconds(), &self.config.keys);
         let rows: Vec<_> = tenant.keys().keys().iter().map(|k| k.row.clone()).collect();
         let plans = SigningAlgorithm::ALL.map(|algorithm| {
@@ -254,7 +225,10 @@ impl App {
     }
 
     /// New keys, made where they do not hold up requests: an RSA key takes a tenth of a second.
-    async fn new_keys(
+    ///
+    /// # Errors
+    /// When a key cannot be made or sealed.
+    pub async fn new_keys(
         &self,
         tenant: &str,
         state: KeyState,

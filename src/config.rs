@@ -2,16 +2,24 @@
 //!
 //! `config/default.toml` documents every key; a test keeps it equal to the defaults here.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use figment::{
-    Figment,
-    providers::{Env, Format as _, Serialized, Toml},
+    Figment, Metadata, Profile, Provider, Source,
+    providers::{Format as _, Serialized, Toml},
+    value::{Dict, Map, Value},
 };
 use serde::{Deserialize, Serialize};
-use url::Url;
+use writ_resource::claims::MAX_ACTORS;
 
-use crate::oauth::resource::is_loopback;
+use crate::{
+    oauth::{resource::is_loopback, uri},
+    telemetry,
+};
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,138 +281,284 @@ pub struct Overrides {
     pub data_dir: Option<PathBuf>,
 }
 
+/// What a key may hold.
+#[derive(Clone, Copy, Debug)]
+enum Allowed {
+    /// A whole number between these, both included.
+    Number(i64, i64),
+    /// What these words say.
+    Words(&'static str),
+}
+
+/// Every key and what it may hold.
+const KEYS: [(&str, Allowed); 24] = {
+    use Allowed::{Number, Words};
+    [
+        (
+            "server.listen",
+            Words("an address and a port, for example 127.0.0.1:4455; port 0 picks a free one"),
+        ),
+        (
+            "server.issuer",
+            Words(
+                "an https URL (http on loopback only) without query, fragment, % and empty \
+                 segments, for example https://auth.example/main",
+            ),
+        ),
+        ("storage.data_dir", Words("the path of a directory")),
+        ("storage.node", Words("1 to 64 printable ASCII characters")),
+        ("storage.queue", Number(1, 1 << 20)),
+        ("keys.rotate_after", Number(0, 10 * 365 * 86_400)),
+        ("keys.publish_before_use", Number(0, 30 * 86_400)),
+        ("keys.cache", Number(0, 86_400)),
+        // A longer chain could be issued, but nobody would read it.
+        ("policy.max_delegation_depth", Number(0, MAX_ACTORS as i64)),
+        ("registration.mode", Words("open, token or off")),
+        ("registration.max_clients", Number(0, 10_000_000)),
+        ("clients.assertion_leeway", Number(0, 300)),
+        ("clients.assertion_lifetime", Number(10, 86_400)),
+        ("limits.body", Number(1024, 1 << 24)),
+        ("limits.admin_body", Number(1024, 1 << 28)),
+        ("limits.headers", Number(8192, 1 << 20)),
+        ("limits.connections", Number(1, 1 << 20)),
+        ("limits.request_timeout", Number(1, 600)),
+        ("limits.header_timeout", Number(1, 600)),
+        ("fetch.timeout", Number(1, 60)),
+        ("fetch.max_body", Number(1024, 1 << 24)),
+        (
+            "fetch.allow_private_addresses_for_tests",
+            Words("true or false"),
+        ),
+        (
+            "telemetry.filter",
+            Words("directives in the syntax of RUST_LOG, for example info,writ=debug"),
+        ),
+        ("telemetry.format", Words("text or json")),
+    ]
+};
+
+/// What a key, or a section, may hold, in words.
+fn allowed(key: &str) -> String {
+    match KEYS.iter().find(|(known, _)| *known == key) {
+        Some((_, Allowed::Number(low, high))) => format!("a whole number, {low}..={high}"),
+        Some((_, Allowed::Words(words))) => (*words).to_owned(),
+        None => {
+            let section = format!("{key}.");
+            let keys: Vec<&str> = KEYS
+                .iter()
+                .filter_map(|(known, _)| known.strip_prefix(&section))
+                .collect();
+            if keys.is_empty() {
+                "TOML; config/default.toml lists every section and key".to_owned()
+            } else {
+                format!("a section with the keys {}", keys.join(", "))
+            }
+        }
+    }
+}
+
+/// Values from one place, which their errors name.
+struct Layer {
+    place: String,
+    values: Dict,
+}
+
+impl Layer {
+    /// One value that was set by itself.
+    fn one(place: String, key: &str, value: Value) -> Self {
+        let mut values = Dict::new();
+        if let Some((section, name)) = key.split_once('.') {
+            values.insert(section.into(), Dict::from([(name.into(), value)]).into());
+        }
+        Self { place, values }
+    }
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.place.clone())
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        Ok(Map::from([(Profile::Default, self.values.clone())]))
+    }
+}
+
+/// How every variable of ours begins.
+const PREFIX: &str = "WRIT_";
+
+/// Variables that stand for flags.
+const FOR_FLAGS: [&str; 2] = ["WRIT_CONFIG", "WRIT_CREDENTIALS"];
+
+/// The environment's variable for a key: `[server] listen` is `WRIT_SERVER__LISTEN`.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
+}
+
+/// What the variables of the environment set.
+fn environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<Layer>, ConfigError> {
+    let mut layers = Vec::new();
+    for (name, value) in variables {
+        let name = name.to_string_lossy();
+        if !name.starts_with(PREFIX) || FOR_FLAGS.contains(&&*name) || is_service_link(&name) {
+            continue;
+        }
+        let refuse = |problem: &str, allowed: String| ConfigError {
+            key: name.to_string(),
+            problem: problem.into(),
+            origin: "the environment".into(),
+            allowed,
+        };
+        let Some((key, kind)) = KEYS.iter().find(|(key, _)| variable(key) == name) else {
+            return Err(refuse("there is no such variable", instead_of(&name)));
+        };
+        let Ok(text) = value.into_string() else {
+            return Err(refuse("is not UTF-8", allowed(key)));
+        };
+        // A node may be called 1, and an issuer is no date: only what is not text is parsed.
+        let value = match kind {
+            Allowed::Words("true or false") | Allowed::Number(..) => text.parse(),
+            Allowed::Words(_) => Ok(text.into()),
+        };
+        let Ok(value) = value;
+        let place = format!("the environment ({name})");
+        layers.push(Layer::one(place, key, value));
+    }
+    Ok(layers)
+}
+
+/// What an unknown variable may have been meant to be: the same letters, other underscores.
+fn instead_of(name: &str) -> String {
+    let letters = |name: &str| name.to_ascii_uppercase().replace('_', "");
+    let meant = |known: &str| {
+        let (known, name) = (letters(known), letters(name));
+        known == name || known.ends_with(name.trim_start_matches("WRIT"))
+    };
+    let known: Vec<String> = KEYS.iter().map(|(key, _)| variable(key)).collect();
+    let known = known.iter().map(String::as_str).chain(FOR_FLAGS);
+    match known.filter(|known| meant(known)).collect::<Vec<_>>() {
+        meant if meant.is_empty() => {
+            "WRIT_SECTION__KEY, two underscores between; config/default.toml lists them".into()
+        }
+        meant => meant.join(" or "),
+    }
+}
+
+/// Kubernetes tells every container about the services around it: one called `writ` appears as
+/// `WRIT_SERVICE_HOST`, `WRIT_PORT_443_TCP` and so on. Nobody has typed those.
+fn is_service_link(name: &str) -> bool {
+    name.ends_with("_PORT")
+        || ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"]
+            .iter()
+            .any(|part| name.contains(part))
+}
+
 impl Config {
     /// Reads file and environment and applies the flags.
     ///
     /// # Errors
     /// Names the key, where its value came from and what is allowed.
     pub fn load(overrides: &Overrides) -> Result<Self, ConfigError> {
+        Self::from_all(overrides, std::env::vars_os())
+    }
+
+    fn from_all(
+        overrides: &Overrides,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = &overrides.file {
             if !file.is_file() {
                 return Err(ConfigError {
                     key: "--config".into(),
                     problem: format!("no file at {}", file.display()),
-                    origin: "the command line".into(),
+                    origin: "the command line (--config) or the environment (WRIT_CONFIG)".into(),
                     allowed: "a TOML file; config/default.toml lists every key".into(),
                 });
             }
             figment = figment.merge(Toml::file_exact(file));
+            // By itself, so that what is wrong in it is said even where a flag wins over it.
+            read(&figment, Some(file))?;
         }
-        // WRIT_LOG and friends of the command line have no section and are not keys.
-        figment = figment.merge(
-            Env::prefixed("WRIT_")
-                .filter(|key| key.as_str().contains("__"))
-                .split("__"),
-        );
-        figment = flag(figment, "server.listen", overrides.listen);
-        figment = flag(figment, "server.issuer", overrides.issuer.as_ref());
-        figment = flag(figment, "storage.data_dir", overrides.data_dir.as_ref());
-        let config: Self = figment
-            .extract()
-            .map_err(|error| explain(&figment, &error))?;
+        for layer in environment(variables)? {
+            figment = figment.merge(layer);
+        }
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        for (flag, key, value) in [
+            (
+                "--listen",
+                "server.listen",
+                overrides.listen.map(|address| address.to_string()),
+            ),
+            ("--issuer", "server.issuer", overrides.issuer.clone()),
+            (
+                "--data-dir",
+                "storage.data_dir",
+                overrides.data_dir.as_ref().map(text),
+            ),
+        ] {
+            if let Some(value) = value {
+                let place = format!("the command line ({flag})");
+                figment = figment.merge(Layer::one(place, key, value.into()));
+            }
+        }
+        let config = read(&figment, overrides.file.as_deref())?;
         config.check(&figment)?;
         Ok(config)
     }
 
     fn check(&self, figment: &Figment) -> Result<(), ConfigError> {
-        let range = |key: &str, value: i64, low: i64, high: i64| {
-            if (low..=high).contains(&value) {
-                return Ok(());
+        let refuse = |key: &str, problem: &str| Err(refuse(figment, key, problem));
+        for (key, kind) in &KEYS {
+            let Allowed::Number(low, high) = kind else {
+                continue;
+            };
+            let value = figment.find_value(key).ok().and_then(|value| {
+                let unsigned = value.to_u128().and_then(|n| i128::try_from(n).ok());
+                unsigned.or_else(|| value.to_i128())
+            });
+            if !value.is_some_and(|n| (i128::from(*low)..=i128::from(*high)).contains(&n)) {
+                let value = value.map_or_else(|| "the number".into(), |n| n.to_string());
+                return refuse(key, &format!("{value} is out of range"));
             }
-            Err(refuse(
-                figment,
-                key,
-                &format!("{value} is out of range"),
-                &format!("{low}..={high}"),
-            ))
-        };
-        let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        let span = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        range("storage.queue", size(self.storage.queue), 1, 1 << 20)?;
-        range(
-            "keys.rotate_after",
-            self.keys.rotate_after,
-            0,
-            10 * 365 * 86_400,
-        )?;
-        range(
-            "keys.publish_before_use",
-            self.keys.publish_before_use,
-            0,
-            30 * 86_400,
-        )?;
-        range("keys.cache", self.keys.cache, 0, 86_400)?;
-        range(
-            "policy.max_delegation_depth",
-            size(self.policy.max_delegation_depth),
-            0,
-            32,
-        )?;
-        range(
-            "registration.max_clients",
-            size(self.registration.max_clients),
-            0,
-            10_000_000,
-        )?;
-        range(
-            "clients.assertion_leeway",
-            self.clients.assertion_leeway,
-            0,
-            300,
-        )?;
-        range(
-            "clients.assertion_lifetime",
-            self.clients.assertion_lifetime,
-            10,
-            86_400,
-        )?;
-        range("limits.body", size(self.limits.body), 1024, 1 << 24)?;
-        range(
-            "limits.admin_body",
-            size(self.limits.admin_body),
-            1024,
-            1 << 28,
-        )?;
-        range("limits.headers", size(self.limits.headers), 8192, 1 << 20)?;
-        range(
-            "limits.connections",
-            size(self.limits.connections),
-            1,
-            1 << 20,
-        )?;
-        range(
-            "limits.request_timeout",
-            span(self.limits.request_timeout),
-            1,
-            600,
-        )?;
-        range(
-            "limits.header_timeout",
-            span(self.limits.header_timeout),
-            1,
-            600,
-        )?;
-        range("fetch.timeout", span(self.fetch.timeout), 1, 60)?;
-        range("fetch.max_body", size(self.fetch.max_body), 1024, 1 << 24)?;
+        }
+        let (timeout, whole) = (self.fetch.timeout, self.limits.request_timeout);
+        if timeout >= whole {
+            // Otherwise the request that waits for the fetch is given up before it.
+            return Err(ConfigError {
+                allowed: format!(
+                    "less than limits.request_timeout, which is {whole} in {}",
+                    origin(figment.find_metadata("limits.request_timeout"))
+                ),
+                ..self::refuse(
+                    figment,
+                    "fetch.timeout",
+                    &format!("{timeout} seconds are too long"),
+                )
+            });
+        }
         let node = &self.storage.node;
         if node.is_empty() || node.len() > 64 || !node.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(refuse(
-                figment,
-                "storage.node",
-                &format!("'{node}' cannot name a node"),
-                "1 to 64 printable ASCII characters",
-            ));
+            return refuse("storage.node", &format!("'{node}' cannot name a node"));
         }
-        check_issuer(&self.server.issuer)
-            .map_err(|problem| refuse(figment, "server.issuer", &problem, ISSUER_ALLOWED))?;
+        check_issuer(&self.server.issuer).or_else(|problem| refuse("server.issuer", &problem))?;
         if self.server.issuer.is_empty() && !self.server.listen.ip().is_loopback() {
-            return Err(refuse(
-                figment,
-                "server.issuer",
-                &format!("must be set to listen on {}", self.server.listen),
-                ISSUER_ALLOWED,
-            ));
+            let listen = self.server.listen;
+            return Err(ConfigError {
+                // What asks for an issuer, as nobody has set one.
+                origin: origin(figment.find_metadata("server.listen")),
+                ..self::refuse(
+                    figment,
+                    "server.issuer",
+                    &format!("must be set to listen on {listen}"),
+                )
+            });
+        }
+        if let Err(why) = telemetry::filter(&self.telemetry) {
+            let filter = &self.telemetry.filter;
+            return refuse("telemetry.filter", &format!("'{filter}': {why}"));
         }
         Ok(())
     }
@@ -420,21 +574,20 @@ impl Config {
     }
 }
 
-const ISSUER_ALLOWED: &str = "an https URL (http on loopback only) without query, fragment or a \
-                              slash at the end, for example https://auth.example/main";
-
 /// RFC 8414 §2: https, no query, no fragment. No slash at the end, because clients compare the
 /// text byte for byte and URL types add or drop it.
 fn check_issuer(issuer: &str) -> Result<(), String> {
     if issuer.is_empty() {
         return Ok(());
     }
-    let url = Url::parse(issuer).map_err(|e| format!("'{issuer}' is not a URL: {e}"))?;
+    let url = uri::parse(issuer).ok_or_else(|| format!("'{issuer}' is not a URL"))?;
     if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
         return Err(format!("'{issuer}' does not use https"));
     }
     let same = url.as_str() == issuer || url.as_str().strip_suffix('/') == Some(issuer);
     if issuer.ends_with('/')
+        || url.path().contains("//")
+        || url.path().contains('%')
         || url.query().is_some()
         || url.fragment().is_some()
         || !url.username().is_empty()
@@ -447,59 +600,67 @@ fn check_issuer(issuer: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn flag<T: Serialize>(figment: Figment, key: &str, value: Option<T>) -> Figment {
-    match value {
-        Some(value) => figment.merge(Serialized::default(key, value)),
-        None => figment,
-    }
-}
-
-fn refuse(figment: &Figment, key: &str, problem: &str, allowed: &str) -> ConfigError {
+fn refuse(figment: &Figment, key: &str, problem: &str) -> ConfigError {
     ConfigError {
         key: key.into(),
         problem: problem.into(),
-        origin: figment
-            .find_metadata(key)
-            .map_or_else(|| "the defaults".into(), origin),
-        allowed: allowed.into(),
+        origin: origin(figment.find_metadata(key)),
+        allowed: allowed(key),
     }
 }
 
-fn origin(metadata: &figment::Metadata) -> String {
-    match &metadata.source {
-        Some(source) => source.to_string(),
-        None if metadata.name.contains("environment") => "the environment (WRIT_*)".into(),
-        None => "the command line or the defaults".into(),
+/// Where a value came from. What we have written into the program has a source too, its line of
+/// code, which is of no use to who runs it.
+fn origin(metadata: Option<&Metadata>) -> String {
+    match metadata {
+        Some(Metadata {
+            source: Some(Source::File(path)),
+            ..
+        }) => path.display().to_string(),
+        Some(Metadata {
+            source: None, name, ..
+        }) => name.to_string(),
+        _ => "the defaults".into(),
     }
 }
 
-fn explain(figment: &Figment, error: &figment::Error) -> ConfigError {
-    use figment::error::Kind;
+fn read(figment: &Figment, file: Option<&Path>) -> Result<Config, ConfigError> {
+    figment
+        .extract()
+        .map_err(|error| explain(figment, file, &error))
+}
+
+fn explain(figment: &Figment, file: Option<&Path>, error: &figment::Error) -> ConfigError {
+    use figment::error::{Actual, Kind};
     let key = error.path.join(".");
-    let (problem, allowed) = match &error.kind {
-        Kind::UnknownField(field, known) => (
-            format!("unknown key '{field}'"),
-            format!("one of {}", known.join(", ")),
-        ),
-        Kind::InvalidType(found, wanted) => (format!("found {found}"), wanted.clone()),
-        Kind::UnknownVariant(found, known) => (
-            format!("'{found}' is not known"),
-            format!("one of {}", known.join(", ")),
-        ),
-        other => (other.to_string(), "see config/default.toml".into()),
+    let problem = match &error.kind {
+        Kind::UnknownField(..) => "there is no such key".to_owned(),
+        Kind::InvalidType(found, _) | Kind::InvalidValue(found, _) => match found {
+            Actual::Str(text) => format!("found '{text}'"),
+            Actual::Signed(number) => format!("found {number}"),
+            Actual::Unsigned(number) => format!("found {number}"),
+            other => format!("found {other}"),
+        },
+        Kind::UnknownVariant(found, _) => format!("'{found}' is not known"),
+        other => other.to_string(),
     };
-    let metadata = error
-        .metadata
-        .as_ref()
-        .or_else(|| figment.find_metadata(&key));
+    let allowed = match &error.kind {
+        Kind::UnknownField(_, known) => format!("one of {}", known.join(", ")),
+        _ => allowed(&key),
+    };
+    let metadata = figment.find_metadata(&key).or(error.metadata.as_ref());
     ConfigError {
+        origin: match (metadata, file) {
+            // Text that is not TOML has no values, but it can only be the file's.
+            (None, Some(file)) => file.display().to_string(),
+            _ => origin(metadata),
+        },
         key: if key.is_empty() {
             "configuration".into()
         } else {
             key
         },
         problem,
-        origin: metadata.map_or_else(|| "the defaults".into(), origin),
         allowed,
     }
 }
@@ -518,6 +679,113 @@ mod tests {
     }
 
     #[test]
+    fn every_key_says_what_it_may_hold() {
+        let built_in = toml::Table::try_from(Config::default()).unwrap();
+        let keys = built_in.iter().flat_map(|(section, keys)| {
+            let keys = keys.as_table().unwrap().keys();
+            keys.map(move |key| format!("{section}.{key}"))
+        });
+        let mut known: Vec<_> = KEYS.iter().map(|(key, _)| (*key).to_owned()).collect();
+        known.sort();
+        assert_eq!(keys.collect::<Vec<_>>(), known);
+    }
+
+    fn with(variables: &[(&str, &str)], overrides: &Overrides) -> Result<Config, String> {
+        let variables = variables.iter().map(|(k, v)| (k.into(), v.into()));
+        Config::from_all(overrides, variables).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_value_from_anywhere_says_from_where_in_words() {
+        let flags = Overrides {
+            issuer: Some("http://auth.example".into()),
+            ..Overrides::default()
+        };
+        let open = Overrides {
+            listen: Some(([0, 0, 0, 0], 0).into()),
+            ..Overrides::default()
+        };
+        let none = Overrides::default();
+        for (variables, overrides, wanted) in [
+            (&[][..], &flags, "the command line (--issuer)\n"),
+            (&[], &open, "the command line (--listen)\n"),
+            (
+                &[("WRIT_LIMITS__BODY", "5")],
+                &none,
+                "the environment (WRIT_LIMITS__BODY)\n  allowed: a whole number, 1024..=16777216",
+            ),
+            (
+                &[("WRIT_LIMITS__BODY", "big")],
+                &none,
+                "the environment (WRIT_LIMITS__BODY)\n  allowed: a whole number, 1024..=16777216",
+            ),
+            (
+                &[("WRIT_LIMITS__REQUEST_TIMEOUT", "5")],
+                &none,
+                "the defaults\n  allowed: less than limits.request_timeout, which is 5 in the env",
+            ),
+            (
+                &[("WRIT_TELEMETRY__FILTER", "writ=loud,,[")],
+                &none,
+                "the environment (WRIT_TELEMETRY__FILTER)\n  allowed: directives",
+            ),
+            (
+                &[("WRIT_REGISTRATION__MODE", "maybe")],
+                &none,
+                "the environment (WRIT_REGISTRATION__MODE)\n  allowed: open, token or off",
+            ),
+            (
+                &[("WRIT_SERVER__LISTEN", "here")],
+                &none,
+                "the environment (WRIT_SERVER__LISTEN)\n  allowed: an address and a port",
+            ),
+        ] {
+            let error = with(variables, overrides).unwrap_err();
+            assert!(error.contains(wanted), "{variables:?}: {error}");
+            assert!(!error.contains(".rs"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_variable_nobody_reads_is_refused_with_the_one_that_was_meant() {
+        for (variable, meant) in [
+            ("WRIT_SERVER_ISSUER", "WRIT_SERVER__ISSUER"),
+            ("WRIT_LISTEN", "WRIT_SERVER__LISTEN"),
+            ("WRIT_SERVER__issuer", "WRIT_SERVER__ISSUER"),
+            ("WRIT_LIMITS__BODIES", "WRIT_SECTION__KEY"),
+            ("WRIT_SERVER", "WRIT_SECTION__KEY"),
+        ] {
+            let error = with(&[(variable, "5")], &Overrides::default()).unwrap_err();
+            assert!(error.contains(variable), "{error}");
+            assert!(error.contains(&format!("allowed: {meant}")), "{error}");
+        }
+        let others = [
+            ("WRIT_CONFIG", "x"),
+            ("WRIT_CREDENTIALS", "x"),
+            ("WRIT_SERVICE_HOST", "10.0.0.1"),
+            ("WRIT_PORT", "tcp://10.0.0.1:443"),
+            ("WRIT_PORT_443_TCP_ADDR", "10.0.0.1"),
+            ("PATH", "/bin"),
+        ];
+        assert_eq!(with(&others, &Overrides::default()), Ok(Config::default()));
+    }
+
+    #[test]
+    fn text_in_the_environment_stays_text() {
+        let variables = [
+            ("WRIT_STORAGE__NODE", "7"),
+            ("WRIT_LIMITS__BODY", "2048"),
+            ("WRIT_FETCH__ALLOW_PRIVATE_ADDRESSES_FOR_TESTS", "true"),
+        ];
+        let config = with(&variables, &Overrides::default()).unwrap();
+        assert_eq!(
+            (config.storage.node.as_str(), config.limits.body),
+            ("7", 2048)
+        );
+        assert!(config.fetch.allow_private_addresses_for_tests);
+    }
+
+    #[test]
     fn issuers_in_plain_form_only() {
         for good in [
             "https://a.example",
@@ -533,6 +801,8 @@ mod tests {
             "https://a.example:443",
             "https://a.example/?x",
             "https://a.example#x",
+            "https://a.example//x",
+            "https://a.example/%zz",
             "a.example",
         ] {
             assert!(check_issuer(bad).is_err(), "{bad}");

@@ -109,6 +109,8 @@ struct Writer {
 
 /// One transaction's worth of commands, with what became of each.
 struct Batch {
+    /// Tenants that this batch has made or ended so far.
+    tenants: HashMap<String, bool>,
     outcomes: Vec<Result<(), JournalError>>,
     rows: Vec<audit_event::Model>,
     heads: HashMap<String, Head>,
@@ -146,7 +148,19 @@ impl Writer {
         }
     }
 
+    /// One transaction. When it fails, what was remembered of the chains may be wrong too.
     async fn transact(
+        &mut self,
+        commands: &[Command],
+    ) -> Result<Vec<Result<(), JournalError>>, DbErr> {
+        let outcome = self.try_transact(commands).await;
+        if outcome.is_err() {
+            self.heads.clear();
+        }
+        outcome
+    }
+
+    async fn try_transact(
         &mut self,
         commands: &[Command],
     ) -> Result<Vec<Result<(), JournalError>>, DbErr> {
@@ -179,12 +193,15 @@ impl Writer {
         commands: &[Command],
     ) -> Result<Batch, DbErr> {
         let mut batch = Batch {
+            tenants: HashMap::new(),
             outcomes: Vec::with_capacity(commands.len()),
             rows: Vec::with_capacity(commands.len()),
             heads: HashMap::new(),
         };
         for command in commands {
-            let outcome = self.change(transaction, &command.changes).await?;
+            let outcome = self
+                .change(transaction, &mut batch.tenants, &command.changes)
+                .await?;
             if outcome.is_ok() {
                 for record in &command.audit {
                     let head = self
@@ -203,6 +220,7 @@ impl Writer {
     async fn change(
         &self,
         transaction: &DatabaseTransaction,
+        tenants: &mut HashMap<String, bool>,
         changes: &[Change],
     ) -> Result<Result<(), JournalError>, DbErr> {
         if changes.is_empty() {
@@ -211,15 +229,33 @@ impl Writer {
         if let Some(error) = changes.iter().find_map(|c| self.registry.check(c).err()) {
             return Ok(Err(JournalError::Failed(error.to_string())));
         }
+        let mut known = tenants.clone();
         let savepoint = transaction.begin().await?;
         for change in changes {
-            if !store::apply(&savepoint, change).await? {
+            // A request that began before its tenant ended must not leave anything behind for the
+            // next tenant of that name.
+            let stands = match change {
+                Change::PutTenant(row) => {
+                    known.insert(row.name.clone(), true);
+                    true
+                }
+                Change::RemoveTenant(name) => {
+                    known.insert(name.clone(), false);
+                    true
+                }
+                other => other.tenant().is_none_or(|name| {
+                    let made = known.get(name).copied();
+                    made.unwrap_or_else(|| self.registry.find(name).is_some())
+                }),
+            };
+            if !stands || !store::apply(&savepoint, change).await? {
                 savepoint.rollback().await?;
                 return Ok(Err(JournalError::Conflict));
             }
         }
         store::audit::announce(&savepoint, changes.iter(), self.clock.millis()).await?;
         savepoint.commit().await?;
+        *tenants = known;
         Ok(Ok(()))
     }
 

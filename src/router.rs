@@ -1,9 +1,12 @@
 //! The URL table, and nothing else but how a request finds its issuer.
 
+mod message;
+
 use std::{
     convert::Infallible,
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -11,9 +14,9 @@ use axum::{
     Router,
     extract::Request,
     response::{IntoResponse as _, Response},
-    routing::{any, get, post},
+    routing::{get, post},
 };
-use http::{HeaderName, Method, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tower::{Service, ServiceBuilder};
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, timeout::TimeoutLayer};
 
@@ -57,7 +60,7 @@ fn table() -> Router<AppState> {
         .layer(cors());
     Router::new()
         .merge(open)
-        .route("/authorize", any(authorize::answer))
+        .route("/authorize", get(authorize::answer).post(authorize::answer))
         .route("/healthz", get(health::healthy))
         .nest("/admin", admin::router())
         .method_not_allowed_fallback(wrong_method)
@@ -82,16 +85,38 @@ fn cors() -> CorsLayer {
         .max_age(Duration::from_secs(3600))
 }
 
-async fn nothing_here() -> OAuthError {
-    OAuthError::not_found("There is nothing at this path.")
+async fn nothing_here(method: Method) -> Response {
+    const ANSWERED: [Method; 6] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    if ANSWERED.contains(&method) {
+        return OAuthError::not_found("There is nothing at this path.").into_response();
+    }
+    // RFC 9110 §15.5.6: a method that no path here has.
+    let allow = [(header::ALLOW, "GET, HEAD, POST, PUT, DELETE, OPTIONS")];
+    (allow, wrong_method().await).into_response()
 }
 
 async fn wrong_method() -> Response {
+    refusal(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "This path does not answer that method.",
+    )
+}
+
+/// A refusal that only HTTP has a code for.
+fn refusal(status: StatusCode, description: &'static str) -> Response {
     let body = axum::Json(serde_json::json!({
         "error": "invalid_request",
-        "error_description": "This path does not answer that method.",
+        "error_description": description,
     }));
-    (StatusCode::METHOD_NOT_ALLOWED, body).into_response()
+    let headers = [(header::CACHE_CONTROL, "no-store")];
+    (status, headers, body).into_response()
 }
 
 /// The whole server as one service.
@@ -107,6 +132,7 @@ pub fn service(app: AppState) -> Issuers {
     let registry = app.registry.clone();
     Issuers {
         registry,
+        longest_headers: app.config.limits.headers,
         inner: table().layer(layers).with_state(app),
     }
 }
@@ -129,6 +155,7 @@ fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
 #[derive(Clone, Debug)]
 pub struct Issuers {
     registry: Arc<Registry>,
+    longest_headers: usize,
     inner: Router,
 }
 
@@ -139,13 +166,18 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = <Router as Service<Request>>::Future;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+    fn call(&mut self, request: http::Request<B>) -> Answer {
+        let last = message::ends_connection(&request);
+        if let Err((status, why)) = message::check(&request, self.longest_headers) {
+            // Where such a message ends is doubtful.
+            return Answer::new(Answering::Refused(Some(refusal(status, why))), true);
+        }
         let mut request = request.map(axum::body::Body::new);
         if let Some((tenant, path)) = locate(&self.registry, request.uri().path()) {
             if path != request.uri().path()
@@ -156,7 +188,46 @@ where
             request.extensions_mut().insert(ForTenant(tenant));
         }
         // Without an issuer the extractor answers 404.
-        self.inner.call(request)
+        Answer::new(Answering::Table(self.inner.call(request)), last)
+    }
+}
+
+/// The answer of [`Issuers`].
+pub struct Answer {
+    answering: Answering,
+    /// No other request can follow on the connection.
+    last: bool,
+}
+
+enum Answering {
+    Refused(Option<Response>),
+    Table(<Router as Service<Request>>::Future),
+}
+
+impl Answer {
+    const fn new(answering: Answering, last: bool) -> Self {
+        Self { answering, last }
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Ok(mut response) = match &mut self.answering {
+            Answering::Refused(response) => Ok(response.take().unwrap_or_default()),
+            Answering::Table(answer) => ready!(Pin::new(answer).poll(context)),
+        };
+        if response.status() == StatusCode::REQUEST_TIMEOUT {
+            // The timeout layer's answer has no words, and the rest of the request is not read.
+            response = refusal(StatusCode::REQUEST_TIMEOUT, "The request took too long.");
+            self.last = true;
+        }
+        if self.last {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        Poll::Ready(Ok(response))
     }
 }
 

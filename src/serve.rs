@@ -1,30 +1,22 @@
 //! A running server: its sockets, its first start, its background tasks, its end.
 
+mod connections;
+
 use std::{
+    fs::{self, File, TryLockError},
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     admin::{
         By,
         apply::{self, Declaration, Line},
-        tenants::{ADMINISTRATOR, Credentials, credentials, put_administrator},
+        tenants::{Credentials, credentials, put_administrator},
     },
     app::{App, AppState, StartError},
     clock::Clock,
@@ -36,12 +28,9 @@ use crate::{
         KeyError,
         sealed::{Sealer, write_private},
     },
-    router,
     store::{self, Change},
 };
 
-/// Seconds that connections may take to finish when the server stops.
-const GRACE: Duration = Duration::from_secs(10);
 /// How often time's own work is done: key rotation, forgetting.
 const MAINTENANCE: Duration = Duration::from_secs(60);
 /// How often committed pages are moved into the database file.
@@ -58,6 +47,12 @@ pub enum ServeError {
     /// The data directory.
     #[error("storage.data_dir: {0}: {1}")]
     Directory(PathBuf, io::Error),
+    /// Another process has it.
+    #[error(
+        "another writ serves from {0} (storage.data_dir): stop that one, or give this one a \
+         directory of its own"
+    )]
+    Taken(PathBuf),
     /// Storage, keys.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -85,6 +80,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     background: Vec<JoinHandle<()>>,
     writer: JoinHandle<()>,
+    /// Held until the last row is written.
+    _lock: File,
 }
 
 impl Server {
@@ -94,7 +91,10 @@ impl Server {
     /// [`ServeError`], which names the key and what is wrong.
     pub async fn start(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, ServeError> {
         let directory = config.storage.data_dir.clone();
-        make_directory(&directory).map_err(|e| ServeError::Directory(directory.clone(), e))?;
+        let broken = |error| ServeError::Directory(directory.clone(), error);
+        make_directory(&directory).map_err(broken)?;
+        let lock = lock(&directory)?;
+        private_files(&directory).map_err(broken)?;
         let listen = config.server.listen;
         let listener = TcpListener::bind(listen)
             .await
@@ -108,7 +108,8 @@ impl Server {
         let app = started.app;
         let credentials = administrator_file(&app, &directory).await?;
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, app.clone(), stopped.clone()));
+        let accepting = connections::serve(listener, app.clone(), stopped.clone());
+        let accepting = tokio::spawn(accepting);
         let checkpoints = tokio::spawn(checkpoint(app.clone(), stopped.clone()));
         let maintenance = tokio::spawn(maintain(app.clone(), stopped));
         Ok(Self {
@@ -119,6 +120,7 @@ impl Server {
             stop,
             background: vec![accepting, maintenance, checkpoints],
             writer: started.writer,
+            _lock: lock,
         })
     }
 
@@ -141,44 +143,6 @@ impl Server {
         drop(self.app);
         let _ = self.writer.await;
     }
-}
-
-async fn accept(listener: TcpListener, app: AppState, mut stopped: watch::Receiver<bool>) {
-    let limits = app.config.limits.clone();
-    let service = TowerToHyperService::new(router::service(app));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(limits.header_timeout))
-        .max_buf_size(limits.headers)
-        .max_headers(100)
-        .half_close(false);
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
-    loop {
-        let arrival = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            arrival = arrival => arrival,
-            _ = stopped.changed() => break,
-        };
-        let (Ok(place), Ok((stream, _))) = (place, accepted) else {
-            // Out of file descriptors, or the peer left: take a breath and go on.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
-        let watched = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A peer that breaks off is its own business.
-            let _ = watched.await;
-            drop(place);
-        });
-    }
-    drop(listener);
-    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
 }
 
 async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
@@ -227,7 +191,7 @@ async fn checkpoint(app: AppState, mut stopped: watch::Receiver<bool>) {
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
+    let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     {
@@ -237,13 +201,69 @@ fn make_directory(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// Two servers on one directory would each keep half of the state in memory.
+fn lock(directory: &Path) -> Result<File, ServeError> {
+    let path = directory.join("writ.lock");
+    let broken = |error| ServeError::Directory(path.clone(), error);
+    let file = open_private(&path).map_err(broken)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServeError::Taken(directory.to_owned())),
+        Err(TryLockError::Error(error)) => Err(broken(error)),
+    }
+}
+
+/// Sees to it that only the owner can read what is in the directory, also when the directory was
+/// there before and others may enter it. The database gives its log files its own mode.
+fn private_files(directory: &Path) -> io::Result<()> {
+    open_private(&directory.join("writ.db"))?;
+    #[cfg(unix)]
+    for name in [
+        "writ.db",
+        "writ.db-wal",
+        "writ.db-shm",
+        "sealing.key",
+        "sealing.partial",
+        "admin.json",
+        "admin.partial",
+    ] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = directory.join(name);
+        let Ok(found) = fs::metadata(&path) else {
+            continue;
+        };
+        if found.permissions().mode() & 0o077 != 0
+            && let Err(error) = fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+        {
+            // A key that is mounted read-only may still be the right one.
+            tracing::warn!(path = %path.display(), %error, "others than the owner can read this");
+        }
+    }
+    Ok(())
+}
+
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
 /// The file with the first administrator's credentials. It is written before the client is, so
 /// that a start which is cut short never leaves a client whose secret nobody has.
 async fn administrator_file(app: &App, directory: &Path) -> Result<PathBuf, ServeError> {
     let path = directory.join("admin.json");
     let broken = |error| ServeError::Directory(path.clone(), error);
     let root = app.registry.root();
-    if root.client(ADMINISTRATOR).is_none() {
+    let administered = root
+        .clients()
+        .iter()
+        .any(|client| client.access(crate::registry::ADMIN_ID).is_some());
+    if !administered {
         let secret = app.entropy.secret("writ_cs_");
         write_credentials(&path, &credentials(root, secret.clone())).map_err(broken)?;
         put_administrator(app, root, &secret)
@@ -252,7 +272,7 @@ async fn administrator_file(app: &App, directory: &Path) -> Result<PathBuf, Serv
         return Ok(path);
     }
     // The issuer may have changed since: the secret has not.
-    if let Ok(text) = std::fs::read_to_string(&path)
+    if let Ok(text) = fs::read_to_string(&path)
         && let Ok(known) = serde_json::from_str::<Credentials>(&text)
         && known.issuer != root.issuer()
     {

@@ -2,13 +2,22 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 use crate::config::{LogFormat, Telemetry};
 
+/// The filter that a configuration asks for.
+///
+/// # Errors
+/// When it is not one.
+pub fn filter(config: &Telemetry) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(&config.filter)
+}
+
 /// Starts writing log records to standard error. A second start changes nothing.
 pub fn start(config: &Telemetry) {
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Reading the configuration has refused what is not a filter.
+    let filter = filter(config).unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = fmt()
         .with_env_filter(filter)

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     By, may, read,
-    tenants::{Credentials, first_administrator},
+    tenants::{self, Credentials},
 };
 use crate::{
     app::{App, AppState},
@@ -46,6 +46,7 @@ pub struct Declaration {
 #[serde(deny_unknown_fields)]
 pub struct DeclaredTenant {
     /// What stands in `/t/{name}`.
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     pub name: String,
     /// Who may register clients.
     #[serde(default)]
@@ -94,6 +95,7 @@ pub struct Line {
 
 /// How to apply.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct How {
     /// Only say what would change.
@@ -107,7 +109,8 @@ pub(super) struct How {
     path = "/admin/apply",
     params(How),
     request_body = Declaration,
-    responses((status = 200, body = Vec<Line>), (status = 400), (status = 409))
+    responses((status = 200, body = Vec<Line>), (status = 400), (status = 409)),
+    security(("token" = ["writ:read"]))
 )]
 pub(super) async fn apply(
     State(app): State<AppState>,
@@ -180,19 +183,26 @@ pub async fn make_true(
         own.commit(app, tenant, by.name()).await?;
     }
     let mut lines = own.lines;
+    if dry_run {
+        // A secret that nobody keeps would never hold.
+        let planned = others.iter_mut().flat_map(|(_, _, planned)| &mut planned.lines);
+        for line in lines.iter_mut().chain(planned) {
+            line.client_secret = None;
+        }
+    }
     for (declared, known, mut planned) in others {
         let mut line = tenant_line(declared, known.as_deref());
         if !dry_run {
-            let tenant = match known {
-                Some(tenant) if line.action == Action::Unchanged => tenant,
-                _ => {
-                    app.put_tenant(&declared.name, declared.registration)
-                        .await?
+            let (name, mode) = (&declared.name, declared.registration);
+            match line.action {
+                Action::Created => {
+                    line.administrator = Some(tenants::create(app, name, mode, by.name()).await?);
                 }
-            };
-            if line.action == Action::Created {
-                line.administrator = first_administrator(app, &tenant).await?;
+                Action::Changed => tenants::change(app, name, mode, by.name()).await?,
+                Action::Unchanged => {}
             }
+            let tenant = known.or_else(|| app.registry.find(name));
+            let tenant = tenant.ok_or_else(|| OAuthError::not_found("The tenant was removed."))?;
             planned.commit(app, &tenant, by.name()).await?;
         }
         lines.push(line);

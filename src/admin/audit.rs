@@ -39,6 +39,7 @@ pub(super) struct EventView {
 
 /// Which events to list.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Selection {
     /// Only events after this position.
@@ -49,7 +50,8 @@ pub(super) struct Selection {
     kind: Option<String>,
     /// At most this many, up to 1000.
     #[serde(default)]
-    limit: Option<u64>,
+    #[param(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295i64)]
+    limit: Option<u32>,
 }
 
 /// What verification found.
@@ -69,7 +71,8 @@ pub(super) struct Verification {
     get,
     path = "/admin/audit",
     params(Selection),
-    responses((status = 200, body = Vec<EventView>))
+    responses((status = 200, body = Vec<EventView>)),
+    security(("token" = ["writ:audit"]))
 )]
 pub(super) async fn list(
     State(app): State<AppState>,
@@ -82,7 +85,7 @@ pub(super) async fn list(
     let filter = Filter {
         after: selection.after,
         kind: selection.kind,
-        limit: selection.limit.unwrap_or(100).clamp(1, PAGE),
+        limit: u64::from(selection.limit.unwrap_or(100)).clamp(1, PAGE),
     };
     let rows = rows(&app.db, tenant.name(), &app.config.storage.node, &filter).await?;
     let views = rows.into_iter().map(|row| EventView {
@@ -99,7 +102,8 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/admin/audit/verify",
-    responses((status = 200, body = Verification))
+    responses((status = 200, body = Verification)),
+    security(("token" = ["writ:audit"]))
 )]
 pub(super) async fn verify(
     State(app): State<AppState>,

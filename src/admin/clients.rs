@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Request, State},
 };
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::{
         declaration::{ClientDeclaration, ClientView, plan},
         digest_of,
     },
-    endpoints::extract::ForTenant,
+    endpoints::extract::{ForTenant, Id},
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{AdminScope, Tenant},
@@ -34,7 +34,9 @@ pub(super) struct ClientAnswer {
 }
 
 /// Lists clients.
-#[utoipa::path(get, path = "/admin/clients", responses((status = 200, body = Vec<ClientView>)))]
+#[utoipa::path(get, path = "/admin/clients", responses((status = 200, body = Vec<ClientView>)),
+    security(("token" = ["writ:read"]))
+)]
 pub(super) async fn list(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
@@ -55,12 +57,13 @@ pub(super) async fn list(
     get,
     path = "/admin/clients/{client_id}",
     params(("client_id" = String, Path, description = "Its identifier")),
-    responses((status = 200, body = ClientView), (status = 404))
+    responses((status = 200, body = ClientView), (status = 404)),
+    security(("token" = ["writ:read"]))
 )]
 pub(super) async fn show(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(client_id): Path<String>,
+    Id(client_id): Id,
     headers: HeaderMap,
 ) -> Result<Json<ClientView>> {
     may(&app, &tenant, &headers, AdminScope::Read)?;
@@ -72,7 +75,8 @@ pub(super) async fn show(
     post,
     path = "/admin/clients",
     request_body = ClientDeclaration,
-    responses((status = 201, body = ClientAnswer), (status = 400), (status = 409))
+    responses((status = 201, body = ClientAnswer), (status = 400), (status = 409)),
+    security(("token" = ["writ:clients"]))
 )]
 pub(super) async fn add(
     State(app): State<AppState>,
@@ -105,12 +109,13 @@ pub(super) async fn add(
     path = "/admin/clients/{client_id}",
     params(("client_id" = String, Path, description = "Its identifier")),
     request_body = ClientDeclaration,
-    responses((status = 200, body = ClientAnswer), (status = 400))
+    responses((status = 200, body = ClientAnswer), (status = 400), (status = 409)),
+    security(("token" = ["writ:clients"]))
 )]
 pub(super) async fn replace(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(client_id): Path<String>,
+    Id(client_id): Id,
     request: Request,
 ) -> Result<Json<ClientAnswer>> {
     let who = may(&app, &tenant, request.headers(), AdminScope::Clients)?;
@@ -133,12 +138,13 @@ pub(super) async fn replace(
     delete,
     path = "/admin/clients/{client_id}",
     params(("client_id" = String, Path, description = "Its identifier")),
-    responses((status = 204), (status = 404))
+    responses((status = 204), (status = 404), (status = 409)),
+    security(("token" = ["writ:clients"]))
 )]
 pub(super) async fn remove(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(client_id): Path<String>,
+    Id(client_id): Id,
     headers: HeaderMap,
 ) -> Result<StatusCode> {
     let who = may(&app, &tenant, &headers, AdminScope::Clients)?;
@@ -170,12 +176,13 @@ pub(super) async fn remove(
     post,
     path = "/admin/clients/{client_id}/secret",
     params(("client_id" = String, Path, description = "Its identifier")),
-    responses((status = 200, body = ClientAnswer), (status = 404), (status = 409))
+    responses((status = 200, body = ClientAnswer), (status = 404), (status = 409)),
+    security(("token" = ["writ:clients"]))
 )]
 pub(super) async fn new_secret(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(client_id): Path<String>,
+    Id(client_id): Id,
     headers: HeaderMap,
 ) -> Result<Json<ClientAnswer>> {
     let who = may(&app, &tenant, &headers, AdminScope::Clients)?;
@@ -190,6 +197,7 @@ pub(super) async fn new_secret(
     let secret = app.entropy.secret("writ_cs_");
     let mut row = client.row().clone();
     row.secret_digest = Some(digest_of(&secret).to_vec());
+    row.secret_expires_at = 0;
     row.updated_at = app.clock.seconds();
     let change = Change::PutClient {
         row,

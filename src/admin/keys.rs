@@ -48,7 +48,9 @@ pub(super) struct Rotation {
 }
 
 /// Lists signing keys.
-#[utoipa::path(get, path = "/admin/keys", responses((status = 200, body = Vec<KeyView>)))]
+#[utoipa::path(get, path = "/admin/keys", responses((status = 200, body = Vec<KeyView>)),
+    security(("token" = ["writ:read"]))
+)]
 pub(super) async fn list(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
@@ -63,7 +65,8 @@ pub(super) async fn list(
     post,
     path = "/admin/keys/rotate",
     request_body = Rotation,
-    responses((status = 200, body = Vec<KeyView>), (status = 409))
+    responses((status = 200, body = Vec<KeyView>), (status = 409)),
+    security(("token" = ["writ:keys"]))
 )]
 pub(super) async fn rotate(
     State(app): State<AppState>,

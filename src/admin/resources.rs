@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Request, State},
 };
 use http::{HeaderMap, StatusCode};
 
@@ -10,16 +10,17 @@ use super::{commit, may, read};
 use crate::{
     app::{App, AppState},
     audit::Kind,
-    endpoints::extract::ForTenant,
+    endpoints::extract::{ForTenant, Id},
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{AdminScope, Tenant},
-    resources::declaration::{ResourceDeclaration, ResourceView, plan},
-    store::Change,
+    resources::declaration::{ResourceDeclaration, ResourceView, plan, removal},
 };
 
 /// Lists resources.
-#[utoipa::path(get, path = "/admin/resources", responses((status = 200, body = Vec<ResourceView>)))]
+#[utoipa::path(get, path = "/admin/resources", responses((status = 200, body = Vec<ResourceView>)),
+    security(("token" = ["writ:read"]))
+)]
 pub(super) async fn list(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
@@ -43,12 +44,13 @@ pub(super) async fn list(
     get,
     path = "/admin/resources/{id}",
     params(("id" = String, Path, description = "Its id")),
-    responses((status = 200, body = ResourceView), (status = 404))
+    responses((status = 200, body = ResourceView), (status = 404)),
+    security(("token" = ["writ:read"]))
 )]
 pub(super) async fn show(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Json<ResourceView>> {
     may(&app, &tenant, &headers, AdminScope::Read)?;
@@ -60,7 +62,8 @@ pub(super) async fn show(
     post,
     path = "/admin/resources",
     request_body = ResourceDeclaration,
-    responses((status = 201, body = ResourceView), (status = 400), (status = 409))
+    responses((status = 201, body = ResourceView), (status = 400), (status = 409)),
+    security(("token" = ["writ:resources"]))
 )]
 pub(super) async fn add(
     State(app): State<AppState>,
@@ -86,12 +89,13 @@ pub(super) async fn add(
     path = "/admin/resources/{id}",
     params(("id" = String, Path, description = "Its id")),
     request_body = ResourceDeclaration,
-    responses((status = 200, body = ResourceView), (status = 400), (status = 409))
+    responses((status = 200, body = ResourceView), (status = 400), (status = 409)),
+    security(("token" = ["writ:resources"]))
 )]
 pub(super) async fn replace(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Json<ResourceView>> {
     let who = may(&app, &tenant, request.headers(), AdminScope::Resources)?;
@@ -114,31 +118,24 @@ pub(super) async fn replace(
     delete,
     path = "/admin/resources/{id}",
     params(("id" = String, Path, description = "Its id")),
-    responses((status = 204), (status = 404))
+    responses((status = 204), (status = 404)),
+    security(("token" = ["writ:resources"]))
 )]
 pub(super) async fn remove(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<StatusCode> {
     let who = may(&app, &tenant, &headers, AdminScope::Resources)?;
     let _held = app.administration.lock().await;
-    view(&tenant, &id)?;
-    let change = Change::RemoveResource {
-        tenant: tenant.name().to_owned(),
-        id: id.clone(),
-    };
-    commit(
-        &app,
-        &tenant,
-        &who,
-        Kind::ResourceChanged,
-        &id,
-        "removed",
-        vec![change],
-    )
-    .await?;
+    let resources = tenant.resources();
+    let resource = resources
+        .by_id(&id)
+        .filter(|resource| !resource.is_builtin())
+        .ok_or_else(nothing)?;
+    let changes = removal(&tenant, resource);
+    commit(&app, &tenant, &who, Kind::ResourceChanged, &id, "removed", changes).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -174,5 +171,9 @@ fn view(tenant: &Tenant, id: &str) -> Result<ResourceView> {
         .by_id(id)
         .filter(|resource| !resource.is_builtin())
         .map(|resource| ResourceView::new(tenant, resource))
-        .ok_or_else(|| OAuthError::not_found("There is no such resource."))
+        .ok_or_else(nothing)
+}
+
+fn nothing() -> OAuthError {
+    OAuthError::not_found("There is no such resource.")
 }

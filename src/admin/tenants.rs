@@ -1,22 +1,27 @@
 //! `/admin/tenants`, at the default tenant only: its administrators are the server's operators.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Request, State},
 };
+use entity::tenant;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{commit, may, read};
 use crate::{
     app::{App, AppState},
-    audit::Kind,
+    audit::{Event, Kind, Record},
     clients::declaration::{ClientDeclaration, plan},
     config::RegistrationMode,
-    endpoints::extract::ForTenant,
+    endpoints::extract::{ForTenant, Id},
     error::{OAuthError, Result},
+    journal::Command,
+    keys::{KeyState, SigningAlgorithm},
     oauth::grant_type::CLIENT_CREDENTIALS,
-    registry::{ADMIN_ID, Access, AdminScope, Tenant, check_tenant_name},
+    registry::{ADMIN_ID, Access, AdminScope, Profile, Tenant, check_tenant_name},
     store::Change,
 };
 
@@ -27,7 +32,8 @@ pub const ADMINISTRATOR: &str = "admin";
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TenantDeclaration {
-    /// What stands in `/t/{name}`: 1 to 63 of a-z, 0-9 and '-'.
+    /// What stands in `/t/{name}`: 1 to 63 of a-z, 0-9 and '-', but not `default`.
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     name: String,
     /// Who may register clients; as the server is configured when left out.
     #[serde(default)]
@@ -66,7 +72,9 @@ pub struct Credentials {
 }
 
 /// Lists tenants.
-#[utoipa::path(get, path = "/admin/tenants", responses((status = 200, body = Vec<TenantView>)))]
+#[utoipa::path(get, path = "/admin/tenants", responses((status = 200, body = Vec<TenantView>)),
+    security(("token" = ["writ:tenants"]))
+)]
 pub(super) async fn list(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
@@ -88,12 +96,13 @@ pub(super) async fn list(
     get,
     path = "/admin/tenants/{name}",
     params(("name" = String, Path, description = "Its name")),
-    responses((status = 200, body = TenantView), (status = 404))
+    responses((status = 200, body = TenantView), (status = 404)),
+    security(("token" = ["writ:tenants"]))
 )]
 pub(super) async fn show(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(name): Path<String>,
+    Id(name): Id,
     headers: HeaderMap,
 ) -> Result<Json<TenantView>> {
     may(&app, &tenant, &headers, AdminScope::Tenants)?;
@@ -107,14 +116,15 @@ pub(super) async fn show(
     post,
     path = "/admin/tenants",
     request_body = TenantDeclaration,
-    responses((status = 201, body = TenantView), (status = 400), (status = 409))
+    responses((status = 201, body = TenantView), (status = 400), (status = 409)),
+    security(("token" = ["writ:tenants"]))
 )]
 pub(super) async fn add(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     request: Request,
 ) -> Result<(StatusCode, Json<TenantView>)> {
-    may(&app, &tenant, request.headers(), AdminScope::Tenants)?;
+    let who = may(&app, &tenant, request.headers(), AdminScope::Tenants)?;
     operators_only(&tenant)?;
     let wanted: TenantDeclaration = read(&app, request).await?;
     check_tenant_name(&wanted.name)
@@ -126,8 +136,9 @@ pub(super) async fn add(
             wanted.name
         )));
     }
-    let created = app.put_tenant(&wanted.name, wanted.registration).await?;
-    let administrator = first_administrator(&app, &created).await?;
+    let administrator = create(&app, &wanted.name, wanted.registration, &who.client_id).await?;
+    let created = app.registry.find(&wanted.name).ok_or_else(nothing)?;
+    let administrator = Some(administrator);
     Ok((
         StatusCode::CREATED,
         Json(TenantView {
@@ -142,12 +153,13 @@ pub(super) async fn add(
     delete,
     path = "/admin/tenants/{name}",
     params(("name" = String, Path, description = "Its name")),
-    responses((status = 204), (status = 404))
+    responses((status = 204), (status = 404)),
+    security(("token" = ["writ:tenants"]))
 )]
 pub(super) async fn remove(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(name): Path<String>,
+    Id(name): Id,
     headers: HeaderMap,
 ) -> Result<StatusCode> {
     let who = may(&app, &tenant, &headers, AdminScope::Tenants)?;
@@ -171,17 +183,73 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives a tenant that has no administrator its first one.
+/// Creates a tenant with keys and an administrator of its own, all in one commit: there is never
+/// one that cannot sign or that nobody can administer.
+///
+/// # Errors
+/// When keys cannot be made, or it cannot be written.
+pub async fn create(
+    app: &App,
+    name: &str,
+    registration: Option<RegistrationMode>,
+    who: &str,
+) -> Result<Credentials> {
+    let issuer = app.registry.root().url(&format!("/t/{name}"));
+    let tenant = Tenant::new(name, &issuer, RegistrationMode::Off);
+    let algorithms = SigningAlgorithm::ALL.to_vec();
+    let put = app.new_keys(name, KeyState::Active, algorithms).await?;
+    let secret = app.entropy.secret("writ_cs_");
+    let mut changes = vec![
+        settings(app, name, registration),
+        Change::Keys {
+            tenant: name.to_owned(),
+            put,
+            remove: Vec::new(),
+        },
+    ];
+    changes.extend(administrator(app, &tenant, &secret)?);
+    let audit = vec![changed(app, name, "created", who)];
+    app.journal.commit(Command { changes, audit }).await?;
+    Ok(credentials(&tenant, secret))
+}
+
+/// Changes the settings of a tenant that exists.
 ///
 /// # Errors
 /// When it cannot be written.
-pub async fn first_administrator(app: &App, tenant: &Tenant) -> Result<Option<Credentials>> {
-    if tenant.client(ADMINISTRATOR).is_some() {
-        return Ok(None);
-    }
-    let secret = app.entropy.secret("writ_cs_");
-    put_administrator(app, tenant, &secret).await?;
-    Ok(Some(credentials(tenant, secret)))
+pub async fn change(
+    app: &App,
+    name: &str,
+    registration: Option<RegistrationMode>,
+    who: &str,
+) -> Result<()> {
+    let changes = vec![settings(app, name, registration)];
+    let audit = vec![changed(app, name, "changed", who)];
+    Ok(app.journal.commit(Command { changes, audit }).await?)
+}
+
+fn settings(app: &App, name: &str, registration: Option<RegistrationMode>) -> Change {
+    let registration = match registration {
+        None => "",
+        Some(RegistrationMode::Open) => "open",
+        Some(RegistrationMode::Token) => "token",
+        Some(RegistrationMode::Off) => "off",
+    };
+    Change::PutTenant(tenant::Model {
+        name: name.to_owned(),
+        registration: registration.into(),
+        created_at: app.clock.seconds(),
+    })
+}
+
+fn changed(app: &App, name: &str, reason: &str, who: &str) -> Record {
+    let event = Event {
+        client_id: Some(who),
+        object: Some(name),
+        reason: Some(reason),
+        ..Event::default()
+    };
+    app.record(app.registry.root(), Kind::TenantChanged, &event)
 }
 
 /// Writes the administrator of a tenant with this secret.
@@ -189,10 +257,21 @@ pub async fn first_administrator(app: &App, tenant: &Tenant) -> Result<Option<Cr
 /// # Errors
 /// When it cannot be written.
 pub async fn put_administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<()> {
+    let event = Event {
+        object: Some(ADMINISTRATOR),
+        reason: Some("administrator"),
+        ..Event::default()
+    };
+    let audit = vec![app.record(tenant, Kind::ClientChanged, &event)];
+    let changes = administrator(app, tenant, secret)?.into_iter().collect();
+    Ok(app.journal.commit(Command { changes, audit }).await?)
+}
+
+fn administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<Option<Change>> {
     let declaration = ClientDeclaration {
         client_id: ADMINISTRATOR.to_owned(),
         name: "Administrator".to_owned(),
-        profile: crate::registry::Profile::Strict,
+        profile: Profile::Strict,
         token_endpoint_auth_method: None,
         client_secret: Some(secret.to_owned()),
         client_secret_expires_at: 0,
@@ -202,33 +281,15 @@ pub async fn put_administrator(app: &App, tenant: &Tenant, secret: &str) -> Resu
         access: vec![Access {
             resource: ADMIN_ID.to_owned(),
             scopes: vec![AdminScope::Admin.as_str().to_owned()],
-            translate: std::collections::BTreeMap::new(),
+            translate: BTreeMap::new(),
         }],
         exchange: Vec::new(),
         delegates: Vec::new(),
         serves: None,
         multiple_resources: false,
     };
-    let now = app.clock.seconds();
-    let plan = plan(
-        tenant,
-        &tenant.resources(),
-        &declaration,
-        &app.entropy,
-        false,
-        now,
-    )?;
-    let event = crate::audit::Event {
-        object: Some(ADMINISTRATOR),
-        reason: Some("first administrator"),
-        ..crate::audit::Event::default()
-    };
-    let audit = vec![app.record(tenant, Kind::ClientChanged, &event)];
-    let changes = plan.change.into_iter().collect();
-    Ok(app
-        .journal
-        .commit(crate::journal::Command { changes, audit })
-        .await?)
+    let (resources, now) = (tenant.resources(), app.clock.seconds());
+    Ok(plan(tenant, &resources, &declaration, &app.entropy, false, now)?.change)
 }
 
 /// An administrator's credentials, as they are written to a file or shown once.

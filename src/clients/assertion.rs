@@ -12,14 +12,17 @@ use writ_resource::{
 
 use super::authentication::{Authenticated, failed};
 use crate::{
-    app::App,
+    app::{App, FetchedKeys},
     error::{OAuthError, Result},
     oauth::grant_type::AuthMethod,
     registry::{Client, Profile, Tenant},
 };
 
-/// Keys of one client that are tried when an assertion names none.
-const MAX_KEYS: usize = 8;
+/// Seconds that keys from a `jwks_uri` are used before they are read again.
+const KEYS_AGE: i64 = 300;
+/// Seconds between two requests to one `jwks_uri`, whatever assertions say: a made-up `kid` costs
+/// its owner nothing.
+const FETCH_FLOOR: i64 = 10;
 
 #[derive(Deserialize)]
 struct Claims {
@@ -55,13 +58,16 @@ pub(super) async fn check(
     };
     let unverified = Unverified::parse(token).map_err(|_| refuse("not a JWS we read"))?;
     let algorithm = unverified.alg();
+    // An assertion that names its key is checked once; one that does not, as several SDKs send,
+    // may mean either of two. Whatever fails, that many signatures are checked.
+    let attempts = if unverified.kid().is_some() { 1 } else { 2 };
     let named = unverified.unverified_claims::<Claims>().ok();
     let client = named
         .filter(|c| c.iss == c.sub && client_id.is_none_or(|id| id == c.sub))
         .and_then(|c| tenant.client(&c.sub))
         .filter(|c| c.document().token_endpoint_auth_method == AuthMethod::PrivateKeyJwt);
     let Some(client) = client else {
-        spend_as_much(tenant, algorithm);
+        spend_as_much(tenant, algorithm, attempts);
         return Err(refuse("no such client"));
     };
     let kid = unverified.kid().map(str::to_owned);
@@ -71,21 +77,19 @@ pub(super) async fn check(
         .flat_map(|keys| keys.keys())
         .filter(|key| key.algorithms().contains(&algorithm))
         .filter(|key| kid.is_none() || key.kid() == kid.as_deref())
-        .take(MAX_KEYS)
+        .take(attempts)
         .collect();
-    if candidates.is_empty() {
-        spend_as_much(tenant, algorithm);
-        return Err(refuse("no key fits"));
-    }
-    let typ = unverified.typ().map(str::to_ascii_lowercase);
     let verified = candidates
-        .into_iter()
-        .find_map(|key| unverified.clone().verify(key).ok())
-        .ok_or_else(|| refuse("signature"))?;
-    if !matches!(
-        typ.as_deref(),
-        None | Some("jwt" | "client-authentication+jwt")
-    ) {
+        .iter()
+        .find_map(|key| unverified.clone().verify(key).ok());
+    let Some(verified) = verified else {
+        spend_as_much(tenant, algorithm, attempts - candidates.len());
+        return Err(refuse("no key of the client's made this signature"));
+    };
+    let a_fitting_typ = unverified.typ().is_none()
+        || unverified.is_typ("jwt")
+        || unverified.is_typ("client-authentication+jwt");
+    if !a_fitting_typ {
         return Err(refuse("typ"));
     }
     if client.document().profile == Profile::Fapi2 && algorithm == Algorithm::RS256 {
@@ -152,44 +156,52 @@ fn name_of(client_id: &str, jti: &str) -> Vec<u8> {
     digest(&SHA256, &name).as_ref().to_vec()
 }
 
-/// The client's keys: inline, or from its `jwks_uri`, read again once when `kid` is not in it.
+/// The client's keys: inline, or from its `jwks_uri`, which is read again when the keys are old or
+/// `kid` is not among them.
 async fn client_keys(app: &App, client: &Client, kid: Option<&str>) -> Option<Arc<KeySet>> {
     if let Some(keys) = client.keys() {
         return Some(keys.clone());
     }
-    let url = client.document().jwks_uri.clone()?;
-    if let Some(known) = app.client_keys.get(&url).await
-        && kid.is_none_or(|kid| known.keys().iter().any(|key| key.kid() == Some(kid)))
+    let url = client.document().jwks_uri.as_deref()?;
+    let now = app.clock.seconds();
+    let fits = |keys: &KeySet| {
+        kid.is_none_or(|kid| keys.keys().iter().any(|key| key.kid() == Some(kid)))
+    };
+    let usable = |known: &FetchedKeys| known.fetched_at + KEYS_AGE > now && fits(&known.keys);
+    if let Some(known) = app.client_keys.get(url).await
+        && usable(&known)
     {
-        return Some(known);
+        return Some(known.keys.clone());
     }
-    // At most one fetch of a URL in ten seconds: an assertion with a made-up `kid` costs us
-    // nothing but the signature check.
-    let floor = format!("{url}\u{0}fetched");
-    if app.client_keys.contains_key(&floor) {
-        return app.client_keys.get(&url).await;
-    }
-    let body = app.fetch.get(&url).await;
-    app.client_keys.insert(floor, Arc::default()).await;
-    match body
-        .map_err(|e| e.to_string())
-        .and_then(|b| KeySet::from_jwks(&b).map_err(|e| e.to_string()))
-    {
-        Ok(keys) => {
-            let keys = Arc::new(keys);
-            app.client_keys.insert(url, keys.clone()).await;
-            Some(keys)
+    // One at a time for each URL: whoever waits here takes what the one before has fetched.
+    let entry = app.client_keys.entry_by_ref(url).and_upsert_with(|known| async move {
+        let known = known.map(moka::Entry::into_value);
+        match known {
+            Some(known) if known.fetched_at + FETCH_FLOOR > now => known,
+            known => {
+                let fetched = fetch_keys(app, url).await;
+                let old = || known.map(|known| known.keys.clone()).unwrap_or_default();
+                Arc::new(FetchedKeys { keys: fetched.unwrap_or_else(old), fetched_at: now })
+            }
         }
+    });
+    Some(entry.await.into_value().keys.clone())
+}
+
+async fn fetch_keys(app: &App, url: &str) -> Option<Arc<KeySet>> {
+    let body = app.fetch.get(url).await.map_err(|why| why.to_string());
+    match body.and_then(|body| KeySet::from_jwks(&body).map_err(|why| why.to_string())) {
+        Ok(keys) => Some(Arc::new(keys)),
         Err(error) => {
-            tracing::info!(client.id = client.id(), error, "jwks_uri cannot be read");
-            app.client_keys.get(&url).await
+            tracing::info!(url, error, "jwks_uri cannot be read");
+            None
         }
     }
 }
 
-/// Checks a signature that cannot hold, with a key of ours, so that an unknown client costs what
+/// Checks signatures that cannot hold, with a key of ours, so that an unknown client costs what
 /// a wrong signature costs.
-fn spend_as_much(tenant: &Tenant, algorithm: Algorithm) {
+fn spend_as_much(tenant: &Tenant, algorithm: Algorithm, times: usize) {
     let stand_in = if algorithm == Algorithm::PS256 {
         Algorithm::RS256
     } else {
@@ -201,11 +213,9 @@ fn spend_as_much(tenant: &Tenant, algorithm: Algorithm) {
         .iter()
         .find(|key| key.algorithms().contains(&stand_in));
     if let Some(key) = key {
-        let length = if stand_in == Algorithm::RS256 {
-            256
-        } else {
-            64
-        };
-        let _ = key.verify_signature(stand_in, b"no such client", &vec![1; length]);
+        let length = if stand_in == Algorithm::RS256 { 256 } else { 64 };
+        for _ in 0..times {
+            let _ = key.verify_signature(stand_in, b"no such client", &vec![1; length]);
+        }
     }
 }

@@ -195,7 +195,7 @@ fn public(tenant: &Tenant, client_id: &str) -> Result<Authenticated> {
 }
 
 /// The one answer to every failure: it says neither whether the client exists nor what was wrong.
-pub(super) fn failed() -> OAuthError {
+pub fn failed() -> OAuthError {
     OAuthError::invalid_client(
         "Client authentication failed: unknown client, wrong credentials, or not the method this \
          client is registered with.",

@@ -17,7 +17,7 @@ use crate::{
         scope::is_scope_token,
     },
     registry::{
-        Access, Client, ClientDocument, Origin, Profile, RegisteredMetadata, Resources, Tenant,
+        Access, Client, ClientDocument, Origin, Profile, Resources, Tenant,
     },
     store::{Change, Expect},
 };
@@ -30,6 +30,7 @@ const MIN_SECRET: usize = 16;
 #[serde(deny_unknown_fields)]
 pub struct ClientDeclaration {
     /// 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~' and '-'.
+    #[schema(pattern = "^[A-Za-z0-9._~-]{1,128}$")]
     pub client_id: String,
     /// A name for people.
     #[serde(default)]
@@ -41,8 +42,10 @@ pub struct ClientDeclaration {
     /// `client_secret_basic`.
     #[serde(default)]
     pub token_endpoint_auth_method: Option<AuthMethod>,
-    /// Its secret; generated and shown once when it needs one and none is given.
+    /// Its secret; generated and shown once when it needs one and none is given. With '%' or '+'
+    /// in it, only clients that form-encode it in HTTP Basic (RFC 6749 section 2.3.1) get in.
     #[serde(default)]
+    #[schema(min_length = 16)]
     pub client_secret: Option<String>,
     /// When its secret stops to hold, Unix seconds; 0 means never.
     #[serde(default)]
@@ -102,8 +105,9 @@ pub fn plan(
 ) -> Result<Plan> {
     let id = &declaration.client_id;
     let refuse = |why: String| OAuthError::invalid_request(format!("client '{id}': {why}."));
-    let document = document(resources, declaration, private_addresses).map_err(refuse)?;
     let before = tenant.client(id);
+    let document =
+        document(resources, declaration, before.as_deref(), private_addresses).map_err(refuse)?;
     let stored = before
         .as_ref()
         .and_then(|client| client.row().secret_digest.clone());
@@ -121,7 +125,9 @@ pub fn plan(
     let row = client::Model {
         tenant: tenant.name().to_owned(),
         client_id: id.clone(),
-        origin: Origin::Declared.as_str().into(),
+        origin: before
+            .map_or(Origin::Declared.as_str(), |row| row.origin.as_str())
+            .into(),
         secret_digest,
         secret_expires_at: declaration.client_secret_expires_at,
         registration_digest: before.and_then(|row| row.registration_digest.clone()),
@@ -150,6 +156,7 @@ pub fn plan(
 fn document(
     resources: &Resources,
     declaration: &ClientDeclaration,
+    before: Option<&Client>,
     private_addresses: bool,
 ) -> Result<ClientDocument, String> {
     check_id(&declaration.client_id)?;
@@ -162,7 +169,15 @@ fn document(
             AuthMethod::ClientSecretBasic
         });
     check_credentials(declaration, method, private_addresses)?;
+    if declaration.profile == Profile::Fapi2 && method != AuthMethod::PrivateKeyJwt {
+        return Err("profile fapi2 needs private_key_jwt".to_owned());
+    }
+    // A client that registered itself keeps what it said of itself, and its code flow.
+    let registered = before.filter(|client| client.origin() == Origin::Registered);
     for name in &declaration.grant_types {
+        if registered.is_some_and(|client| client.may_use(name)) {
+            continue;
+        }
         if grant_types::find(name).is_none() {
             return Err(format!(
                 "grant_types: '{name}' is not one of {}",
@@ -194,7 +209,9 @@ fn document(
         delegates: declaration.delegates.clone(),
         serves,
         multiple_resources: declaration.multiple_resources,
-        metadata: RegisteredMetadata::default(),
+        metadata: registered
+            .map(|client| client.document().metadata.clone())
+            .unwrap_or_default(),
     })
 }
 
@@ -219,6 +236,9 @@ fn check_credentials(
     if let Some(secret) = &declaration.client_secret {
         if !method.uses_secret() {
             return Err(format!("client_secret has no use with {}", method.as_str()));
+        }
+        if secret.chars().any(char::is_control) {
+            return Err("client_secret must not hold control characters".to_owned());
         }
         if secret.len() < MIN_SECRET {
             return Err(format!(

@@ -1,7 +1,6 @@
 //! Client metadata as a client sends it (RFC 7591 §2), and the rules it has to meet.
 
 use serde_json::{Map, Value};
-use url::Url;
 use writ_resource::jws::KeySet;
 
 use crate::{
@@ -12,8 +11,9 @@ use crate::{
         redirect_uri::{self, ApplicationType},
         resource::is_loopback,
         scope::Scope,
+        uri,
     },
-    registry::{ClientDocument, Profile, RegisteredMetadata},
+    registry::{AdminScope, ClientDocument, Profile, RegisteredMetadata},
 };
 
 /// Longest text member, and most entries of a list.
@@ -50,11 +50,7 @@ pub fn read(body: &[u8], private_addresses: bool) -> Result<ClientDocument> {
     }
     let (jwks, jwks_uri) = keys(&members, method, private_addresses)?;
     let scope = members.text("scope")?;
-    if let Some(scope) = &scope {
-        scope
-            .parse::<Scope>()
-            .map_err(|why| refuse(format!("scope: {why}.")))?;
-    }
+    let scope = scope.map(|scope| own_words(&scope)).transpose()?.flatten();
     Ok(ClientDocument {
         name: members.text("client_name")?.unwrap_or_default(),
         profile: Profile::Strict,
@@ -81,6 +77,19 @@ pub fn read(body: &[u8], private_addresses: bool) -> Result<ClientDocument> {
             software_version: members.text("software_version")?,
         },
     })
+}
+
+/// The scope a client registers as its default, without the words of the admin API: the answer
+/// shows what was really registered.
+fn own_words(scope: &str) -> Result<Option<String>> {
+    let scope: Scope = scope
+        .parse()
+        .map_err(|why| refuse(format!("scope: {why}.")))?;
+    let own = scope.sorted().into_iter().filter(|word| {
+        AdminScope::ALL.iter().all(|reserved| reserved.as_str() != *word)
+    });
+    let own = own.collect::<Vec<_>>().join(" ");
+    Ok((!own.is_empty()).then_some(own))
 }
 
 fn auth_method(members: &Members) -> Result<AuthMethod> {
@@ -205,7 +214,7 @@ pub fn check_jwks(jwks: &Value, method: AuthMethod) -> Result<()> {
 /// # Errors
 /// A sentence for the client's developer.
 pub fn check_jwks_uri(uri: &str, private_addresses: bool) -> Result<(), String> {
-    let url = Url::parse(uri).map_err(|_| "jwks_uri is not an absolute URL.".to_owned())?;
+    let url = uri::parse(uri).ok_or_else(|| "jwks_uri is not an absolute URL.".to_owned())?;
     let test = private_addresses && url.scheme() == "http" && is_loopback(&url);
     if (url.scheme() == "https" || test) && url.fragment().is_none() {
         return Ok(());
@@ -241,8 +250,8 @@ impl Members {
 
     fn web_page(&self, name: &'static str) -> Result<Option<String>> {
         let text = self.text(name)?;
-        match text.as_deref().map(Url::parse) {
-            Some(Ok(url)) if matches!(url.scheme(), "https" | "http") => Ok(text),
+        match text.as_deref().map(uri::parse) {
+            Some(Some(url)) if matches!(url.scheme(), "https" | "http") => Ok(text),
             None => Ok(None),
             Some(_) => Err(refuse(format!("{name} must be the URL of a web page."))),
         }

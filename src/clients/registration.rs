@@ -12,11 +12,17 @@ use crate::{
     app::App,
     audit::{Event, Kind},
     error::{OAuthError, Result},
+    grant_types,
     journal::Command,
     oauth::error_code::ErrorCode,
     registry::{Client, ClientDocument, Origin, Tenant},
     store::{Change, Expect},
 };
+
+/// Longest stored metadata, bytes.
+const MAX_DOCUMENT: usize = 16 * 1024;
+/// Most inline keys.
+const MAX_KEYS: usize = 8;
 
 /// Registers a client and answers with everything it is told once.
 ///
@@ -24,12 +30,14 @@ use crate::{
 /// What [`metadata::read`] says, or that the tenant has as many such clients as it may.
 pub async fn register(app: &App, tenant: &Tenant, body: &[u8]) -> Result<Value> {
     let document = metadata::read(body, app.config.fetch.allow_private_addresses_for_tests)?;
-    if tenant.registered_clients() >= app.config.registration.max_clients {
-        return Err(OAuthError::new(
-            ErrorCode::TooMany,
-            "This server holds as many registered clients as it may.",
-        ));
-    }
+    check_size(&document)?;
+    // One at a time, so that the limit is one.
+    let _held = app.administration.lock().await;
+    let evicted = if tenant.registered_clients() < app.config.registration.max_clients {
+        None
+    } else {
+        Some(longest_unused(tenant)?)
+    };
     let client_id = app.entropy.id();
     let now = app.clock.seconds();
     let secret = document
@@ -48,17 +56,12 @@ pub async fn register(app: &App, tenant: &Tenant, body: &[u8]) -> Result<Value> 
         created_at: now,
         updated_at: now,
     };
-    commit(
-        app,
-        tenant,
-        Change::PutClient {
-            row,
-            expect: Expect::Absent,
-        },
-        &client_id,
-        "put",
-    )
-    .await?;
+    let mut changes: Vec<Change> = evicted.into_iter().collect();
+    changes.push(Change::PutClient {
+        row,
+        expect: Expect::Absent,
+    });
+    commit(app, tenant, changes, &client_id, "put").await?;
     Ok(answer(
         tenant,
         &client_id,
@@ -114,41 +117,33 @@ pub fn show(tenant: &Tenant, client: &Client, token: &str) -> Value {
 /// Replaces the metadata (RFC 7592 §2.2). Identifier and secret stay.
 ///
 /// # Errors
-/// What [`metadata::read`] says; a member that only the server sets must be what it is.
+/// As [`authorize`], and what [`metadata::read`] says; a member that only the server sets must be
+/// what it is.
 pub async fn replace(
     app: &App,
     tenant: &Tenant,
-    client: &Client,
+    client_id: &str,
+    token: Option<&str>,
     body: &[u8],
-    token: &str,
 ) -> Result<Value> {
+    // The client as it is now, and until it is written: an administrator may change it meanwhile.
+    let _held = app.administration.lock().await;
+    let client = authorize(tenant, client_id, token)?;
     let private = app.config.fetch.allow_private_addresses_for_tests;
     let mut document = metadata::read(body, private)?;
+    check_size(&document)?;
     let sent: Value = serde_json::from_slice(body)
         .map_err(|_| OAuthError::invalid_client_metadata("The body must be a JSON object."))?;
-    check_fixed(&sent, client)?;
-    let before = client.document();
-    // What an administrator gave it is not the client's to change.
-    document.access.clone_from(&before.access);
-    document.exchange.clone_from(&before.exchange);
-    document.delegates.clone_from(&before.delegates);
-    document.serves.clone_from(&before.serves);
-    document.multiple_resources = before.multiple_resources;
-    document.profile = before.profile;
+    check_fixed(&sent, &client)?;
+    keep_what_was_given(&mut document, client.document());
     let mut row = client.row().clone();
-    let secret = match (
-        document.token_endpoint_auth_method.uses_secret(),
-        &row.secret_digest,
-    ) {
-        (true, None) => Some(app.entropy.secret("writ_cs_")),
-        (false, Some(_)) => {
-            row.secret_digest = None;
-            None
-        }
-        _ => None,
-    };
-    if let Some(secret) = &secret {
-        row.secret_digest = Some(digest_of(secret).to_vec());
+    let uses_secret = document.token_endpoint_auth_method.uses_secret();
+    let mut secret = None;
+    if !uses_secret {
+        row.secret_digest = None;
+    } else if row.secret_digest.is_none() {
+        let new = secret.insert(app.entropy.secret("writ_cs_"));
+        row.secret_digest = Some(digest_of(new).to_vec());
     }
     row.document = serde_json::to_string(&document).map_err(OAuthError::server_error)?;
     row.updated_at = app.clock.seconds();
@@ -157,27 +152,78 @@ pub async fn replace(
         row,
         expect: Expect::Present,
     };
-    commit(app, tenant, change, client.id(), "replace").await?;
-    Ok(answer(
-        tenant,
-        client.id(),
-        &document,
-        created_at,
-        secret.as_deref(),
-        token,
-    ))
+    commit(app, tenant, vec![change], client.id(), "replace").await?;
+    let token = token.unwrap_or_default();
+    Ok(answer(tenant, client.id(), &document, created_at, secret.as_deref(), token))
 }
 
-/// Removes the client (RFC 7592 §2.3); its tokens can be exchanged no more.
+/// What an administrator gave a client is not the client's to change.
+fn keep_what_was_given(document: &mut ClientDocument, before: &ClientDocument) {
+    document.access.clone_from(&before.access);
+    document.exchange.clone_from(&before.exchange);
+    document.delegates.clone_from(&before.delegates);
+    document.serves.clone_from(&before.serves);
+    document.multiple_resources = before.multiple_resources;
+    document.profile = before.profile;
+    let given = before.grant_types.iter().filter(|name| {
+        grant_types::find(name).is_some_and(|grant_type| !grant_type.self_service)
+    });
+    document.grant_types.extend(given.cloned());
+}
+
+/// Removes the client (RFC 7592 §2.3), and with it every grant it holds.
 ///
 /// # Errors
-/// When the journal cannot write it.
-pub async fn remove(app: &App, tenant: &Tenant, client: &Client) -> Result<()> {
-    let change = Change::RemoveClient {
+/// As [`authorize`].
+pub async fn remove(
+    app: &App,
+    tenant: &Tenant,
+    client_id: &str,
+    token: Option<&str>,
+) -> Result<()> {
+    let _held = app.administration.lock().await;
+    let client = authorize(tenant, client_id, token)?;
+    let change = removal(tenant, &client);
+    commit(app, tenant, vec![change], client.id(), "remove").await
+}
+
+/// The client that registered first of those that were never granted anything: it makes room.
+fn longest_unused(tenant: &Tenant) -> Result<Change> {
+    tenant
+        .clients()
+        .into_iter()
+        .filter(|client| client.origin() == Origin::Registered && !tenant.has_grants(client.id()))
+        .min_by_key(|client| client.row().created_at)
+        .map(|client| removal(tenant, &client))
+        .ok_or_else(|| {
+            OAuthError::new(
+                ErrorCode::TooMany,
+                "This server holds as many registered clients as it may, and all are in use.",
+            )
+        })
+}
+
+fn removal(tenant: &Tenant, client: &Client) -> Change {
+    Change::RemoveClient {
         tenant: tenant.name().to_owned(),
         client_id: client.id().to_owned(),
-    };
-    commit(app, tenant, change, client.id(), "remove").await
+    }
+}
+
+/// What nobody vouches for stays small.
+fn check_size(document: &ClientDocument) -> Result<()> {
+    let size = serde_json::to_vec(document).map_or(usize::MAX, |text| text.len());
+    let keys = document
+        .jwks
+        .as_ref()
+        .and_then(|jwks| jwks["keys"].as_array())
+        .map_or(0, Vec::len);
+    if size > MAX_DOCUMENT || keys > MAX_KEYS {
+        return Err(OAuthError::invalid_client_metadata(format!(
+            "A registration is limited to {MAX_DOCUMENT} bytes and {MAX_KEYS} keys."
+        )));
+    }
+    Ok(())
 }
 
 /// RFC 7592 §2.2: the client must not change its identifier or choose its secret.
@@ -203,7 +249,7 @@ fn check_fixed(sent: &Value, client: &Client) -> Result<()> {
 async fn commit(
     app: &App,
     tenant: &Tenant,
-    change: Change,
+    changes: Vec<Change>,
     client_id: &str,
     reason: &str,
 ) -> Result<()> {
@@ -217,7 +263,7 @@ async fn commit(
     Ok(app
         .journal
         .commit(Command {
-            changes: vec![change],
+            changes,
             audit,
         })
         .await?)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes},
-    extract::{FromRequestParts, Request},
+    extract::{FromRequestParts, Path, Request},
 };
 use http::{HeaderMap, header, request::Parts};
 
@@ -26,6 +26,22 @@ impl<S: Send + Sync> FromRequestParts<S> for ForTenant {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         let found = parts.extensions.get::<Self>().cloned();
         found.ok_or_else(|| OAuthError::not_found("There is no issuer at this path."))
+    }
+}
+
+/// The one parameter of a path.
+#[derive(Clone, Debug)]
+pub struct Id(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = OAuthError;
+
+    /// What is not UTF-8 (RFC 3986 §2.5) names nothing of ours.
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let Path(id) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|why| OAuthError::not_found("There is nothing at this path.").because(why))?;
+        Ok(Self(id))
     }
 }
 
@@ -80,8 +96,11 @@ pub async fn json(request: Request, limit: usize) -> Result<Bytes> {
 }
 
 fn require_media_type(headers: &HeaderMap, wanted: &'static str) -> Result<()> {
-    let sent = headers
-        .get(header::CONTENT_TYPE)
+    // RFC 9110 §8.3: of two there is no telling which one is meant.
+    let mut sent = headers.get_all(header::CONTENT_TYPE).iter();
+    let sent = sent
+        .next()
+        .filter(|_| sent.next().is_none())
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default();
     let essence = sent.split(';').next().unwrap_or_default().trim();
@@ -89,7 +108,7 @@ fn require_media_type(headers: &HeaderMap, wanted: &'static str) -> Result<()> {
         return Ok(());
     }
     Err(OAuthError::invalid_request(format!(
-        "Content-Type must be {wanted}."
+        "The one Content-Type must be {wanted}."
     )))
 }
 

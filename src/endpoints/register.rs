@@ -2,13 +2,13 @@
 
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-use super::extract::{ForTenant, administrator, bearer, json};
+use super::extract::{ForTenant, Id, administrator, bearer, json};
 use crate::{
     app::AppState,
     clients::registration,
@@ -48,7 +48,7 @@ pub async fn register(
 /// `invalid_token`
 pub async fn show(
     ForTenant(tenant): ForTenant,
-    Path(client_id): Path<String>,
+    Id(client_id): Id,
     headers: HeaderMap,
 ) -> Result<Response> {
     let token = bearer(&headers);
@@ -64,14 +64,13 @@ pub async fn show(
 pub async fn replace(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(client_id): Path<String>,
+    Id(client_id): Id,
     request: Request,
 ) -> Result<Response> {
     let token = bearer(request.headers()).map(str::to_owned);
-    let client = registration::authorize(&tenant, &client_id, token.as_deref())?;
     let body = as_metadata(json(request, app.config.limits.body).await)?;
-    let token = token.unwrap_or_default();
-    let registered = registration::replace(&app, &tenant, &client, &body, &token).await?;
+    let registered =
+        registration::replace(&app, &tenant, &client_id, token.as_deref(), &body).await?;
     Ok(answer(StatusCode::OK, &registered))
 }
 
@@ -82,11 +81,10 @@ pub async fn replace(
 pub async fn remove(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(client_id): Path<String>,
+    Id(client_id): Id,
     headers: HeaderMap,
 ) -> Result<StatusCode> {
-    let client = registration::authorize(&tenant, &client_id, bearer(&headers))?;
-    registration::remove(&app, &tenant, &client).await?;
+    registration::remove(&app, &tenant, &client_id, bearer(&headers)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -13,7 +13,7 @@ use crate::{
     clients,
     error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
-    oauth::params::Params,
+    oauth::{grant_type::AuthMethod, params::Params},
     policy::Permit,
     store::Change,
     tokens::{self, TokenResponse},
@@ -43,13 +43,16 @@ pub async fn token(
     let (grant_type, permit) = match decide(request).await {
         Ok(decided) => decided,
         Err(refusal) => {
-            let client_id = authenticated.client.id();
-            tokens::refuse(&app, &tenant, client_id, &refusal, spent).await?;
+            // Nobody is remembered who proved nothing: strangers must not be able to fill the disk.
+            if authenticated.method != AuthMethod::None {
+                let client_id = authenticated.client.id();
+                tokens::refuse(&app, &tenant, client_id, &refusal, spent).await?;
+            }
             return Err(refusal);
         }
     };
     let response = tokens::issue(&app, &tenant, permit, spent).await?;
-    Ok(match grant_type.issues {
+    Ok(match (grant_type.issues)(&params) {
         Some(token_type) => response.issued_as(token_type),
         None => response,
     })

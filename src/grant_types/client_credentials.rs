@@ -11,7 +11,7 @@ use crate::{
 pub(super) const CLIENT_CREDENTIALS: GrantType = GrantType {
     name: grant_type::CLIENT_CREDENTIALS,
     self_service: true,
-    issues: None,
+    issues: |_| None,
     decide: |request| -> Deciding<'_> { Box::pin(std::future::ready(run(request))) },
 };
 

@@ -44,7 +44,7 @@ pub struct GrantType {
     /// Whether a client that registers itself may have it (RFC 7591).
     pub self_service: bool,
     /// The `issued_token_type` of its answer, where it has one (RFC 8693 §2.2.1).
-    pub issues: Option<&'static str>,
+    pub issues: fn(&Params<'_>) -> Option<&'static str>,
     /// Reads the request and gets it decided.
     pub decide: for<'a> fn(TokenRequest<'a>) -> Deciding<'a>,
 }

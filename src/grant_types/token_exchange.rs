@@ -15,7 +15,11 @@ use crate::{
 pub(super) const TOKEN_EXCHANGE: GrantType = GrantType {
     name: grant_type::TOKEN_EXCHANGE,
     self_service: false,
-    issues: Some(TOKEN_TYPE_ACCESS_TOKEN),
+    // It is both: the answer names the type that was asked for.
+    issues: |params| match params.get("requested_token_type") {
+        Some(TOKEN_TYPE_JWT) => Some(TOKEN_TYPE_JWT),
+        _ => Some(TOKEN_TYPE_ACCESS_TOKEN),
+    },
     decide: |request| -> Deciding<'_> { Box::pin(std::future::ready(run(request))) },
 };
 

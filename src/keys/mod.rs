@@ -164,11 +164,21 @@ pub struct Key {
 }
 
 /// A tenant's keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<Key>,
     verifying: Vec<writ_resource::jws::VerifyingKey>,
     jwks: Bytes,
+}
+
+impl Default for KeyRing {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            verifying: Vec::new(),
+            jwks: Bytes::from_static(br#"{"keys":[]}"#),
+        }
+    }
 }
 
 impl KeyRing {

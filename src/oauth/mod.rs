@@ -10,6 +10,7 @@
 //! | [`grant_type`] | the grant-type and authentication-method registries |
 //! | [`claims`] | RFC 9068 §2.2, RFC 8693 §4.1 and §4.4, RFC 7800 |
 //! | [`resource`] | RFC 8707 §2, RFC 9728 §1.2 |
+//! | [`uri`] | RFC 3986, without repair |
 //! | [`redirect_uri`] | RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1 |
 //! | [`metadata`] | RFC 8414, OpenID Connect Discovery 1.0, RFC 9728 |
 
@@ -21,3 +22,4 @@ pub mod params;
 pub mod redirect_uri;
 pub mod resource;
 pub mod scope;
+pub mod uri;

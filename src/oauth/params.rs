@@ -5,6 +5,9 @@ use std::borrow::Cow;
 /// Parameters that may be given more than once (RFC 8707 §2, RFC 8693 §2.1).
 const MAY_REPEAT: [&str; 2] = ["resource", "audience"];
 
+/// Most parameters of one request.
+const MAX: usize = 64;
+
 /// A request's parameters, in the order sent.
 #[derive(Debug)]
 pub struct Params<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
@@ -15,6 +18,9 @@ pub enum ParamsError {
     /// RFC 6749 §3.2: parameters MUST NOT be included more than once.
     #[error("parameter '{0}' is given more than once")]
     Repeated(String),
+    /// More than any request needs; looking for repeats costs their square.
+    #[error("there are more than {MAX} parameters")]
+    TooMany,
     /// Appendix B of RFC 6749: the encoding is percent-encoded UTF-8.
     #[error("the body is not application/x-www-form-urlencoded UTF-8")]
     Encoding,
@@ -28,6 +34,9 @@ impl<'a> Params<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, ParamsError> {
         let mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(8);
         for part in body.split(|b| *b == b'&').filter(|part| !part.is_empty()) {
+            if pairs.len() == MAX {
+                return Err(ParamsError::TooMany);
+            }
             let (name, value) = match part.iter().position(|b| *b == b'=') {
                 Some(at) => (&part[..at], &part[at + 1..]),
                 None => (part, &[][..]),

@@ -1,8 +1,6 @@
 //! Redirect URIs a client may register (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1).
 
-use url::Url;
-
-use super::resource::is_loopback;
+use super::{resource::is_loopback, uri};
 
 /// What kind of program the client is (OpenID Connect Registration §2 `application_type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -20,7 +18,8 @@ pub enum ApplicationType {
 /// # Errors
 /// A sentence for the client's developer.
 pub fn check(text: &str, kind: ApplicationType) -> Result<(), String> {
-    let url = Url::parse(text).map_err(|_| format!("'{text}' is not an absolute URI"))?;
+    let url = uri::parse(text)
+        .ok_or_else(|| format!("'{text}' is not an absolute URI as RFC 3986 writes it"))?;
     if url.fragment().is_some() {
         return Err(format!(
             "'{text}' must not have a fragment (RFC 6749 section 3.1.2)"

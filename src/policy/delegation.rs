@@ -3,7 +3,8 @@
 //! A token may be exchanged by
 //! * the client it was issued to,
 //! * the server of a resource it is for, which calls other servers in its turn,
-//! * a client that the token's `may_act` names, or that the token's client has as a delegate.
+//! * a client that the token's client has as a delegate, and that `may_act` names where the token
+//!   has one.
 //!
 //! Whoever acts is written into `act`, with or without an actor token: nobody speaks as another
 //! without a trace.
@@ -28,31 +29,24 @@ pub fn check(
     resources: &Resources,
     max_depth: usize,
 ) -> Result<Option<Actor>> {
-    let Some(subject_client) = subject_client else {
-        return Err(OAuthError::invalid_request(
-            "The subject token's client does not exist any more.",
-        ));
-    };
     let own_token = subject.client_id == client.id();
     let acting = actor.map_or(client.id(), |actor| actor.sub.as_str());
     if own_token && actor.is_none() {
         return Ok(subject.act.clone());
     }
-    let allowed = match &subject.may_act {
-        Some(may_act) => names(may_act, acting, &subject.iss),
-        None => {
-            own_token
-                || serves_audience(client, subject, resources)
-                || subject_client
-                    .document()
-                    .delegates
-                    .iter()
-                    .any(|d| d == client.id())
-        }
-    };
+    // What the token says was true when it was issued; the delegation has to stand still.
+    let stands = subject_client.is_some_and(|delegator| {
+        let delegates = &delegator.document().delegates;
+        delegates.iter().any(|delegate| delegate == client.id())
+    });
+    let names_actor = subject
+        .may_act
+        .as_ref()
+        .is_none_or(|may_act| names(may_act, acting, &subject.iss));
+    let named = stands && names_actor;
     // The server of the resource received the token: passing it on narrowed is its job, whoever
     // else may act for the subject.
-    if !allowed && !serves_audience(client, subject, resources) {
+    if !own_token && !named && !serves_audience(client, subject, resources) {
         return Err(OAuthError::invalid_grant(format!(
             "'{acting}' may not act for the subject of this token: neither may_act nor a \
              delegation names it."

@@ -121,10 +121,10 @@ pub fn exchanged(
                 .filter(|name| !allowed.contains(*name))
                 .collect();
             if !beyond.is_empty() {
+                let beyond: String = beyond.join(" ").chars().take(200).collect();
                 return Err(OAuthError::invalid_scope(format!(
-                    "Token exchange only narrows: '{}' is more than the subject token and this \
-                     client's rights give.",
-                    beyond.join(" ")
+                    "Token exchange only narrows: '{beyond}' is more than the subject token and \
+                     this client's rights give."
                 )));
             }
             resources

@@ -223,7 +223,7 @@ impl Registry {
 
     fn put_grant(&self, row: &grant::Model) {
         if let Some(tenant) = self.find(&row.tenant) {
-            tenant.put_grant(&row.client_id, &row.identity, &row.id);
+            tenant.put_grant(row);
         }
     }
 

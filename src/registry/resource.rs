@@ -11,12 +11,16 @@ use crate::{
     keys::SigningAlgorithm,
     oauth::{
         resource::normalise,
+        uri,
         scope::{Scope, is_scope_token, tool_scope},
     },
 };
 
 /// The id of the built-in resource: the admin API itself.
 pub const ADMIN_ID: &str = "writ-admin";
+
+/// Most tools, scopes and inclusions of one resource, taken together.
+const MAX_ENTRIES: usize = 5000;
 
 /// Shortest and longest access-token lifetime, seconds.
 const LIFETIME: std::ops::RangeInclusive<i64> = 60..=3600;
@@ -26,6 +30,7 @@ const LIFETIME: std::ops::RangeInclusive<i64> = 60..=3600;
 #[serde(deny_unknown_fields)]
 pub struct Tool {
     /// The name in `tools/list`.
+    #[schema(min_length = 1, max_length = 128)]
     pub name: String,
     /// What it does, in words a person can decide on.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -40,6 +45,7 @@ pub struct Tool {
 #[serde(deny_unknown_fields)]
 pub struct ScopeDeclaration {
     /// The scope token.
+    #[schema(pattern = "^[!#-\\[\\]-~]+$")]
     pub name: String,
     /// What it allows.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -76,6 +82,7 @@ pub struct ResourceDocument {
     pub open_scopes: Vec<String>,
     /// Seconds an access token lives: 60 to 3600.
     #[serde(default = "default_lifetime")]
+    #[schema(minimum = 60, maximum = 3600)]
     pub access_token_lifetime: i64,
     /// What its access tokens are signed with.
     #[serde(default)]
@@ -122,6 +129,7 @@ impl ResourceDocument {
             }
         }
         let mut catalogue = BTreeMap::new();
+        let mut entries = 0;
         for name in declared.keys() {
             let mut closure = BTreeSet::new();
             let mut open = vec![name.as_str()];
@@ -129,12 +137,32 @@ impl ResourceDocument {
                 let (includes, _) = declared
                     .get(scope)
                     .ok_or_else(|| format!("scope '{name}' includes unknown scope '{scope}'"))?;
+                entries += 1;
+                if entries > MAX_ENTRIES {
+                    return Err(format!(
+                        "tools, scopes and what they include come to more than {MAX_ENTRIES} entries"
+                    ));
+                }
                 if closure.insert(scope.to_owned()) {
                     open.extend(includes.iter().map(String::as_str));
                 }
             }
             let sensitive = closure.iter().any(|s| declared.get(s).is_some_and(|d| d.1));
             catalogue.insert(name.clone(), ScopeFacts { closure, sensitive });
+        }
+        let words = [("name", &self.name)]
+            .into_iter()
+            .chain(self.tools.iter().map(|tool| ("description", &tool.description)))
+            .chain(self.scopes.iter().map(|scope| ("description", &scope.description)));
+        for (member, text) in words {
+            if text.len() > 2000 || text.chars().any(|c| c.is_control() && c != '\n') {
+                return Err(format!("{member}: at most 2000 bytes without control characters"));
+            }
+        }
+        if let Some(url) = &self.documentation
+            && !uri::parse(url).is_some_and(|url| matches!(url.scheme(), "https" | "http"))
+        {
+            return Err(format!("documentation '{url}' is not the URL of a web page"));
         }
         for (list, scopes) in [
             ("default_scopes", &self.default_scopes),
@@ -239,7 +267,9 @@ impl AdminScope {
         }
     }
 
-    const fn description(self) -> &'static str {
+    /// What it allows.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
         match self {
             Self::Read => "Read resources, clients, keys and tenants",
             Self::Resources => "Declare, change and remove resources",

@@ -11,6 +11,7 @@ use std::{
 use super::{Client, Origin, Resource};
 use crate::{config::RegistrationMode, keys::KeyRing, oauth::resource::normalise};
 use arc_swap::{ArcSwap, Guard};
+use entity::grant;
 
 /// The tenant whose issuer is the server's own.
 pub const DEFAULT: &str = "default";
@@ -68,6 +69,15 @@ impl Resources {
     }
 }
 
+/// Most grants between a grant and the one it all began with.
+const MAX_ANCESTORS: usize = 32;
+
+#[derive(Clone, Debug)]
+struct GrantOrigin {
+    client_id: Arc<str>,
+    parent: Option<Arc<str>>,
+}
+
 /// One client's grants: identity → grant id.
 type Grants = papaya::HashMap<Box<str>, Arc<str>>;
 
@@ -85,6 +95,8 @@ pub struct Tenant {
     registered: AtomicUsize,
     /// By client, so that they go with it.
     grants: papaya::HashMap<Box<str>, Arc<Grants>>,
+    /// By id: whose it is, and what it was derived from.
+    grant_origins: papaya::HashMap<Box<str>, GrantOrigin>,
 }
 
 impl Tenant {
@@ -104,6 +116,7 @@ impl Tenant {
             clients: papaya::HashMap::new(),
             registered: AtomicUsize::new(0),
             grants: papaya::HashMap::new(),
+            grant_origins: papaya::HashMap::new(),
         }
     }
 
@@ -183,6 +196,47 @@ impl Tenant {
         grants.get(identity).cloned()
     }
 
+    /// Whether this client still holds this grant, and every grant it was derived from is held.
+    #[must_use]
+    pub fn holds_grant(&self, client_id: &str, id: &str) -> bool {
+        let origins = self.grant_origins.pin();
+        let Some(origin) = origins.get(id).filter(|o| *o.client_id == *client_id) else {
+            return false;
+        };
+        let mut parent = origin.parent.as_deref();
+        for _ in 0..MAX_ANCESTORS {
+            let Some(id) = parent else { return true };
+            let Some(origin) = origins.get(id) else {
+                return false;
+            };
+            parent = origin.parent.as_deref();
+        }
+        false
+    }
+
+    /// The grant that a client's own grant was carried from: the nearest one that is another
+    /// client's, or that began with the client itself.
+    #[must_use]
+    pub fn carried_from(&self, client_id: &str, id: &str) -> Arc<str> {
+        let origins = self.grant_origins.pin();
+        let mut from: Arc<str> = id.into();
+        for _ in 0..MAX_ANCESTORS {
+            let parent = origins.get(&*from).and_then(|origin| origin.parent.clone());
+            let own = |id: &Arc<str>| origins.get(&**id).is_some_and(|o| *o.client_id == *client_id);
+            match parent.filter(own) {
+                Some(parent) => from = parent,
+                None => break,
+            }
+        }
+        from
+    }
+
+    /// Whether this client has ever been granted anything.
+    #[must_use]
+    pub fn has_grants(&self, client_id: &str) -> bool {
+        self.grants.pin().contains_key(client_id)
+    }
+
     pub(super) fn set_registration(&self, mode: RegistrationMode) {
         self.registration.store(Arc::new(mode));
     }
@@ -204,7 +258,12 @@ impl Tenant {
     }
 
     pub(super) fn remove_client(&self, client_id: &str) {
-        self.grants.pin().remove(client_id);
+        if let Some(grants) = self.grants.pin().remove(client_id) {
+            let origins = self.grant_origins.pin();
+            for id in grants.pin().values() {
+                origins.remove(&**id);
+            }
+        }
         if let Some(old) = self.clients.pin().remove(client_id)
             && old.origin() == Origin::Registered
         {
@@ -220,11 +279,18 @@ impl Tenant {
         });
     }
 
-    pub(super) fn put_grant(&self, client_id: &str, identity: &str, id: &str) {
+    pub(super) fn put_grant(&self, row: &grant::Model) {
         let clients = self.grants.pin();
-        let grants = clients.get_or_insert_with(client_id.into(), Arc::default);
+        let grants = clients.get_or_insert_with(row.client_id.as_str().into(), Arc::default);
         // The first one stays: the row that lost the race was not written.
-        let _ = grants.pin().try_insert(identity.into(), id.into());
+        let grants = grants.pin();
+        if grants.try_insert(row.identity.as_str().into(), row.id.as_str().into()).is_ok() {
+            let origin = GrantOrigin {
+                client_id: row.client_id.as_str().into(),
+                parent: row.parent.as_deref().map(Into::into),
+            };
+            self.grant_origins.pin().insert(row.id.as_str().into(), origin);
+        }
     }
 }
 

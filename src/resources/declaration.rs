@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     error::{OAuthError, Result},
     oauth::resource::{check, normalise},
-    registry::{ADMIN_ID, Resource, ResourceDocument, Resources, Tenant},
+    registry::{ADMIN_ID, Origin, Resource, ResourceDocument, Resources, Tenant},
     store::{Change, Expect},
 };
 
@@ -16,8 +16,10 @@ use crate::{
 pub struct ResourceDeclaration {
     /// Short name for URLs and the command line: 1 to 64 of a-z, 0-9, '-', '_' and '.'.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(pattern = "^[a-z0-9._-]{1,64}$")]
     pub id: String,
     /// The canonical resource URI, as it will stand in `aud`.
+    #[schema(format = Uri, pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]+[^?#]*$")]
     pub resource: String,
     /// Tools, scopes and token rules.
     #[serde(flatten)]
@@ -60,8 +62,10 @@ pub fn check_id(id: &str) -> Result<(), String> {
         && id
             .bytes()
             .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
-    if !fits {
-        return Err(format!("id '{id}': 1 to 64 of a-z, 0-9, '-', '_' and '.'"));
+    if !fits || id.starts_with('.') {
+        return Err(format!(
+            "id '{id}': 1 to 64 of a-z, 0-9, '-', '_' and '.', not starting with '.'"
+        ));
     }
     if id == ADMIN_ID {
         return Err(format!("id '{id}' is the admin API's own"));
@@ -89,6 +93,15 @@ pub fn plan(
         .document
         .catalogue()
         .map_err(|why| refuse(format!("'{}': {why}", declaration.id)))?;
+    // What is below the issuer is Writ's own: its endpoints, its admin API, its tenants.
+    let issuer = normalise(tenant.issuer()).unwrap_or_default();
+    let below = normalised.strip_prefix(&issuer);
+    if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return Err(OAuthError::conflict(format!(
+            "'{}' is below the issuer, which is Writ's own.",
+            declaration.resource
+        )));
+    }
     if let Some(other) = known
         .by_uri(&normalised)
         .filter(|other| other.id() != declaration.id)
@@ -104,6 +117,14 @@ pub fn plan(
         }));
     }
     let before = known.by_id(&declaration.id).map(|resource| resource.row());
+    // What clients may do, and whom a server's credentials stand for, goes by the URI.
+    if let Some(before) = before.filter(|before| before.normalised != normalised) {
+        return Err(OAuthError::conflict(format!(
+            "'{}' is {}: a URI does not change. Remove the resource and declare it anew, with \
+             its clients' access, or declare the new URI under another id.",
+            before.id, before.uri
+        )));
+    }
     let row = resource::Model {
         tenant: tenant.name().to_owned(),
         id: declaration.id.clone(),
@@ -125,6 +146,27 @@ pub fn plan(
         Expect::Absent
     };
     Ok((!same).then_some(Change::PutResource { row, expect }))
+}
+
+/// What has to change for a resource to be gone: with it go the credentials that its server was
+/// given when it registered itself.
+#[must_use]
+pub fn removal(tenant: &Tenant, resource: &Resource) -> Vec<Change> {
+    let name = tenant.name().to_owned();
+    let mut changes = vec![Change::RemoveResource {
+        tenant: name.clone(),
+        id: resource.id().to_owned(),
+    }];
+    for client in tenant.clients() {
+        let serves = client.document().serves.as_deref() == Some(resource.reference());
+        if serves && client.origin() == Origin::Resource {
+            changes.push(Change::RemoveClient {
+                tenant: name.clone(),
+                client_id: client.id().to_owned(),
+            });
+        }
+    }
+    changes
 }
 
 /// A resource as the admin API and the command line show it.

@@ -2,24 +2,26 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{declaration::ResourceView, self_registration};
+use super::{
+    declaration::{ResourceView, removal},
+    self_registration,
+};
 use crate::{
     app::AppState,
     audit::{Event, Kind},
     endpoints::{
         discovery,
-        extract::{ForTenant, administrator, json},
+        extract::{ForTenant, Id, administrator, json},
     },
     error::{OAuthError, Result},
     journal::Command,
     registry::AdminScope,
-    store::Change,
 };
 
 /// The room's part of the URL table.
@@ -70,7 +72,7 @@ async fn register(
 async fn show(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Json<ResourceView>> {
     let claims = administrator(&app, &tenant, &headers, AdminScope::ResourceRegister)?;
@@ -89,30 +91,17 @@ async fn show(
 async fn remove(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<StatusCode> {
     let claims = administrator(&app, &tenant, &headers, AdminScope::ResourceRegister)?;
+    let _held = app.administration.lock().await;
     let resources = tenant.resources();
     let own = resources
         .by_id(&id)
         .filter(|r| r.row().registered_by.as_deref() == Some(&claims.client_id))
         .ok_or_else(nothing)?;
-    let name = tenant.name().to_owned();
-    let mut changes = vec![Change::RemoveResource {
-        tenant: name.clone(),
-        id: id.clone(),
-    }];
-    for client in tenant.clients() {
-        let serves = client.document().serves.as_deref() == Some(own.reference());
-        if serves && client.origin() == crate::registry::Origin::Resource {
-            let client_id = client.id().to_owned();
-            changes.push(Change::RemoveClient {
-                tenant: name.clone(),
-                client_id,
-            });
-        }
-    }
+    let changes = removal(&tenant, own);
     let event = Event {
         client_id: Some(&claims.client_id),
         object: Some(&id),
@@ -131,7 +120,7 @@ async fn remove(
 async fn metadata(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response> {
     let resources = tenant.resources();
     let resource = resources.by_id(&id).ok_or_else(nothing)?;

@@ -87,6 +87,15 @@ pub enum Change {
 }
 
 impl Change {
+    /// The tenant it belongs to; none for the housekeeping of all.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        match self {
+            Self::UseOnce(row) => Some(&row.tenant),
+            other => other.news().map(|(tenant, _, _)| tenant),
+        }
+    }
+
     /// What other parts and nodes hear of it: what kind of thing changed, and which one.
     #[must_use]
     pub fn news(&self) -> Option<(&str, &'static str, &str)> {
@@ -249,6 +258,10 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<bool, D
                 == 1)
         }
         Change::PutGrant(row) => {
+            let holder = (row.tenant.clone(), row.client_id.clone());
+            if client::Entity::find_by_id(holder).one(db).await?.is_none() {
+                return Ok(false);
+            }
             // Whoever comes second uses the first one's grant.
             grant::Entity::insert(row.clone().into_active_model())
                 .on_conflict(OnConflict::new().do_nothing().to_owned())

@@ -10,8 +10,9 @@ use entity::grant;
 
 use crate::{
     app::App,
+    clients::authentication,
     error::Result,
-    journal::Command,
+    journal::{Command, JournalError},
     policy::{Grant, Permit},
     registry::Tenant,
     store::Change,
@@ -25,7 +26,7 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
     if let Grant::Same(id) = permit.grant() {
         return Ok(id.as_str().into());
     }
-    let (client_id, identity) = (permit.client().id(), identity(permit));
+    let (client_id, identity) = (permit.client().id(), identity(tenant, permit));
     if let Some(known) = tenant.grant(client_id, &identity) {
         return Ok(known);
     }
@@ -37,35 +38,41 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
         subject: permit.subject().to_owned(),
         parent: match permit.grant() {
             Grant::Own => None,
-            Grant::Same(from) | Grant::Carried(from) | Grant::Derived(from) => Some(from.clone()),
+            Grant::Carried(from) => Some(tenant.carried_from(client_id, from).to_string()),
+            Grant::Same(from) | Grant::Derived(from) => Some(from.clone()),
         },
         created_at: app.clock.seconds(),
     };
     let id: Arc<str> = row.id.as_str().into();
     let changes = vec![Change::PutGrant(row)];
-    app.journal
-        .commit(Command {
-            changes,
-            audit: Vec::new(),
-        })
-        .await?;
+    let command = Command {
+        changes,
+        audit: Vec::new(),
+    };
+    app.journal.commit(command).await.map_err(|error| match error {
+        // The client was removed after it had authenticated.
+        JournalError::Conflict => authentication::failed().because(error),
+        other => other.into(),
+    })?;
     // Two first requests may have met: the grant that was written first is everyone's.
     Ok(tenant.grant(client_id, &identity).unwrap_or(id))
 }
 
 /// What makes a grant one. Client ids and references hold no space.
-fn identity(permit: &Permit) -> String {
+fn identity(tenant: &Tenant, permit: &Permit) -> String {
     let mut identity = String::with_capacity(128);
     identity.push_str(permit.client().id());
-    for resource in permit.resources() {
+    let mut references: Vec<&str> = permit.resources().iter().map(|r| r.reference()).collect();
+    references.sort_unstable();
+    for reference in references {
         identity.push(' ');
-        identity.push_str(resource.reference());
+        identity.push_str(reference);
     }
     match permit.grant() {
         Grant::Own | Grant::Same(_) => {}
-        Grant::Carried(_) => {
-            identity.push_str(" for ");
-            identity.push_str(permit.subject());
+        Grant::Carried(from) => {
+            identity.push_str(" from ");
+            identity.push_str(&tenant.carried_from(permit.client().id(), from));
         }
         Grant::Derived(parent) => {
             identity.push_str(" from ");

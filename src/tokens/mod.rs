@@ -37,6 +37,9 @@ impl TokenResponse {
     }
 }
 
+/// Longest claims, bytes: with header and signature still short enough for any server's limits.
+const MAX_CLAIMS: usize = 5 * 1024;
+
 /// Spends a permit: makes the token, remembers it, and answers when that is on disk.
 ///
 /// `spent` is what the request used up, an assertion's name for example; it is committed with the
@@ -87,6 +90,11 @@ pub async fn issue(
         extra: std::collections::BTreeMap::new(),
     };
     let payload = serde_json::to_vec(&claims).map_err(OAuthError::server_error)?;
+    if payload.len() > MAX_CLAIMS {
+        return Err(OAuthError::invalid_scope(
+            "The token would be too long for an HTTP header: ask for fewer scopes.",
+        ));
+    }
     let access_token = tenant
         .keys()
         .signer(permit.algorithm())?

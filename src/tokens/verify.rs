@@ -16,12 +16,12 @@ pub enum Refused {
     /// Too old.
     #[error("has expired")]
     Expired,
-    /// Its client is gone.
-    #[error("belongs to a client that does not exist any more")]
-    ClientGone,
+    /// Its client, or one that it was exchanged from, is gone.
+    #[error("hangs from a grant that has ended")]
+    GrantGone,
 }
 
-/// Checks signature, type, issuer, time and that the client still exists. The audience is the
+/// Checks signature, type, issuer, time and that its grant still stands. The audience is the
 /// caller's business.
 ///
 /// # Errors
@@ -44,7 +44,6 @@ pub fn access_token(app: &App, tenant: &Tenant, token: &str) -> Result<AccessCla
         .map_err(|_| Refused::NotOurs)?;
     let now = app.clock.seconds();
     if claims.iss != tenant.issuer()
-        || claims.grant_id.is_none()
         || claims.iat > now + SKEW
         || claims.nbf.is_some_and(|at| at > now + SKEW)
     {
@@ -53,8 +52,10 @@ pub fn access_token(app: &App, tenant: &Tenant, token: &str) -> Result<AccessCla
     if claims.exp <= now {
         return Err(Refused::Expired);
     }
-    if tenant.client(&claims.client_id).is_none() {
-        return Err(Refused::ClientGone);
+    // Whoever the token comes from, in however many steps, must still be there.
+    let grant = claims.grant_id.as_deref().unwrap_or_default();
+    if !tenant.holds_grant(&claims.client_id, grant) {
+        return Err(Refused::GrantGone);
     }
     Ok(claims)
 }

@@ -14,7 +14,7 @@ use crate::json::Name;
 const LATEST: i64 = 253_402_300_799;
 
 /// How long a chain of actors may be to be read at all.
-const MAX_ACTORS: usize = 16;
+pub const MAX_ACTORS: usize = 16;
 
 /// What an access token says. Reading it checks the shape of every claim;
 /// whether it is still valid, and here, is for the verifier.

@@ -62,6 +62,8 @@ pub(crate) struct Jwks {
     fetches: AtomicU64,
     /// When the last fetch began, whatever became of it.
     last_fetch: AtomicI64,
+    /// Whether the last fetch failed.
+    cut_off: AtomicBool,
     renewing: AtomicBool,
 }
 
@@ -106,6 +108,7 @@ impl Jwks {
             fetching: Mutex::new(None),
             fetches: AtomicU64::new(0),
             last_fetch: AtomicI64::new(i64::MIN),
+            cut_off: AtomicBool::new(false),
             renewing: AtomicBool::new(false),
         })
     }
@@ -125,6 +128,11 @@ impl Jwks {
                 (now < end.saturating_add(MAX_STALE)).then_some(snapshot)
             }
         }
+    }
+
+    /// Whether the issuer could not be asked when that was last tried.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Acquire)
     }
 
     /// Fetches the keys, unless that was done within the floor. Callers that
@@ -151,7 +159,9 @@ impl Jwks {
             return;
         }
         self.last_fetch.store(now, Ordering::Relaxed);
-        match self.fetch(&mut jwks_uri).await {
+        let fetched = self.fetch(&mut jwks_uri).await;
+        self.cut_off.store(fetched.is_err(), Ordering::Release);
+        match fetched {
             Ok((keys, max_age)) => {
                 tracing::debug!(keys = keys.keys().len(), "fetched the issuer's keys");
                 self.snapshot.store(Arc::new(Snapshot {
@@ -183,11 +193,8 @@ impl Jwks {
         if !self.may_fetch(now) || self.renewing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let keys = Arc::clone(self);
-        tokio::spawn(async move {
-            keys.refetch().await;
-            keys.renewing.store(false, Ordering::Release);
-        });
+        let renewal = Renewal(Arc::clone(self));
+        tokio::spawn(async move { renewal.0.refetch().await });
     }
 
     /// `known_uri` is what discovery found. It is only put back when it worked:
@@ -261,6 +268,16 @@ impl Jwks {
             body.extend_from_slice(&chunk);
         }
         Ok((body, max_age))
+    }
+}
+
+/// A renewal in the background; over when this is dropped, also when its task
+/// never came to its end.
+struct Renewal(Arc<Jwks>);
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.0.renewing.store(false, Ordering::Release);
     }
 }
 

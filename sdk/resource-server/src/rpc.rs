@@ -12,6 +12,11 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visi
 
 use crate::json::{Name, Names};
 
+/// Messages in a batch, and characters in a tool's name (MCP allows 128): a
+/// challenge repeats every name, and must fit a header.
+const MAX_BATCH: usize = 64;
+const MAX_TOOL_NAME: usize = 128;
+
 /// What one message of a body asks for.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Call<'a> {
@@ -64,6 +69,11 @@ pub(crate) fn calls<'a>(body: &'a [u8], headers: &HeaderMap) -> Result<Vec<Call<
     if body.0.is_empty() {
         return Err(RpcError::Invalid("Invalid request: the batch is empty"));
     }
+    if body.0.len() > MAX_BATCH {
+        return Err(RpcError::Invalid(
+            "Invalid request: a batch has at most 64 messages",
+        ));
+    }
     for message in &body.0 {
         agrees_with(headers, message)?;
     }
@@ -93,6 +103,9 @@ impl<'a> Message<'a> {
                 "Invalid request: a message is a request or a response, not both",
             )),
             (Some(method), false) if method == "tools/call" => match self.params.name {
+                Some(name) if name.chars().nth(MAX_TOOL_NAME).is_some() => Err(RpcError::Invalid(
+                    "Invalid request: the name of a tool has at most 128 characters",
+                )),
                 Some(name) if !name.is_empty() => Ok(Call::Tool(name)),
                 _ => Err(RpcError::Invalid(
                     "Invalid request: tools/call needs params.name",
@@ -173,9 +186,13 @@ impl<'de> Visitor<'de> for BodyVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Body<'de>, A::Error> {
         let mut messages = Vec::new();
-        while let Some(message) = items.next_element()? {
+        // One more than allowed tells that there are too many.
+        while messages.len() <= MAX_BATCH
+            && let Some(message) = items.next_element()?
+        {
             messages.push(message);
         }
+        while items.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Body(messages))
     }
 }

@@ -121,8 +121,9 @@ impl Verifier {
     /// no lock is taken.
     ///
     /// # Errors
-    /// [`VerifyError::Unavailable`] when there are no keys to check with; every
-    /// other error is the token's fault.
+    /// [`VerifyError::Unavailable`] when there are no keys to check with, or
+    /// not the one the token names and the issuer cannot be asked; every other
+    /// error is the token's fault.
     pub async fn verify(&self, token: &str) -> Result<AccessClaims, VerifyError> {
         let token = Unverified::parse(token)?;
         // What needs no key comes first, so that other tokens cause no fetch.
@@ -160,6 +161,11 @@ impl Verifier {
         }
         self.jwks.refetch().await;
         let snapshot = self.jwks.current().ok_or(VerifyError::Unavailable)?;
+        // The key may be one that a rotation made while the issuer cannot be
+        // asked: nobody knows that the token is bad.
+        if self.jwks.is_cut_off() && !knows(&snapshot, &token) {
+            return Err(VerifyError::Unavailable);
+        }
         claims_of(token, &snapshot)
     }
 }

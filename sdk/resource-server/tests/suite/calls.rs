@@ -184,6 +184,37 @@ async fn a_batch_needs_everything_in_it() {
 }
 
 #[tokio::test]
+async fn what_a_challenge_would_repeat_is_bounded() {
+    let scene = Scene::fixed().await;
+    let token = scene.token("");
+    let batch = |length: usize, name: &str| {
+        let calls: Vec<String> = (0..length)
+            .map(|at| tool_call(&format!("{name}{at:03}")))
+            .collect();
+        format!("[{}]", calls.join(","))
+    };
+    let longest = "t".repeat(125);
+    let reply = scene.post(&token, batch(64, &longest)).await;
+    assert_eq!(reply.status, 403);
+    assert!(reply.challenge().contains(&format!("tool:{longest}063")));
+    for (body, words) in [
+        (batch(65, "t"), "at most 64 messages"),
+        (batch(20_000, "t"), "at most 64 messages"),
+        (tool_call(&"t".repeat(129)), "at most 128 characters"),
+        (tool_call(&"\u{e9}".repeat(129)), "at most 128 characters"),
+    ] {
+        let reply = scene.post(&token, body).await;
+        assert_eq!(reply.status, 400);
+        assert_eq!(reply.json()["error"]["code"], -32600);
+        let message = reply.json()["error"]["message"].to_string();
+        assert!(message.contains(words), "{message}");
+        assert_eq!(reply.challenge(), "");
+    }
+    let reply = scene.call_tool(&token, &"\u{e9}".repeat(128)).await;
+    assert_eq!(reply.status, 403);
+}
+
+#[tokio::test]
 async fn the_server_sees_the_very_octets() {
     let scene = Scene::fixed().await;
     let body = "\n {\"params\" :{\"arguments\":{\"a\":1,\"a\":2.50},\"n\\u0061me\":\"f\\u006frecast\"},\

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::json;
+use writ_resource::{ManualClock, Verifier};
 
-use crate::support::{Issuer, Scene, Signer, jwks};
+use crate::support::{Issuer, NOW, Scene, Signer, jwks};
 
 fn signer(kid: &str) -> Signer {
     Signer::new("EdDSA", kid)
@@ -174,12 +175,14 @@ async fn a_failed_fetch_leaves_the_old_keys() {
     for _ in 0..5 {
         scene.ping(&old.token(&scene.claims(""))).await.is_ok();
     }
-    scene
-        .ping(&new.token(&scene.claims("")))
-        .await
-        .is_invalid_token("no such key");
-    let fetches = scene.issuer.key_fetches();
-    assert_eq!(fetches, 2);
+    scene.issuer.wait_for_fetches(2).await;
+    // A key that the issuer may have by now: the token is not to be thrown away.
+    for _ in 0..5 {
+        let reply = scene.ping(&new.token(&scene.claims(""))).await;
+        assert_eq!(reply.status, 503);
+        assert!(reply.headers.contains_key("retry-after"));
+    }
+    assert_eq!(scene.issuer.key_fetches(), 2);
 
     // But not for ever: whoever keeps us from the issuer cannot keep a
     // withdrawn key alive.
@@ -192,6 +195,76 @@ async fn a_failed_fetch_leaves_the_old_keys() {
     scene.issuer.break_keys(None);
     scene.clock.advance(10);
     scene.ping(&old.token(&scene.claims(""))).await.is_ok();
+}
+
+#[tokio::test]
+async fn a_key_made_while_the_issuer_was_away_is_found_when_it_is_back() {
+    let (old, new) = (signer("old"), signer("new"));
+    let scene = scene_with(&[&old]).await;
+    scene.ping(&old.token(&scene.claims(""))).await.is_ok();
+    scene.issuer.publish(&[&old, &new]);
+    scene.issuer.break_keys(Some(StatusCode::BAD_GATEWAY));
+    scene.clock.advance(10);
+    let reply = scene.ping(&new.token(&scene.claims(""))).await;
+    assert_eq!(reply.status, 503);
+    scene.ping(&old.token(&scene.claims(""))).await.is_ok();
+
+    scene.issuer.break_keys(None);
+    scene.clock.advance(10);
+    scene.ping(&new.token(&scene.claims(""))).await.is_ok();
+    let stranger = signer("stranger").token(&scene.claims(""));
+    scene.ping(&stranger).await.is_invalid_token("no such key");
+}
+
+/// A renewal whose task dies must not be the last one.
+#[test]
+fn keys_are_renewed_after_a_runtime_went_away() {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let old = signer("old");
+    let issuing = runtime();
+    let issuer = issuing.block_on(Issuer::start(jwks(&[&old])));
+    let clock = ManualClock::at(NOW);
+    let verifier = Verifier::for_resource("http://127.0.0.1/mcp")
+        .issuer(&issuer.url)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let token = || {
+        old.token(&json!({
+            "iss": issuer.url, "sub": "agent", "aud": "http://127.0.0.1/mcp",
+            "exp": clock.now() + 300, "iat": clock.now(), "jti": "1", "client_id": "agent",
+        }))
+    };
+    let first = runtime();
+    first.block_on(verifier.verify(&token())).unwrap();
+    issuer.answer_after(Duration::from_secs(600));
+    clock.advance(300);
+    first.block_on(async {
+        verifier.verify(&token()).await.unwrap();
+        issuer.wait_for_fetches(2).await;
+    });
+    first.shutdown_background();
+
+    issuer.answer_after(Duration::ZERO);
+    clock.advance(300);
+    runtime().block_on(async {
+        // The connection that died with its runtime may cost one more attempt.
+        for _ in 0..100 {
+            verifier.verify(&token()).await.unwrap();
+            if issuer.key_fetches() > 2 {
+                return;
+            }
+            clock.advance(10);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("nothing was fetched any more");
+    });
 }
 
 #[tokio::test]

@@ -1,0 +1,10 @@
+//! The operators' API, one file for each noun.
+
+pub(crate) mod access;
+mod apply;
+mod audit;
+mod clients;
+mod keys;
+mod openapi;
+mod resources;
+mod tenants;

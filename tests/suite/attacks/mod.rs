@@ -1,0 +1,10 @@
+//! What attackers send: one file for each class. Every test cites the cases it stands for.
+
+mod client_authentication;
+mod http;
+mod jose;
+mod metadata;
+mod registration;
+mod resources;
+mod token_endpoint;
+mod token_exchange;

@@ -1,0 +1,177 @@
+//! Nouns and verbs.
+
+use serde_json::json;
+
+use super::Scene;
+
+const DECLARATION: &str = r#"
+    [[resources]]
+    id = "weather"
+    resource = "https://weather.example/mcp"
+    tools = [{ name = "forecast" }, { name = "alert", sensitive = true }]
+    default_scopes = ["tool:forecast"]
+
+    [[clients]]
+    client_id = "agent"
+    access = [{ resource = "weather", scopes = ["*"] }]
+
+    [[tenants]]
+    name = "acme"
+"#;
+
+#[test]
+fn from_a_declaration_to_a_token_and_back() {
+    let scene = Scene::start();
+    scene.file("a.toml", DECLARATION);
+
+    let would = scene.json("apply a.toml --dry-run");
+    assert_eq!(would[1]["action"], "created");
+    assert!(
+        would[1].get("client_secret").is_none(),
+        "generated for nobody"
+    );
+    assert_eq!(scene.json("client list").as_array().unwrap().len(), 1);
+
+    let applied = scene.json("apply a.toml");
+    let secret = applied[1]["client_secret"].as_str().unwrap();
+    let again = scene.json("apply a.toml");
+    let actions: Vec<_> = again
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|l| &l["action"])
+        .collect();
+    assert_eq!(actions, ["unchanged", "unchanged", "unchanged"]);
+
+    let line = "token weather --client-id agent --client-secret-stdin --json";
+    let token = scene.writ_reading(line, &format!("{secret}\n"));
+    let token: serde_json::Value = serde_json::from_str(&token.stdout).unwrap();
+    assert_eq!(token["scope"], "tool:forecast");
+
+    let renewed = scene.json("client new-secret agent");
+    assert_ne!(renewed["client_secret"], secret);
+    let old = scene.writ_reading(line, secret);
+    assert_eq!(old.code, 1);
+    assert!(old.stderr.contains("invalid_client") && !old.stderr.contains(secret));
+
+    let shown = scene.json("resource show weather");
+    assert_eq!(shown["paste"]["issuer"], scene.issuer.as_str());
+    assert_eq!(
+        shown["paste"]["metadata"]["resource"],
+        "https://weather.example/mcp"
+    );
+    assert_eq!(
+        scene.json("client remove agent"),
+        json!({ "removed": { "client": "agent" } })
+    );
+    assert!(
+        scene
+            .refused("client show agent")
+            .contains("no such client")
+    );
+    assert_eq!(scene.json("audit verify")["intact"], true);
+    let kinds = scene.json("audit list --kind token.refused");
+    assert_eq!(
+        kinds.as_array().unwrap().len(),
+        0,
+        "the secret was wrong, not the request"
+    );
+}
+
+#[test]
+fn a_key_made_here_signs_in() {
+    let scene = Scene::start();
+    scene.json("resource add --id w --resource https://w.example/mcp --tool a --sensitive-tool b");
+    for algorithm in ["EdDSA", "ES256", "RS256"] {
+        let made = format!("client key generate --algorithm {algorithm} --out {algorithm}.pem");
+        let jwks = scene.writ(&made);
+        assert!(!jwks.stdout.contains("\"d\"") && !jwks.stderr.contains("PRIVATE"));
+        scene.file("jwks.json", &jwks.stdout);
+        scene.json(&format!(
+            "client add --id c-{algorithm} --jwks jwks.json --access w=tool:a"
+        ));
+        let token = scene.json(&format!(
+            "token https://w.example/mcp --client-id c-{algorithm} --key {algorithm}.pem"
+        ));
+        assert_eq!(token["scope"], "tool:a", "{algorithm}");
+        assert!(scene.refused(&made).contains("exists"));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = std::fs::metadata(scene.directory.path().join("EdDSA.pem")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_tenant_is_managed_with_its_own_credentials() {
+    let scene = Scene::start();
+    let added = scene.writ("tenant add acme --out acme.json");
+    assert_eq!(added.code, 0, "{added:?}");
+    assert!(
+        !added.stdout.contains("writ_cs_"),
+        "the secret is in the file"
+    );
+    let own = "--tenant acme --credentials acme.json";
+    assert_eq!(
+        scene.json(&format!("client list {own}"))[0]["client_id"],
+        "admin"
+    );
+    let why = scene.refused("client list --tenant acme");
+    assert!(why.contains("its own administrator"), "{why}");
+    let why = scene.refused(&format!("tenant list {own}"));
+    assert!(why.contains("server's own issuer"), "{why}");
+    scene.json("tenant remove acme");
+    assert!(scene.refused(&format!("client list {own}")).contains("404"));
+}
+
+#[test]
+fn keys_wait_until_they_are_known_everywhere() {
+    let scene = Scene::start();
+    let why = scene.refused("keys rotate --algorithm EdDSA");
+    assert!(why.contains("published"), "{why}");
+    let keys = scene.json("keys rotate --algorithm EdDSA --now");
+    let states = |algorithm: &str| -> Vec<String> {
+        let keys = keys.as_array().unwrap().iter();
+        let keys = keys.filter(|key| key["algorithm"] == algorithm);
+        keys.map(|key| key["state"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert!(states("EdDSA").contains(&"retired".to_owned()));
+    assert!(!states("ES256").contains(&"retired".to_owned()));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let scene = Scene::start();
+    scene.file("key.toml", "[[clients]]\nclient_id = 'a'\nsecret = 'x'");
+    scene.file("bare.yaml", "resource: https://w.example/mcp\ntols: []");
+    scene.file(
+        "other.json",
+        r#"{"clients":[{"client_id":"a","access":[{"resource":"x","scopes":[]}]}]}"#,
+    );
+    for (line, words) in [
+        (
+            "apply key.toml",
+            "key.toml: clients[0].secret: unknown field `secret`",
+        ),
+        ("apply none.toml", "none.toml: No such file"),
+        (
+            "apply other.json",
+            "other.json: client 'a': access: resource 'x' is not declared",
+        ),
+        ("resource add bare.yaml", "bare.yaml: unknown field `tols`"),
+        ("resource show nothing", "no such resource"),
+        (
+            "resource add --id w --resource http://w.example",
+            "must use https",
+        ),
+        ("client list --credentials none.json", "writ serve"),
+        ("client list --server http://auth.example", "https"),
+        ("token nothing", "has no resource 'nothing'"),
+    ] {
+        let said = scene.refused(line);
+        assert!(said.contains(words), "{line}: {said}");
+    }
+}

@@ -1,0 +1,7 @@
+//! OAuth over HTTP. What must be refused is in `attacks`.
+
+mod authorize;
+mod discovery;
+mod health;
+mod jwks;
+mod token;

@@ -1,0 +1,244 @@
+//! The one writer: what is answered is on disk, in order, and whole.
+
+use sea_orm::ConnectionTrait as _;
+use serde_json::{Value, json};
+use writ::{
+    journal::{Command, JournalError},
+    store::{Change, Expect},
+};
+
+use crate::support::{DELEGATION, Key, TestApp, WEATHER, secret_of};
+
+#[tokio::test]
+async fn a_restart_finds_everything_that_was_answered() {
+    let app = TestApp::weather().await;
+    let key = Key::ed(1);
+    app.robot(&key, json!({})).await;
+    let body = json!({ "grant_types": ["client_credentials"] });
+    let registered = app.post("/register").json(&body).await.json();
+    app.apply(json!({ "tenants": [{ "name": "acme", "clients": [
+        { "client_id": "x", "client_secret": secret_of("x") },
+    ]}]}))
+    .await;
+    let grant = |token: &str| crate::support::parts(token).1["grant_id"].clone();
+    let token = app.token("agent", WEATHER, "tool:forecast").await;
+    let spent = app.assertion(&key, "robot", &json!({}));
+    app.ask_with(&spent, &[]).await.ok();
+    let app = app.restart().await;
+    let again = app.token("agent", WEATHER, "tool:forecast").await;
+    assert_eq!(grant(&token), grant(&again));
+    app.claims(&token).await;
+    // An assertion stays used up.
+    app.ask_with(&spent, &[])
+        .await
+        .refused(401, "invalid_client");
+    let uri = registered["registration_client_uri"].as_str().unwrap();
+    app.get(uri.strip_prefix(&app.issuer).unwrap())
+        .bearer(registered["registration_access_token"].as_str().unwrap())
+        .await
+        .ok();
+    assert!(app.tenant(Some("acme")).client("x").is_some());
+    assert_eq!(app.tenant(None).registered_clients(), 1);
+    let verified = app.admin("GET", "/audit/verify").await.await.ok();
+    assert_eq!(verified["intact"], true);
+}
+
+#[tokio::test]
+async fn a_full_queue_answers_at_once_and_loses_nothing_that_was_accepted() {
+    let app = TestApp::with(|c| c.storage.queue = 1).await;
+    app.declare_weather(None).await;
+    app.token("agent", WEATHER, "tool:forecast").await;
+    let mut set = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let call = app
+            .ask("agent", &[("resource", WEATHER)])
+            .may_be_unavailable();
+        set.spawn(async move { call.await });
+    }
+    let answers = set.join_all().await;
+    let issued = answers.iter().filter(|a| a.status == 200).count();
+    let refused = answers.iter().filter(|a| a.status == 503).count();
+    assert_eq!(issued + refused, 64);
+    assert!(
+        issued >= 1 && refused >= 1,
+        "{issued} issued, {refused} refused"
+    );
+    for answer in answers.iter().filter(|a| a.status == 503) {
+        answer.refused(503, "temporarily_unavailable");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    }
+    // What was answered with a token is in the trail, and nothing else is.
+    let events = app
+        .admin("GET", "/audit?kind=token.issued&limit=1000")
+        .await
+        .await
+        .ok();
+    let events = events.as_array().unwrap().iter();
+    assert_eq!(
+        events.filter(|e| e["event"]["sub"] == "agent").count(),
+        issued + 1
+    );
+    // The next honest request works.
+    app.token("agent", WEATHER, "tool:forecast").await;
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_fit_is_undone_alone() {
+    let app = TestApp::weather().await;
+    let tenant = app.tenant(None);
+    let agent = tenant.client("agent").unwrap();
+    let named = |id: &str, expect: Expect| {
+        let mut row = agent.row().clone();
+        id.clone_into(&mut row.client_id);
+        Change::PutClient { row, expect }
+    };
+    let commit = |changes: Vec<Change>| {
+        let journal = app.state.journal.clone();
+        async move {
+            journal
+                .commit(Command {
+                    changes,
+                    audit: Vec::new(),
+                })
+                .await
+        }
+    };
+    // Three at once: the one in the middle contradicts itself half way.
+    let (one, two, three) = tokio::join!(
+        commit(vec![named("one", Expect::Absent)]),
+        commit(vec![
+            named("half", Expect::Absent),
+            named("agent", Expect::Absent)
+        ]),
+        commit(vec![named("three", Expect::Absent)]),
+    );
+    assert_eq!(
+        (one, two, three),
+        (Ok(()), Err(JournalError::Conflict), Ok(()))
+    );
+    assert!(tenant.client("one").is_some() && tenant.client("three").is_some());
+    assert!(tenant.client("half").is_none());
+    let app = app.restart().await;
+    assert!(app.tenant(None).client("half").is_none());
+    assert!(app.tenant(None).client("three").is_some());
+}
+
+#[tokio::test]
+async fn a_change_that_expects_a_row_makes_none() {
+    let app = TestApp::weather().await;
+    let mut row = app.tenant(None).client("agent").unwrap().row().clone();
+    row.client_id = "nobody".into();
+    let changes = vec![Change::PutClient {
+        row,
+        expect: Expect::Present,
+    }];
+    let command = Command {
+        changes,
+        audit: Vec::new(),
+    };
+    assert_eq!(
+        app.state.journal.commit(command).await,
+        Err(JournalError::Conflict)
+    );
+    assert!(app.tenant(None).client("nobody").is_none());
+}
+
+#[tokio::test]
+async fn many_requests_at_once_make_one_unbroken_chain() {
+    let app = TestApp::weather().await;
+    app.advance(1);
+    let mut set = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let call = app.ask("agent", &[("resource", WEATHER)]);
+        set.spawn(async move { call.await.status });
+    }
+    assert!(set.join_all().await.into_iter().all(|status| status == 200));
+    let verified = app.admin("GET", "/audit/verify").await.await.ok();
+    assert_eq!(verified["intact"], true);
+    assert!(verified["events"].as_i64().unwrap() >= 100);
+}
+
+async fn verdict_after(app: TestApp, sql: &str) -> Value {
+    app.state.db.execute_unprepared(sql).await.unwrap();
+    app.admin("GET", "/audit/verify").await.await.ok()
+}
+
+#[tokio::test]
+async fn a_row_changed_in_the_file_is_found() {
+    for sql in [
+        "UPDATE audit_event SET event = replace(event, 'agent', 'other') WHERE seq = \
+         (SELECT min(seq) FROM audit_event WHERE kind = 'token.issued')",
+        "UPDATE audit_event SET at = at + 1 WHERE seq = 2",
+        "UPDATE audit_event SET kind = 'token.refused' WHERE seq = 2",
+        "UPDATE audit_event SET hash = zeroblob(32) WHERE seq = 2",
+        "DELETE FROM audit_event WHERE seq = 2",
+        "DELETE FROM audit_event WHERE seq = 1",
+        "UPDATE audit_event SET seq = seq + 1000 WHERE seq = 2",
+    ] {
+        let app = TestApp::weather().await;
+        for _ in 0..3 {
+            app.token("agent", WEATHER, "tool:forecast").await;
+        }
+        let verdict = verdict_after(app, sql).await;
+        assert_eq!(verdict["intact"], false, "{sql}");
+        assert!(verdict["problem"].is_string(), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn rows_cut_off_at_the_end_are_found() {
+    let app = TestApp::weather().await;
+    for _ in 0..3 {
+        app.token("agent", WEATHER, "tool:forecast").await;
+    }
+    // The writer knows where the chain stands.
+    let verdict = verdict_after(
+        app,
+        "DELETE FROM audit_event WHERE seq = (SELECT max(seq) FROM audit_event)",
+    )
+    .await;
+    assert_eq!(verdict["intact"], false);
+}
+
+#[tokio::test]
+async fn a_refused_request_uses_up_its_assertion_and_leaves_nothing_else() {
+    let app = TestApp::weather().await;
+    let key = Key::ed(1);
+    app.robot(&key, json!({})).await;
+    let assertion = app.assertion(&key, "robot", &json!({}));
+    app.ask_with(&assertion, &[("resource", "https://nowhere.example")])
+        .await
+        .refused(400, "invalid_target");
+    app.ask_with(&assertion, &[("resource", WEATHER)])
+        .await
+        .refused(401, "invalid_client");
+    let events = app
+        .admin("GET", "/audit?kind=token.issued")
+        .await
+        .await
+        .ok();
+    let events = events.as_array().unwrap().iter();
+    assert_eq!(events.filter(|e| e["event"]["sub"] == "robot").count(), 0);
+}
+
+#[tokio::test]
+async fn what_changed_is_announced_to_others_in_the_same_commit() {
+    let app = TestApp::weather().await;
+    app.client(
+        "helper",
+        json!({ "grant_types": ["client_credentials", DELEGATION] }),
+    )
+    .await;
+    let rows = app
+        .state
+        .db
+        .query_one_raw(sea_orm::Statement::from_string(
+            sea_orm::DbBackend::Sqlite,
+            "SELECT count(*) AS n FROM outbox WHERE kind = 'client' AND subject = 'helper'",
+        ))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(rows.try_get::<i64>("", "n").unwrap(), 1);
+}

@@ -1,0 +1,23 @@
+//! The suite: everything goes through the front door of a real server with a real database.
+//!
+//! The tree mirrors `src`; `attacks` has a file for each class of attack and `properties` what
+//! must hold of all inputs. `support` makes the scenes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod admin;
+mod attacks;
+mod clients;
+mod config;
+mod endpoints;
+mod grant_types;
+mod journal;
+mod keys;
+mod properties;
+mod resources;
+mod support;
+mod tenants;

@@ -1,0 +1,7 @@
+//! What must hold of all inputs.
+
+mod delegation;
+mod redirect_uri;
+mod resource;
+mod scopes;
+mod text;
