@@ -56,6 +56,12 @@ pub enum ServeError {
     /// Storage, keys.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The database is there and the key to it is not.
+    #[error(
+        "{0} is missing, and the signing keys in writ.db cannot be opened without it: restore it \
+         from a backup (a new one would not help)"
+    )]
+    SealingKey(PathBuf),
     /// The first administrator.
     #[error("the first administrator cannot be made: {0}")]
     Administrator(OAuthError),
@@ -94,6 +100,11 @@ impl Server {
         let broken = |error| ServeError::Directory(directory.clone(), error);
         make_directory(&directory).map_err(broken)?;
         let lock = lock(&directory)?;
+        let sealing_key = directory.join("sealing.key");
+        let has_rows = fs::metadata(directory.join("writ.db")).is_ok_and(|db| db.len() > 0);
+        if has_rows && !sealing_key.exists() {
+            return Err(ServeError::SealingKey(sealing_key));
+        }
         private_files(&directory).map_err(broken)?;
         let listen = config.server.listen;
         let listener = TcpListener::bind(listen)
@@ -103,7 +114,7 @@ impl Server {
             .local_addr()
             .map_err(|e| ServeError::Listen(listen, e))?;
         let issuer = config.issuer(address);
-        let sealer = Sealer::from_file(&directory.join("sealing.key"), &entropy)?;
+        let sealer = Sealer::from_file(&sealing_key, &entropy)?;
         let started = App::start(config, issuer.clone(), clock, entropy, sealer).await?;
         let app = started.app;
         let credentials = administrator_file(&app, &directory).await?;
@@ -131,6 +142,15 @@ impl Server {
     pub async fn apply(&self, declaration: &Declaration) -> Result<Vec<Line>, OAuthError> {
         let root = self.app.registry.root().clone();
         apply::make_true(&self.app, &root, declaration, By::Operator, false).await
+    }
+
+    /// Gives the administrator a new secret and writes it to the credentials file; the old one
+    /// holds no more.
+    ///
+    /// # Errors
+    /// When file or database cannot be written.
+    pub async fn reset_administrator(&self) -> Result<(), ServeError> {
+        new_administrator(&self.app, &self.credentials).await
     }
 
     /// Stops taking requests, finishes those under way, writes everything that was accepted.
@@ -264,11 +284,7 @@ async fn administrator_file(app: &App, directory: &Path) -> Result<PathBuf, Serv
         .iter()
         .any(|client| client.access(crate::registry::ADMIN_ID).is_some());
     if !administered {
-        let secret = app.entropy.secret("writ_cs_");
-        write_credentials(&path, &credentials(root, secret.clone())).map_err(broken)?;
-        put_administrator(app, root, &secret)
-            .await
-            .map_err(ServeError::Administrator)?;
+        new_administrator(app, &path).await?;
         return Ok(path);
     }
     // The issuer may have changed since: the secret has not.
@@ -279,6 +295,16 @@ async fn administrator_file(app: &App, directory: &Path) -> Result<PathBuf, Serv
         write_credentials(&path, &credentials(root, known.client_secret)).map_err(broken)?;
     }
     Ok(path)
+}
+
+async fn new_administrator(app: &App, path: &Path) -> Result<(), ServeError> {
+    let root = app.registry.root();
+    let secret = app.entropy.secret("writ_cs_");
+    write_credentials(path, &credentials(root, secret.clone()))
+        .map_err(|error| ServeError::Directory(path.to_owned(), error))?;
+    put_administrator(app, root, &secret)
+        .await
+        .map_err(ServeError::Administrator)
 }
 
 fn write_credentials(path: &Path, credentials: &Credentials) -> io::Result<()> {

@@ -216,3 +216,62 @@ fn merge(components: &Components, parts: &AllOf) -> Object {
     }
     whole
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_says_what_it_needs_and_how_it_refuses() {
+        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let mut names = BTreeSet::new();
+        let paths = document["paths"].as_object().unwrap();
+        for (path, item) in paths {
+            for (method, operation) in item.as_object().unwrap() {
+                let scope = operation["security"][0][TOKEN][0].as_str().unwrap();
+                let known = AdminScope::ALL.iter().any(|one| one.as_str() == scope);
+                assert!(known, "{method} {path}: {scope}");
+                assert!(
+                    names.insert(operation["operationId"].to_string()),
+                    "{method} {path}"
+                );
+                let responses = operation["responses"].as_object().unwrap();
+                assert!(responses.contains_key("401") && responses.contains_key("403"));
+                for (status, response) in responses {
+                    assert_ne!(response["description"], "", "{method} {path} {status}");
+                    let schema = &response["content"]["application/json"]["schema"]["$ref"];
+                    let refuses = schema == "#/components/schemas/Problem";
+                    assert_eq!(refuses, status.starts_with('4'), "{method} {path} {status}");
+                }
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    let name = parameter["name"].as_str().unwrap();
+                    let place = if path.contains(&format!("{{{name}}}")) {
+                        "path"
+                    } else {
+                        "query"
+                    };
+                    assert_eq!(parameter["in"], place, "{method} {path} {name}");
+                }
+            }
+        }
+        assert!(names.len() >= 20);
+    }
+
+    #[test]
+    fn a_closed_schema_names_all_of_its_members() {
+        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        for (name, schema) in schemas {
+            assert_eq!(schema.get("allOf"), None, "{name}");
+        }
+        let declaration = &schemas["ResourceDeclaration"];
+        assert_eq!(declaration["additionalProperties"], Value::Bool(false));
+        for member in ["id", "resource", "tools", "scopes", "access_token_lifetime"] {
+            assert!(declaration["properties"].get(member).is_some(), "{member}");
+        }
+    }
+}

@@ -34,6 +34,9 @@ pub(super) struct Serve {
     /// A declaration to make true before the first request (as `writ apply` does).
     #[arg(long, value_name = "FILE")]
     apply: Vec<PathBuf>,
+    /// Give the administrator a new secret, for when the credentials file is lost.
+    #[arg(long)]
+    reset_admin: bool,
     /// Write issuer, address and credentials' place to this file as JSON when ready.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -57,6 +60,9 @@ impl Serve {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let server = Server::start(config, Clock::System, Entropy::Os).await?;
+        if self.reset_admin {
+            server.reset_administrator().await?;
+        }
         let mut applied = Vec::new();
         for (path, declaration) in self.apply.iter().zip(&declarations) {
             let lines = server
@@ -96,6 +102,11 @@ impl Serve {
 fn greet(server: &Server) {
     let root = server.app.registry.root();
     let credentials = server.credentials.display();
+    let readable = if server.credentials.exists() {
+        "readable by you alone"
+    } else {
+        "missing: --reset-admin writes it anew"
+    };
     let count = |number: usize, one: &str| match number {
         1 => format!("1 {one}"),
         more => format!("{more} {one}s"),
@@ -103,7 +114,7 @@ fn greet(server: &Server) {
     print::line(&format!(
         "\nWrit {version} is ready.\n\n  \
          issuer           {issuer}\n  \
-         administrator    {credentials}  (readable by you alone)\n  \
+         administrator    {credentials}  ({readable})\n  \
          known            {resources}, {clients}, {tenants}\n\n\
          Next: declare an MCP server and an agent, then ask how the server looks from outside:\n\n  \
          writ apply FILE --credentials {credentials}\n  \

@@ -56,6 +56,7 @@ pub struct ClientDeclaration {
     pub jwks: Option<Value>,
     /// Where its public keys are.
     #[serde(default)]
+    #[schema(format = Uri, pattern = "^https?://[^/?#]+")]
     pub jwks_uri: Option<String>,
     /// Grant types it may use.
     #[serde(default = "default_grants")]

@@ -16,7 +16,7 @@ use crate::{
 pub struct ResourceDeclaration {
     /// Short name for URLs and the command line: 1 to 64 of a-z, 0-9, '-', '_' and '.'.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schema(pattern = "^[a-z0-9._-]{1,64}$")]
+    #[schema(pattern = "^([a-z0-9_-][a-z0-9._-]{0,63})?$")]
     pub id: String,
     /// The canonical resource URI, as it will stand in `aud`.
     #[schema(format = Uri, pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]+[^?#]*$")]

@@ -19,5 +19,6 @@ mod journal;
 mod keys;
 mod properties;
 mod resources;
+mod serve;
 mod support;
 mod tenants;

@@ -342,7 +342,7 @@ async fn a_request_without_one_plain_host_is_refused() {
         assert_eq!(ask(&server, &request).await, 400, "{host}");
     }
     let old = "GET /healthz HTTP/1.0\r\n\r\n";
-    assert_eq!(ask(&server, old).await, 200);
+    assert!(server.send(old).await.starts_with("HTTP/1.0 200 "));
 }
 
 #[tokio::test]

@@ -352,7 +352,7 @@ async fn an_es256_signature_is_two_numbers_in_range_and_nothing_else() {
     let (message, signature) = honest.rsplit_once('.').unwrap();
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
     let (r, s) = signature.split_at(32);
-    let zero = vec![0_u8; 32];
+    let zero = [0_u8; 32];
     let der = p256::ecdsa::Signature::from_slice(&signature)
         .unwrap()
         .to_der();

@@ -148,11 +148,6 @@ impl TestApp {
         Self::start(data_directory().await, ISSUER, config, 1).await
     }
 
-    /// The same under another issuer.
-    pub(crate) async fn at(issuer: &str) -> Self {
-        Self::start(data_directory().await, issuer, Config::default(), 1).await
-    }
-
     /// A server with the tenants `acme` and `globex`, which have administrators of their own.
     pub(crate) async fn with_tenants() -> Self {
         Self::tenants_at(ISSUER).await

@@ -14,8 +14,7 @@ mod oracle;
 
 pub(crate) use self::{
     app::{
-        ACME, ADMIN_SECRET, CALENDAR, DELEGATION, ISSUER, NOW, TestApp, WEATHER, secret_of,
-        short_limits,
+        ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, secret_of, short_limits,
     },
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
