@@ -10,7 +10,8 @@
 //! |---|---|---|
 //! | [`oauth`] | the vocabulary of the specifications | nothing of ours |
 //! | [`error`] | a registered code, words for the client, a private cause | `oauth` |
-//! | [`clock`], [`entropy`], [`config`], [`fetch`] | the outside world's doors | `oauth`, `error` |
+//! | [`clock`], [`entropy`], [`config`] | time, randomness, settings | `oauth`, `error` |
+//! | [`fetch`] | the only way out | `config` |
 //! | [`keys`] | made, sealed, published, used, retired | the above |
 //! | [`store`] | the only place with SQL | `oauth` |
 //! | [`audit`] | what happened, in a hash chain | `oauth` |
@@ -22,7 +23,8 @@
 //! | [`tokens`] | the only place tokens begin | the above |
 //! | [`grant_types`] | the back channel, one file for each | the above |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |
-//! | [`resources`], [`admin`] | rooms: registered MCP servers; the operators' API | the above |
+//! | [`resources`] | a room: registered MCP servers | the above |
+//! | [`admin`] | the operators' API | the above |
 //! | [`router`], [`serve`], [`cli`], `demo` | the URL table, the sockets, the command line | everything |
 //!
 //! `tests/architecture.rs` keeps this table.

@@ -185,7 +185,9 @@ pub async fn make_true(
     let mut lines = own.lines;
     if dry_run {
         // A secret that nobody keeps would never hold.
-        let planned = others.iter_mut().flat_map(|(_, _, planned)| &mut planned.lines);
+        let planned = others
+            .iter_mut()
+            .flat_map(|(_, _, planned)| &mut planned.lines);
         for line in lines.iter_mut().chain(planned) {
             line.client_secret = None;
         }

@@ -119,7 +119,8 @@ impl By<'_> {
         if let Some(client) = tenant.client(client_id) {
             self.covers(tenant, &client)?;
         }
-        if change.is_some() && matches!(self, Self::Token(claims) if claims.client_id == client_id) {
+        if change.is_some() && matches!(self, Self::Token(claims) if claims.client_id == client_id)
+        {
             return Err(OAuthError::conflict(
                 "A client cannot change itself here: it might be the last that can.",
             ));

@@ -135,7 +135,16 @@ pub(super) async fn remove(
         .filter(|resource| !resource.is_builtin())
         .ok_or_else(nothing)?;
     let changes = removal(&tenant, resource);
-    commit(&app, &tenant, &who, Kind::ResourceChanged, &id, "removed", changes).await?;
+    commit(
+        &app,
+        &tenant,
+        &who,
+        Kind::ResourceChanged,
+        &id,
+        "removed",
+        changes,
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -164,9 +164,8 @@ async fn client_keys(app: &App, client: &Client, kid: Option<&str>) -> Option<Ar
     }
     let url = client.document().jwks_uri.as_deref()?;
     let now = app.clock.seconds();
-    let fits = |keys: &KeySet| {
-        kid.is_none_or(|kid| keys.keys().iter().any(|key| key.kid() == Some(kid)))
-    };
+    let fits =
+        |keys: &KeySet| kid.is_none_or(|kid| keys.keys().iter().any(|key| key.kid() == Some(kid)));
     let usable = |known: &FetchedKeys| known.fetched_at + KEYS_AGE > now && fits(&known.keys);
     if let Some(known) = app.client_keys.get(url).await
         && usable(&known)
@@ -174,17 +173,23 @@ async fn client_keys(app: &App, client: &Client, kid: Option<&str>) -> Option<Ar
         return Some(known.keys.clone());
     }
     // One at a time for each URL: whoever waits here takes what the one before has fetched.
-    let entry = app.client_keys.entry_by_ref(url).and_upsert_with(|known| async move {
-        let known = known.map(moka::Entry::into_value);
-        match known {
-            Some(known) if known.fetched_at + FETCH_FLOOR > now => known,
-            known => {
-                let fetched = fetch_keys(app, url).await;
-                let old = || known.map(|known| known.keys.clone()).unwrap_or_default();
-                Arc::new(FetchedKeys { keys: fetched.unwrap_or_else(old), fetched_at: now })
+    let entry = app
+        .client_keys
+        .entry_by_ref(url)
+        .and_upsert_with(|known| async move {
+            let known = known.map(moka::Entry::into_value);
+            match known {
+                Some(known) if known.fetched_at + FETCH_FLOOR > now => known,
+                known => {
+                    let fetched = fetch_keys(app, url).await;
+                    let old = || known.map(|known| known.keys.clone()).unwrap_or_default();
+                    Arc::new(FetchedKeys {
+                        keys: fetched.unwrap_or_else(old),
+                        fetched_at: now,
+                    })
+                }
             }
-        }
-    });
+        });
     Some(entry.await.into_value().keys.clone())
 }
 
@@ -213,7 +218,11 @@ fn spend_as_much(tenant: &Tenant, algorithm: Algorithm, times: usize) {
         .iter()
         .find(|key| key.algorithms().contains(&stand_in));
     if let Some(key) = key {
-        let length = if stand_in == Algorithm::RS256 { 256 } else { 64 };
+        let length = if stand_in == Algorithm::RS256 {
+            256
+        } else {
+            64
+        };
         for _ in 0..times {
             let _ = key.verify_signature(stand_in, b"no such client", &vec![1; length]);
         }

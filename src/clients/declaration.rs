@@ -16,9 +16,7 @@ use crate::{
         grant_type::{AuthMethod, CLIENT_CREDENTIALS},
         scope::is_scope_token,
     },
-    registry::{
-        Access, Client, ClientDocument, Origin, Profile, Resources, Tenant,
-    },
+    registry::{Access, Client, ClientDocument, Origin, Profile, Resources, Tenant},
     store::{Change, Expect},
 };
 
@@ -105,7 +103,9 @@ pub fn plan(
     now: i64,
 ) -> Result<Plan> {
     let id = &declaration.client_id;
-    let refuse = |why: String| OAuthError::invalid_request(format!("client '{id}': {why}."));
+    let refuse = |why: String| {
+        OAuthError::invalid_request(format!("client '{id}': {}.", why.trim_end_matches('.')))
+    };
     let before = tenant.client(id);
     let document =
         document(resources, declaration, before.as_deref(), private_addresses).map_err(refuse)?;

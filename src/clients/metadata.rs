@@ -86,7 +86,9 @@ fn own_words(scope: &str) -> Result<Option<String>> {
         .parse()
         .map_err(|why| refuse(format!("scope: {why}.")))?;
     let own = scope.sorted().into_iter().filter(|word| {
-        AdminScope::ALL.iter().all(|reserved| reserved.as_str() != *word)
+        AdminScope::ALL
+            .iter()
+            .all(|reserved| reserved.as_str() != *word)
     });
     let own = own.collect::<Vec<_>>().join(" ");
     Ok((!own.is_empty()).then_some(own))

@@ -154,7 +154,14 @@ pub async fn replace(
     };
     commit(app, tenant, vec![change], client.id(), "replace").await?;
     let token = token.unwrap_or_default();
-    Ok(answer(tenant, client.id(), &document, created_at, secret.as_deref(), token))
+    Ok(answer(
+        tenant,
+        client.id(),
+        &document,
+        created_at,
+        secret.as_deref(),
+        token,
+    ))
 }
 
 /// What an administrator gave a client is not the client's to change.
@@ -165,9 +172,10 @@ fn keep_what_was_given(document: &mut ClientDocument, before: &ClientDocument) {
     document.serves.clone_from(&before.serves);
     document.multiple_resources = before.multiple_resources;
     document.profile = before.profile;
-    let given = before.grant_types.iter().filter(|name| {
-        grant_types::find(name).is_some_and(|grant_type| !grant_type.self_service)
-    });
+    let given = before
+        .grant_types
+        .iter()
+        .filter(|name| grant_types::find(name).is_some_and(|grant_type| !grant_type.self_service));
     document.grant_types.extend(given.cloned());
 }
 
@@ -260,13 +268,7 @@ async fn commit(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, Kind::ClientRegistered, &event)];
-    Ok(app
-        .journal
-        .commit(Command {
-            changes,
-            audit,
-        })
-        .await?)
+    Ok(app.journal.commit(Command { changes, audit }).await?)
 }
 
 /// The client information response (RFC 7591 §3.2.1, RFC 7592 §3). Members without a value are

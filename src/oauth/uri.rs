@@ -43,7 +43,11 @@ mod tests {
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
-        for good in ["https://mcp.example", "HTTPS://MCP.example/a", "com.example.app:/cb"] {
+        for good in [
+            "https://mcp.example",
+            "HTTPS://MCP.example/a",
+            "com.example.app:/cb",
+        ] {
             assert!(parse(good).is_some(), "{good}");
         }
     }

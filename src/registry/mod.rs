@@ -14,7 +14,6 @@ use arc_swap::ArcSwap;
 use entity::{
     client as client_row, grant, resource as resource_row, signing_key, tenant as tenant_row,
 };
-use sea_orm::DbErr;
 
 pub use self::{
     client::{Access, Client, ClientDocument, Origin, Profile, RegisteredMetadata},
@@ -32,9 +31,6 @@ use crate::{
 /// A row that cannot be read, which only a foreign hand can have written.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// The database.
-    #[error("the database cannot be read: {0}")]
-    Database(#[from] DbErr),
     /// A key.
     #[error("tenant '{0}': {1}")]
     Key(String, KeyError),

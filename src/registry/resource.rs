@@ -11,8 +11,8 @@ use crate::{
     keys::SigningAlgorithm,
     oauth::{
         resource::normalise,
-        uri,
         scope::{Scope, is_scope_token, tool_scope},
+        uri,
     },
 };
 
@@ -152,17 +152,29 @@ impl ResourceDocument {
         }
         let words = [("name", &self.name)]
             .into_iter()
-            .chain(self.tools.iter().map(|tool| ("description", &tool.description)))
-            .chain(self.scopes.iter().map(|scope| ("description", &scope.description)));
+            .chain(
+                self.tools
+                    .iter()
+                    .map(|tool| ("description", &tool.description)),
+            )
+            .chain(
+                self.scopes
+                    .iter()
+                    .map(|scope| ("description", &scope.description)),
+            );
         for (member, text) in words {
             if text.len() > 2000 || text.chars().any(|c| c.is_control() && c != '\n') {
-                return Err(format!("{member}: at most 2000 bytes without control characters"));
+                return Err(format!(
+                    "{member}: at most 2000 bytes without control characters"
+                ));
             }
         }
         if let Some(url) = &self.documentation
             && !uri::parse(url).is_some_and(|url| matches!(url.scheme(), "https" | "http"))
         {
-            return Err(format!("documentation '{url}' is not the URL of a web page"));
+            return Err(format!(
+                "documentation '{url}' is not the URL of a web page"
+            ));
         }
         for (list, scopes) in [
             ("default_scopes", &self.default_scopes),

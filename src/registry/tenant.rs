@@ -222,7 +222,11 @@ impl Tenant {
         let mut from: Arc<str> = id.into();
         for _ in 0..MAX_ANCESTORS {
             let parent = origins.get(&*from).and_then(|origin| origin.parent.clone());
-            let own = |id: &Arc<str>| origins.get(&**id).is_some_and(|o| *o.client_id == *client_id);
+            let own = |id: &Arc<str>| {
+                origins
+                    .get(&**id)
+                    .is_some_and(|o| *o.client_id == *client_id)
+            };
             match parent.filter(own) {
                 Some(parent) => from = parent,
                 None => break,
@@ -284,12 +288,17 @@ impl Tenant {
         let grants = clients.get_or_insert_with(row.client_id.as_str().into(), Arc::default);
         // The first one stays: the row that lost the race was not written.
         let grants = grants.pin();
-        if grants.try_insert(row.identity.as_str().into(), row.id.as_str().into()).is_ok() {
+        if grants
+            .try_insert(row.identity.as_str().into(), row.id.as_str().into())
+            .is_ok()
+        {
             let origin = GrantOrigin {
                 client_id: row.client_id.as_str().into(),
                 parent: row.parent.as_deref().map(Into::into),
             };
-            self.grant_origins.pin().insert(row.id.as_str().into(), origin);
+            self.grant_origins
+                .pin()
+                .insert(row.id.as_str().into(), origin);
         }
     }
 }

@@ -49,11 +49,14 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
         changes,
         audit: Vec::new(),
     };
-    app.journal.commit(command).await.map_err(|error| match error {
-        // The client was removed after it had authenticated.
-        JournalError::Conflict => authentication::failed().because(error),
-        other => other.into(),
-    })?;
+    app.journal
+        .commit(command)
+        .await
+        .map_err(|error| match error {
+            // The client was removed after it had authenticated.
+            JournalError::Conflict => authentication::failed().because(error),
+            other => other.into(),
+        })?;
     // Two first requests may have met: the grant that was written first is everyone's.
     Ok(tenant.grant(client_id, &identity).unwrap_or(id))
 }

@@ -4,30 +4,29 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
-use crate::support::LiveServer;
+use writ::{clock::Clock, config::Config, entropy::Entropy, serve::Server};
 
 #[tokio::test]
 async fn a_first_start_leaves_credentials_that_only_the_owner_reads() {
-    let server = LiveServer::start(|_| {}).await;
-    let directory = server.directory.path();
-    for name in ["admin.json", "sealing.key"] {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut config = Config::default();
+    config.server.listen.set_port(0);
+    config.storage.data_dir = directory.to_owned();
+    let server = Server::start(config, Clock::System, Entropy::Os)
+        .await
+        .unwrap();
+    for name in ["admin.json", "sealing.key", "writ.db"] {
         let mode = std::fs::metadata(directory.join(name))
             .unwrap()
             .permissions()
             .mode();
-        // The sealing key of this scene was laid out by the harness.
-        assert!(
-            name == "sealing.key" || mode & 0o777 == 0o600,
-            "{name}: {mode:o}"
-        );
+        assert_eq!(mode & 0o777, 0o600, "{name}: {mode:o}");
     }
     let text = std::fs::read_to_string(directory.join("admin.json")).unwrap();
     let credentials: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(credentials["issuer"], server.server.issuer);
-    assert_eq!(
-        credentials["resource"],
-        format!("{}/admin", server.server.issuer)
-    );
+    assert_eq!(credentials["issuer"], server.issuer);
+    assert_eq!(credentials["resource"], format!("{}/admin", server.issuer));
     assert_eq!(credentials["client_id"], "admin");
     let form = [
         ("grant_type", "client_credentials"),
@@ -40,7 +39,7 @@ async fn a_first_start_leaves_credentials_that_only_the_owner_reads() {
         ("scope", "writ:admin"),
     ];
     let answer = reqwest::Client::new()
-        .post(format!("{}/token", server.server.issuer))
+        .post(format!("{}/token", server.issuer))
         .form(&form)
         .send()
         .await
@@ -48,4 +47,5 @@ async fn a_first_start_leaves_credentials_that_only_the_owner_reads() {
     assert_eq!(answer.status(), 200);
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["token_type"], json!("Bearer"));
+    server.stop().await;
 }
