@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A running server.
 pub(crate) struct LiveServer {
     pub(crate) server: Server,
-    pub(crate) directory: TempDir,
+    _directory: TempDir,
 }
 
 impl LiveServer {
@@ -30,7 +30,10 @@ impl LiveServer {
         let server = Server::start(config, Clock::manual(NOW), Entropy::seeded(7))
             .await
             .unwrap();
-        Self { server, directory }
+        Self {
+            server,
+            _directory: directory,
+        }
     }
 
     /// A new connection.
