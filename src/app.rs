@@ -66,8 +66,10 @@ pub struct App {
 pub struct FetchedKeys {
     /// The keys.
     pub keys: Arc<KeySet>,
-    /// When they were asked for, Unix seconds.
-    pub fetched_at: i64,
+    /// When they were read, Unix seconds.
+    pub read_at: i64,
+    /// When they were last asked for, with or without an answer, Unix seconds.
+    pub asked_at: i64,
 }
 
 /// What handlers get.

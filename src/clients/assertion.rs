@@ -20,6 +20,8 @@ use crate::{
 
 /// Seconds that keys from a `jwks_uri` are used before they are read again.
 const KEYS_AGE: i64 = 300;
+/// Seconds that they are used while their owner does not answer.
+const KEYS_MAX_AGE: i64 = 86_400;
 /// Seconds between two requests to one `jwks_uri`, whatever assertions say: a made-up `kid` costs
 /// its owner nothing.
 const FETCH_FLOOR: i64 = 10;
@@ -166,7 +168,7 @@ async fn client_keys(app: &App, client: &Client, kid: Option<&str>) -> Option<Ar
     let now = app.clock.seconds();
     let fits =
         |keys: &KeySet| kid.is_none_or(|kid| keys.keys().iter().any(|key| key.kid() == Some(kid)));
-    let usable = |known: &FetchedKeys| known.fetched_at + KEYS_AGE > now && fits(&known.keys);
+    let usable = |known: &FetchedKeys| known.asked_at + KEYS_AGE > now && fits(&known.keys);
     if let Some(known) = app.client_keys.get(url).await
         && usable(&known)
     {
@@ -179,13 +181,18 @@ async fn client_keys(app: &App, client: &Client, kid: Option<&str>) -> Option<Ar
         .and_upsert_with(|known| async move {
             let known = known.map(moka::Entry::into_value);
             match known {
-                Some(known) if known.fetched_at + FETCH_FLOOR > now => known,
+                Some(known) if known.asked_at + FETCH_FLOOR > now => known,
                 known => {
-                    let fetched = fetch_keys(app, url).await;
-                    let old = || known.map(|known| known.keys.clone()).unwrap_or_default();
+                    let old = known.filter(|known| known.read_at + KEYS_MAX_AGE > now);
+                    let (keys, read_at) = match (fetch_keys(app, url).await, old) {
+                        (Some(fetched), _) => (fetched, now),
+                        (None, Some(old)) => (old.keys.clone(), old.read_at),
+                        (None, None) => (Arc::default(), 0),
+                    };
                     Arc::new(FetchedKeys {
-                        keys: fetched.unwrap_or_else(old),
-                        fetched_at: now,
+                        keys,
+                        read_at,
+                        asked_at: now,
                     })
                 }
             }

@@ -6,7 +6,7 @@ use super::sensitivity::entitled;
 use crate::{
     error::{OAuthError, Result},
     oauth::{claims::AccessClaims, scope::Scope},
-    registry::{Client, Origin, Resource, Resources},
+    registry::{Client, Resource, Resources},
 };
 
 /// The resources of a token in the client's own name.
@@ -29,7 +29,7 @@ pub fn own(
     let candidates: Vec<Arc<Resource>> = resources
         .all()
         .into_iter()
-        .filter(|r| may_be_default(client, r) && !entitled(client, r).is_empty())
+        .filter(|r| !entitled(client, r).is_empty())
         .cloned()
         .collect();
     // No resource named: the only one, or the only one that knows what is asked for.
@@ -88,11 +88,6 @@ fn may_narrow(client: &Client, subject: &AccessClaims, resource: &Resource) -> b
     subject.client_id == client.id()
         || client.document().serves.as_deref() == Some(resource.reference())
         || !entitled(client, resource).is_empty()
-}
-
-/// The admin API is a default only for clients that have nothing else to choose from by name.
-fn may_be_default(client: &Client, resource: &Resource) -> bool {
-    client.access(resource.reference()).is_some() || client.origin() == Origin::Registered
 }
 
 /// Each of them once; the first that was not found is refused.

@@ -110,10 +110,6 @@ async fn strict_clients_find_every_member_they_insist_on() {
     assert!(holds("id_token_signing_alg_values_supported", "RS256"));
     assert!(holds("code_challenge_methods_supported", "S256"));
     assert!(!holds("code_challenge_methods_supported", "plain"));
-    assert!(
-        !body.to_string().contains("\"none\"]")
-            || holds("token_endpoint_auth_methods_supported", "none")
-    );
     assert_eq!(body["authorization_response_iss_parameter_supported"], true);
 }
 
