@@ -216,7 +216,7 @@ impl Writer {
         Ok(batch)
     }
 
-    /// Makes a command's changes under a savepoint, so that all of them hold or none.
+    /// Makes a command's changes: all of them hold or none.
     async fn change(
         &self,
         transaction: &DatabaseTransaction,
@@ -230,33 +230,60 @@ impl Writer {
             return Ok(Err(JournalError::Failed(error.to_string())));
         }
         let mut known = tenants.clone();
-        let savepoint = transaction.begin().await?;
-        for change in changes {
-            // A request that began before its tenant ended must not leave anything behind for the
-            // next tenant of that name.
-            let stands = match change {
-                Change::PutTenant(row) => {
-                    known.insert(row.name.clone(), true);
-                    true
-                }
-                Change::RemoveTenant(name) => {
-                    known.insert(name.clone(), false);
-                    true
-                }
-                other => other.tenant().is_none_or(|name| {
-                    let made = known.get(name).copied();
-                    made.unwrap_or_else(|| self.registry.find(name).is_some())
-                }),
-            };
-            if !stands || !store::apply(&savepoint, change).await? {
+        // One change alone holds or touches nothing. It needs no savepoint, which matters for
+        // every token that is asked for with an assertion.
+        let made = if changes.len() == 1 {
+            self.make(transaction, &mut known, changes).await?
+        } else {
+            let savepoint = transaction.begin().await?;
+            let made = self.make(&savepoint, &mut known, changes).await?;
+            if made {
+                savepoint.commit().await?;
+            } else {
                 savepoint.rollback().await?;
-                return Ok(Err(JournalError::Conflict));
             }
+            made
+        };
+        if !made {
+            return Ok(Err(JournalError::Conflict));
         }
-        store::audit::announce(&savepoint, changes.iter(), self.clock.millis()).await?;
-        savepoint.commit().await?;
         *tenants = known;
         Ok(Ok(()))
+    }
+
+    /// Makes changes in order and says what is new; `false` at the first that does not hold.
+    async fn make(
+        &self,
+        transaction: &DatabaseTransaction,
+        tenants: &mut HashMap<String, bool>,
+        changes: &[Change],
+    ) -> Result<bool, DbErr> {
+        for change in changes {
+            if !self.has_its_tenant(tenants, change) || !store::apply(transaction, change).await? {
+                return Ok(false);
+            }
+        }
+        store::audit::announce(transaction, changes.iter(), self.clock.millis()).await?;
+        Ok(true)
+    }
+
+    /// Whether the tenant of a change exists at this place in the batch. A request that began
+    /// before its tenant ended must not leave anything behind for the next tenant of that name.
+    fn has_its_tenant(&self, tenants: &mut HashMap<String, bool>, change: &Change) -> bool {
+        match change {
+            Change::PutTenant(row) => {
+                tenants.insert(row.name.clone(), true);
+                true
+            }
+            Change::RemoveTenant(name) => {
+                tenants.insert(name.clone(), false);
+                true
+            }
+            other => other.tenant().is_none_or(|name| {
+                let made = tenants.get(name).copied();
+                made.unwrap_or_else(|| self.registry.find(name).is_some())
+            }),
+        }
     }
 
     async fn head<'h>(
