@@ -242,3 +242,34 @@ async fn what_changed_is_announced_to_others_in_the_same_commit() {
         .unwrap();
     assert_eq!(rows.try_get::<i64>("", "n").unwrap(), 1);
 }
+
+#[tokio::test]
+async fn what_was_under_way_when_a_tenant_ended_is_not_found_by_the_next_of_its_name() {
+    let app = TestApp::new().await;
+    let tenant = json!({ "tenants": [{ "name": "beta", "clients": [
+        { "client_id": "late", "client_secret": secret_of("late") },
+    ]}]});
+    app.apply(tenant).await;
+    let row = app
+        .tenant(Some("beta"))
+        .client("late")
+        .unwrap()
+        .row()
+        .clone();
+    let gone = app.admin("DELETE", "/tenants/beta").await.await;
+    assert_eq!(gone.status, 204);
+    // The request had read everything it needed; only its commit comes too late.
+    let change = Change::PutClient {
+        row,
+        expect: Expect::Absent,
+    };
+    let command = Command {
+        changes: vec![change],
+        audit: Vec::new(),
+    };
+    let outcome = app.state.journal.commit(command).await;
+    assert_eq!(outcome, Err(JournalError::Conflict));
+    app.apply(json!({ "tenants": [{ "name": "beta" }] })).await;
+    let app = app.restart().await;
+    assert!(app.tenant(Some("beta")).client("late").is_none());
+}
