@@ -20,6 +20,8 @@ from wire import Connection, Lost, Unsent, basic, bearer
 RESOURCE = "http://127.0.0.1:9/mcp"
 AGENTS = 4
 WORKERS = 32
+# All of the load comes from one address, and its clients stay.
+SETTINGS = {"WRIT_REGISTRATION__MAX_CLIENTS": "1000000"}
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

@@ -1,6 +1,5 @@
 """One `writ serve` that is started, killed and started again on the same data, and what it wrote, read directly."""
 
-import asyncio
 import json
 import os
 import signal
@@ -9,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from postgres import CannotRun, bounded, free_port
+from postgres import bounded, free_port, program
 from scene import binary
 
 READY_LIMIT = 60  # seconds; a debug build on a busy machine with PostgreSQL recovering
@@ -23,10 +22,10 @@ class DidNotStart(Exception):
 class Node:
     """A node with a port and a data directory of its own."""
 
-    def __init__(self, directory, document=None, settings=None, issuer=None, name="1"):
+    def __init__(self, directory, document=None, settings=None, issuer=None, name="1", data=None):
         self.directory, self.name, self.port = Path(directory), name, free_port()
         self.issuer = issuer or f"http://127.0.0.1:{self.port}"
-        self.data, self.process, self.logs = self.directory / "data", None, []
+        self.data, self.process, self.logs = data or self.directory / "data", None, []
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = {"WRIT_STORAGE__NODE": name} | (settings or {})
         self.apply = None
@@ -103,6 +102,10 @@ class Sqlite:
 
     kind = "SQLite"
 
+    @staticmethod
+    def hex(column):
+        return f"hex({column})"
+
     def __init__(self, node):
         self.file = node.data / "writ.db"
 
@@ -124,6 +127,10 @@ class Psql:
 
     kind = "PostgreSQL"
 
+    @staticmethod
+    def hex(column):
+        return f"encode({column}, 'hex')"
+
     def __init__(self, postgres, database):
         self.postgres, self.database = postgres, database
 
@@ -133,30 +140,8 @@ class Psql:
 
     def sound(self):
         """Every index against its table, by Debian's pg_amcheck."""
-        from postgres import program
         done = subprocess.run(
             [program("pg_amcheck"), "--install-missing", "--heapallindexed", "-h", "127.0.0.1",
              "-p", str(self.postgres.port), "-U", "writ", self.database],
             capture_output=True, text=True, timeout=120)
         return done.stdout + done.stderr if done.returncode else ""
-
-
-def play(judge, make):
-    """Runs a play with `nodes`; what goes wrong in it fails the judge, and no node stays behind."""
-    async def within():
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, task.cancel)
-        piece = make()
-        try:
-            await piece.run()
-        except (CannotRun, DidNotStart, OSError, RuntimeError) as error:
-            judge.check("the judge could go on", False, f"{type(error).__name__}: {error}")
-        finally:
-            for node in piece.nodes:
-                if node.process and node.process.poll() is None:
-                    node.kill()
-    try:
-        asyncio.run(within())
-    except asyncio.CancelledError:
-        raise SystemExit(143) from None
