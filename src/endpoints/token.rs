@@ -15,7 +15,7 @@ use crate::{
     grant_types::{self, GrantType, TokenRequest},
     oauth::{grant_type::AuthMethod, params::Params},
     policy::Permit,
-    store::Change,
+    store::{Change, Once},
     tokens::{self, TokenResponse},
 };
 
@@ -33,7 +33,10 @@ pub async fn token(
         OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string())))
     })?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
-    let spent = authenticated.once.take().map(Change::UseOnce);
+    let spent = authenticated.once.take().map(|row| Change::UseOnce {
+        row,
+        what: Once::Assertion,
+    });
     let request = TokenRequest {
         app: &app,
         tenant: &tenant,
