@@ -72,13 +72,18 @@ impl Home {
         let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
         admin.execute_unprepared(&sql).await.unwrap();
         admin.close().await.unwrap();
-        let url = server.replace(database(&server), &name);
+        let url = format!("{}{name}", server.strip_suffix(database(&server)).unwrap());
         Self { directory, url }
     }
 
     /// The directory.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The database's URL, where it is PostgreSQL.
+    pub(crate) fn url(&self) -> Option<&str> {
+        Some(&*self.url).filter(|url| !url.is_empty())
     }
 
     /// These settings, in this place.
