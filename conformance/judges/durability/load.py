@@ -321,11 +321,11 @@ class Load:
 
     def authenticate(self):
         """A new token for the admin API, with every scope it names."""
-        known = http("GET", f"{self.node.issuer}/.well-known/oauth-protected-resource/admin").json()
+        known = http("GET", f"{self.node.address}/.well-known/oauth-protected-resource/admin").json()
         who = self.node.credentials()
         form = {"grant_type": "client_credentials", "resource": who["resource"],
                 "scope": " ".join(known["scopes_supported"])}
-        answer = http("POST", f"{self.node.issuer}/token", basic(who["client_id"], who["client_secret"]), form)
+        answer = http("POST", f"{self.node.address}/token", basic(who["client_id"], who["client_secret"]), form)
         if answer.status != 200:
             raise RuntimeError(f"no administrator's token: {answer.status} {answer.body!r}")
         self.admin = bearer(answer.json()["access_token"])

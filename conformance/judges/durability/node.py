@@ -24,7 +24,8 @@ class Node:
 
     def __init__(self, directory, document=None, settings=None, issuer=None, name="1", data=None):
         self.directory, self.name, self.port = Path(directory), name, free_port()
-        self.issuer = issuer or f"http://127.0.0.1:{self.port}"
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.issuer = issuer or self.address
         self.data, self.process, self.logs = data or self.directory / "data", None, []
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = {"WRIT_STORAGE__NODE": name} | (settings or {})

