@@ -25,6 +25,9 @@ pub enum StartError {
     /// The database.
     #[error("{0}: the database cannot be opened: {1}")]
     Database(String, DbErr),
+    /// Reading it.
+    #[error(transparent)]
+    Read(#[from] DbErr),
     /// What is in it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -104,13 +107,13 @@ impl App {
         let broken = |error| StartError::Database(config.storage.place(), error);
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
-        let rows = store::snapshot(&store.reader).await.map_err(broken)?;
-        let registry = Arc::new(Registry::open(
-            issuer,
-            config.registration.mode,
-            sealer,
-            rows,
-        )?);
+        let registry = Arc::new(Registry::open(issuer, config.registration.mode, sealer));
+        store::read(&store.reader, None, |rows| Ok(registry.put(rows)?))
+            .await
+            .map_err(|error| match error {
+                StartError::Read(error) => broken(error),
+                other => other,
+            })?;
         let (journal, refresh, writer) = Journal::start(
             store.writer,
             registry.clone(),
