@@ -10,6 +10,7 @@ use crate::{
     audit::{Event, Kind, Record},
     clock::Clock,
     config::Config,
+    context,
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
@@ -220,10 +221,16 @@ impl App {
         Ok(self.journal.commit(Command { changes, audit }).await?)
     }
 
-    /// An audit record of now.
+    /// An audit record of now, with the request that it happened in.
     #[must_use]
     pub fn record(&self, tenant: &Tenant, kind: Kind, event: &Event<'_>) -> Record {
-        Record::new(tenant.name(), self.clock.millis(), kind, event)
+        let request = context::current();
+        let event = Event {
+            request_id: request.as_ref().map(|request| request.id().as_str()),
+            trace_id: request.as_ref().map(|request| request.trace().id()),
+            ..event.clone()
+        };
+        Record::new(tenant.name(), self.clock.millis(), kind, &event)
     }
 
     /// New keys, made where they do not hold up requests: an RSA key takes a tenth of a second.

@@ -13,6 +13,7 @@ mod admin;
 mod attacks;
 mod clients;
 mod config;
+mod context;
 mod endpoints;
 mod grant_types;
 mod journal;
