@@ -1,11 +1,14 @@
 //! What a running server is made of, taken whole by every handler.
 
+pub mod readiness;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::jws::KeySet;
 
+use self::readiness::Readiness;
 use crate::{
     audit::{Event, Kind, Record},
     clock::Clock,
@@ -17,6 +20,7 @@ use crate::{
     keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer},
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change},
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// Why a server does not start.
@@ -58,6 +62,12 @@ pub struct App {
     pub fetch: Fetch,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Traces>,
+    /// Whether the server has been told to stop, and what it last said of itself.
+    pub readiness: Readiness,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -82,6 +92,8 @@ pub struct Started {
     pub app: AppState,
     /// Ends when everything is written.
     pub writer: JoinHandle<()>,
+    /// Ends after the server, when all traces have been sent or given up.
+    pub exporter: Option<JoinHandle<()>>,
 }
 
 impl App {
@@ -118,6 +130,7 @@ impl App {
             .time_to_idle(Duration::from_secs(86_400))
             .build();
         let fetch = Fetch::new(&config.fetch)?;
+        let (traces, exporter) = Traces::start(&config.telemetry, &entropy).unzip();
         let app = Arc::new(Self {
             config,
             clock,
@@ -127,12 +140,19 @@ impl App {
             db: storage.reader,
             fetch,
             client_keys,
+            metrics: Metrics::default(),
+            traces,
+            readiness: Readiness::default(),
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {
             app.ensure_signing_keys(&tenant).await?;
         }
-        Ok(Started { app, writer })
+        Ok(Started {
+            app,
+            writer,
+            exporter,
+        })
     }
 
     /// Makes the active keys a tenant lacks, so that it can sign. The next keys can wait for

@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     audit::{Head, Record},
     clock::Clock,
+    context,
     registry::Registry,
     store::{self, Change},
 };
@@ -83,6 +84,12 @@ impl Journal {
         (Self { sender }, tokio::spawn(writer.run(receiver)))
     }
 
+    /// Commands that wait for the writer.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
     /// Commits a command and answers when it is on disk and in the registry.
     ///
     /// # Errors
@@ -95,7 +102,8 @@ impl Journal {
                 mpsc::error::TrySendError::Full(_) => JournalError::Full,
                 mpsc::error::TrySendError::Closed(_) => JournalError::Closed,
             })?;
-        committed.await.unwrap_or(Err(JournalError::Closed))
+        let committed = context::committing(committed).await;
+        committed.unwrap_or(Err(JournalError::Closed))
     }
 }
 

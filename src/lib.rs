@@ -17,7 +17,7 @@
 //! | [`audit`] | what happened, in a hash chain | `oauth` |
 //! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `store` |
 //! | [`context`] | the request that is being answered | `entropy`, `registry` |
-//! | [`journal`] | the one writer | `audit`, `clock`, `registry`, `store` |
+//! | [`journal`] | the one writer | `audit`, `clock`, `context`, `registry`, `store` |
 //! | [`app`] | a server without its sockets | all of the above |
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
 //! | [`clients`] | who is asking | the above; `grant_types` for its list |

@@ -2,6 +2,7 @@
 
 mod issuers;
 mod message;
+mod observe;
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::{
     admin,
     app::AppState,
     context,
-    endpoints::{authorize, discovery, health, jwks, register, token},
+    endpoints::{authorize, discovery, health, jwks, metrics, register, token},
     error::OAuthError,
     resources,
 };
@@ -59,6 +60,8 @@ fn table() -> Router<AppState> {
         .merge(open)
         .route("/authorize", get(authorize::answer).post(authorize::answer))
         .route("/healthz", get(health::healthy))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .nest("/admin", admin::router())
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
@@ -140,12 +143,7 @@ fn noted(request: Request) -> Request {
     request
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
-fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
-    let text = cause
-        .downcast_ref::<&str>()
-        .map(|s| (*s).to_owned())
-        .or_else(|| cause.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    OAuthError::server_error(format!("a handler panicked: {text}")).into_response()
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    // What it said is in the log already, with the same request id.
+    OAuthError::server_error("a handler panicked").into_response()
 }

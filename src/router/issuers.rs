@@ -9,12 +9,12 @@ use std::{
 };
 
 use axum::{Router, extract::Request, response::Response};
-use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tower::Service;
 
-use super::{message, refusal};
+use super::{message, observe::Observer, refusal};
 use crate::{
-    app::AppState,
+    app::{App, AppState},
     context::{self, Names},
     endpoints::extract::ForTenant,
     registry::{Registry, Tenant},
@@ -32,6 +32,7 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 pub struct Issuers {
     app: AppState,
     names: Arc<Names>,
+    observer: Arc<Observer>,
     inner: Router,
 }
 
@@ -39,9 +40,16 @@ impl Issuers {
     pub(super) fn new(app: AppState, inner: Router) -> Self {
         Self {
             names: Arc::new(Names::new(&app.entropy)),
+            observer: Arc::new(Observer::new()),
             app,
             inner,
         }
+    }
+
+    /// The server behind it.
+    #[must_use]
+    pub fn app(&self) -> &App {
+        &self.app
     }
 
     /// The issuer of a request, and the request with the path below it.
@@ -76,20 +84,31 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Answer {
         let asked = context::Request::new(&self.names, &self.app.entropy, &request);
-        if let Err((status, why)) = message::check(&request, self.app.config.limits.headers) {
-            return Answer {
-                asked: Arc::new(asked),
-                answering: Answering::Refused(Some(refusal(status, why))),
-                // Where such a message ends is doubtful.
-                last: true,
-            };
-        }
-        let last = message::ends_connection(&request);
-        let (tenant, request) = self.locate(request.map(axum::body::Body::new));
-        let asked = Arc::new(asked.at(tenant));
+        let traces = self.app.traces.as_ref();
+        let recorded = traces.is_some_and(|traces| traces.records(asked.trace()));
+        let asked = asked.recorded(recorded);
+        let method = request.method().clone();
+        let checked = message::check(&request, self.app.config.limits.headers);
+        // Where a message ends that is refused here is doubtful.
+        let last = checked.is_err() || message::ends_connection(&request);
+        let (asked, answering) = match checked {
+            Ok(()) => {
+                let (tenant, request) = self.locate(request.map(axum::body::Body::new));
+                let asked = Arc::new(asked.at(tenant));
+                let answering = asked.enter(|| self.inner.call(request));
+                (asked, Answering::Table(answering))
+            }
+            Err((status, why)) => {
+                let refused = Some(refusal(status, why));
+                (Arc::new(asked), Answering::Refused(refused))
+            }
+        };
         Answer {
-            answering: Answering::Table(asked.enter(|| self.inner.call(request))),
+            app: self.app.clone(),
+            observer: self.observer.clone(),
             asked,
+            method,
+            answering,
             last,
         }
     }
@@ -97,7 +116,10 @@ where
 
 /// The answer of [`Issuers`].
 pub struct Answer {
+    app: AppState,
+    observer: Arc<Observer>,
     asked: Arc<context::Request>,
+    method: Method,
     answering: Answering,
     /// No other request can follow on the connection.
     last: bool,
@@ -115,9 +137,7 @@ impl Future for Answer {
         let asked = self.asked.clone();
         let Ok(mut response) = match &mut self.answering {
             Answering::Refused(response) => Ok(response.take().unwrap_or_default()),
-            Answering::Table(answer) => {
-                ready!(asked.enter(|| Pin::new(answer).poll(context)))
-            }
+            Answering::Table(answer) => ready!(asked.enter(|| Pin::new(answer).poll(context))),
         };
         if response.status() == StatusCode::REQUEST_TIMEOUT {
             // The timeout layer's answer has no words, and the rest of the request is not read.
@@ -131,6 +151,10 @@ impl Future for Answer {
         if self.last {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        asked.enter(|| {
+            self.observer
+                .answered(&self.app, &asked, &self.method, &response);
+        });
         Poll::Ready(Ok(response))
     }
 }

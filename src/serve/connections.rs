@@ -147,11 +147,12 @@ impl Room {
                 }
             })
         };
+        let open = self.service.app().metrics.connections.one();
         let stream = TokioIo::new(Impatient::new(stream, stalled));
         let connection = self.http.serve_connection(stream, answering);
         let (own, mut stopped) = (seat.clone(), self.stopped.clone());
         let task = self.tasks.spawn(async move {
-            let mut connection = pin!(connection);
+            let (_open, mut connection) = (open, pin!(connection));
             tokio::select! {
                 // A peer that breaks off is its own business.
                 _ = connection.as_mut() => return,

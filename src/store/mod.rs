@@ -153,6 +153,16 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
+/// Reads a page, to see that it can be done.
+///
+/// # Errors
+/// When the database does.
+pub async fn reachable(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    db.execute_unprepared("SELECT name FROM tenant LIMIT 1")
+        .await
+        .map(drop)
+}
+
 /// Moves committed pages from the write-ahead log into the database file, as far as that holds
 /// nobody up. Done from outside the writer, so that no commit has to wait for it.
 ///

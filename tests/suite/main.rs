@@ -22,4 +22,5 @@ mod properties;
 mod resources;
 mod serve;
 mod support;
+mod telemetry;
 mod tenants;
