@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::App;
-use crate::{journal::Command, keys::SigningAlgorithm, store};
+use crate::{journal::Command, keys::SigningAlgorithm, store::outbox};
 
 /// How long an answer holds: strangers may ask as often as they like.
 const HOLDS: Duration = Duration::from_secs(1);
@@ -52,9 +52,10 @@ impl App {
     /// | check | holds while |
     /// |---|---|
     /// | `accepting` | nobody has told the server to stop |
-    /// | `journal` | a commit is made in time |
+    /// | `journal` | the last commit was made, and another is in time |
     /// | `database` | it can be read in time |
     /// | `signing_keys` | every tenant can sign with every algorithm |
+    /// | `nodes` | what other nodes have changed is known here |
     pub async fn ready(&self) -> Report {
         let mut last = self.readiness.last.lock().await;
         let known = last.take().filter(|(at, _)| at.elapsed() < HOLDS);
@@ -77,6 +78,7 @@ impl App {
             ("journal", journal),
             ("database", database),
             ("signing_keys", self.check_keys()),
+            ("nodes", self.check_nodes()),
         ]);
         Report {
             ready: checks.values().all(|found| *found == OK),
@@ -85,6 +87,10 @@ impl App {
     }
 
     async fn check_journal(&self) -> &'static str {
+        // The writer tries by itself until it can again, and has told why it cannot.
+        if self.journal.state().failure().is_some() {
+            return "the database takes no writes";
+        }
         match timeout(PATIENCE, self.journal.commit(Command::default())).await {
             Ok(Ok(())) => OK,
             Ok(Err(error)) => wrong("journal", &error, "cannot commit"),
@@ -93,10 +99,18 @@ impl App {
     }
 
     async fn check_database(&self) -> &'static str {
-        match timeout(PATIENCE, store::reachable(&self.db)).await {
-            Ok(Ok(())) => OK,
+        match timeout(PATIENCE, outbox::positions(&self.db)).await {
+            Ok(Ok(_)) => OK,
             Ok(Err(error)) => wrong("database", &error, "cannot be read"),
             Err(late) => wrong("database", &late, "does not answer in time"),
+        }
+    }
+
+    fn check_nodes(&self) -> &'static str {
+        if self.feed.is_fresh() {
+            OK
+        } else {
+            "the other nodes' changes are not heard"
         }
     }
 

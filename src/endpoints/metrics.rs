@@ -8,7 +8,7 @@ use crate::{
     app::{App, AppState},
     error::{OAuthError, Result},
     registry::AdminScope,
-    telemetry::metrics::MEDIA_TYPE,
+    telemetry::metrics::{MEDIA_TYPE, Now},
 };
 
 /// All numbers, for a token of the default tenant's admin API: they are of all tenants.
@@ -35,7 +35,11 @@ pub async fn show_inside(State(app): State<AppState>) -> impl IntoResponse {
 }
 
 fn text(app: &App) -> impl IntoResponse + use<> {
-    let text = app.metrics.text(app.journal.depth(), app.registry.sizes());
+    let text = app.metrics.text(&Now {
+        queue: app.journal.depth(),
+        sizes: app.registry.sizes(),
+        lag: app.feed.lag(),
+    });
     let headers = [
         (header::CONTENT_TYPE, MEDIA_TYPE),
         (header::CACHE_CONTROL, "no-store"),

@@ -3,7 +3,7 @@
 //! Labels come from small sets that are ours: routes of the URL table, registered methods, codes
 //! and grant types. Nothing a caller sends becomes a label.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
@@ -76,19 +76,69 @@ pub struct Metrics {
     authentication_failures: Counter,
     /// Connections that are open.
     pub connections: Open,
+    journal: Journal,
     queue: Gauge,
-    commit_commands: Histogram,
-    commit_durations: Histogram,
-    journal_failures: Family<Reason, Counter>,
-    revocations: Family<Kind, Counter>,
-    audit_events: Counter,
     entries: Family<Kind, Gauge>,
-    /// Milliseconds since this node last knew that it had seen every change of the other nodes.
-    pub outbox_lag: Gauge,
+    outbox_lag: Gauge<f64, AtomicU64>,
 }
 
-impl Default for Metrics {
+/// What the journal's writer counts.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    commands: Histogram,
+    durations: Histogram,
+    failures: Family<Reason, Counter>,
+    audit_events: Counter,
+    revocations: Family<Kind, Counter>,
+}
+
+impl Default for Journal {
     fn default() -> Self {
+        Self {
+            commands: Histogram::new(COMMANDS),
+            durations: Histogram::new(COMMIT),
+            failures: Family::default(),
+            audit_events: Counter::default(),
+            revocations: Family::default(),
+        }
+    }
+}
+
+impl Journal {
+    /// Counts a transaction of so many commands, which remembered so many events.
+    pub(crate) fn committed(&self, commands: usize, events: usize, took: Duration) {
+        self.commands.observe(commands as f64);
+        self.durations.observe(took.as_secs_f64());
+        self.audit_events.inc_by(events as u64);
+    }
+
+    /// Counts a command that was not committed.
+    pub(crate) fn not_committed(&self, reason: &'static str) {
+        self.failures.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Counts tokens or grants that were revoked.
+    pub(crate) fn revoked(&self, kind: &'static str, count: usize) {
+        let counter = self.revocations.get_or_create(&Kind { kind });
+        counter.inc_by(count as u64);
+    }
+}
+
+/// What is only looked at when somebody asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Commands that wait for the journal's writer.
+    pub queue: usize,
+    /// What the registry holds.
+    pub sizes: Sizes,
+    /// Since when changes of other nodes may be unknown here.
+    pub lag: Duration,
+}
+
+impl Metrics {
+    /// Everything at zero but what the journal has counted.
+    #[must_use]
+    pub fn new(journal: Journal) -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
             requests: Family::default(),
@@ -96,21 +146,15 @@ impl Default for Metrics {
             tokens: Family::default(),
             authentication_failures: Counter::default(),
             connections: Open::default(),
+            journal,
             queue: Gauge::default(),
-            commit_commands: Histogram::new(COMMANDS),
-            commit_durations: Histogram::new(COMMIT),
-            journal_failures: Family::default(),
-            revocations: Family::default(),
-            audit_events: Counter::default(),
             entries: Family::default(),
             outbox_lag: Gauge::default(),
         };
         metrics.describe();
         metrics
     }
-}
 
-impl Metrics {
     /// Gives every number its name and its sentence.
     fn describe(&mut self) {
         self.registry.register_collector(Box::new(Process));
@@ -151,37 +195,38 @@ impl Metrics {
         to.register(
             "journal_commit_commands",
             "Commands in one commit",
-            self.commit_commands.clone(),
+            self.journal.commands.clone(),
         );
         to.register_with_unit(
             "journal_commit_duration",
             "Time of one commit",
             Unit::Seconds,
-            self.commit_durations.clone(),
+            self.journal.durations.clone(),
         );
         to.register(
             "journal_failures",
             "Commands that were not committed, by reason",
-            self.journal_failures.clone(),
+            self.journal.failures.clone(),
         );
         to.register(
             "revocations",
-            "Revocations committed, by what was revoked",
-            self.revocations.clone(),
+            "Tokens and grants revoked, by kind",
+            self.journal.revocations.clone(),
         );
         to.register(
             "audit_events",
             "Audit events committed",
-            self.audit_events.clone(),
+            self.journal.audit_events.clone(),
         );
         to.register(
             "registry_entries",
             "What is held in memory, by kind, in all tenants",
             self.entries.clone(),
         );
-        to.register(
-            "outbox_lag_milliseconds",
-            "Milliseconds since this node knew of every change of the others",
+        to.register_with_unit(
+            "outbox_lag",
+            "Time since this node last knew every change of the others; 0 for a node alone",
+            Unit::Seconds,
             self.outbox_lag.clone(),
         );
     }
@@ -213,36 +258,17 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
-    /// Counts a commit of so many commands.
-    pub fn committed(&self, commands: usize, events: usize, took: Duration) {
-        // More than 2^52 commands do not wait anywhere.
-        self.commit_commands.observe(commands as f64);
-        self.commit_durations.observe(took.as_secs_f64());
-        self.audit_events.inc_by(events as u64);
-    }
-
-    /// Counts a command that was not committed.
-    pub fn not_committed(&self, reason: &'static str) {
-        self.journal_failures
-            .get_or_create(&Reason { reason })
-            .inc();
-    }
-
-    /// Counts a revocation of a kind: `token`, `grant`, `client`, `subject`.
-    pub fn revoked(&self, kind: &'static str) {
-        self.revocations.get_or_create(&Kind { kind }).inc();
-    }
-
-    /// Everything as text, with what is only looked at when somebody asks.
+    /// Everything as text.
     #[must_use]
-    pub fn text(&self, queue: usize, sizes: Sizes) -> String {
+    pub fn text(&self, now: &Now) -> String {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.queue.set(number(queue));
+        self.queue.set(number(now.queue));
+        self.outbox_lag.set(now.lag.as_secs_f64());
         for (kind, count) in [
-            ("tenants", sizes.tenants),
-            ("clients", sizes.clients),
-            ("resources", sizes.resources),
-            ("grants", sizes.grants),
+            ("tenants", now.sizes.tenants),
+            ("clients", now.sizes.clients),
+            ("resources", now.sizes.resources),
+            ("grants", now.sizes.grants),
         ] {
             self.entries
                 .get_or_create(&Kind { kind })

@@ -24,6 +24,7 @@ async fn a_server_that_can_work_is_ready() {
                 "accepting": "ok",
                 "database": "ok",
                 "journal": "ok",
+                "nodes": "ok",
                 "signing_keys": "ok",
             },
         })

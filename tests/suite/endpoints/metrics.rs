@@ -125,7 +125,7 @@ async fn only_a_reader_of_metrics_at_the_default_tenant_sees_them() {
     // A client that may do nothing else, as a Prometheus server is.
     app.client(
         "prometheus",
-        json!({ "access": [{ "resource": "admin", "scopes": ["writ:metrics"] }] }),
+        json!({ "access": [{ "resource": "urn:x", "scopes": ["writ:metrics"] }] }),
     )
     .await;
     let resource = format!("{}/admin", app.issuer);
