@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::json;
 
-use crate::support::{TestApp, WEATHER};
+use crate::support::{Connection, LiveServer, TestApp, WEATHER, status};
 
 /// Names with labels, and their values.
 fn read(text: &str) -> HashMap<String, f64> {
@@ -76,6 +76,12 @@ async fn what_happens_is_counted() {
         of(&format!("writ_build_info{{version=\"{version}\"}}")),
         1.0
     );
+    // Each token and each refusal was one event, and one command.
+    assert!(of("writ_audit_events_total") >= 3.0);
+    assert!(of("writ_journal_commit_commands_sum") >= 3.0);
+    let commits = of("writ_journal_commit_commands_count");
+    assert_eq!(of("writ_journal_commit_duration_seconds_count"), commits);
+    assert!(of("writ_journal_commit_duration_seconds_sum") > 0.0);
     assert!(of("process_resident_memory_bytes") > 1e6);
     assert!(of("process_cpu_seconds_total") > 0.0);
     assert!(of("process_start_time_seconds") > 1.7e9);
@@ -125,7 +131,7 @@ async fn only_a_reader_of_metrics_at_the_default_tenant_sees_them() {
     // A client that may do nothing else, as a Prometheus server is.
     app.client(
         "prometheus",
-        json!({ "access": [{ "resource": "urn:x", "scopes": ["writ:metrics"] }] }),
+        json!({ "access": [{ "resource": "writ-admin", "scopes": ["writ:metrics"] }] }),
     )
     .await;
     let resource = format!("{}/admin", app.issuer);
@@ -134,4 +140,32 @@ async fn only_a_reader_of_metrics_at_the_default_tenant_sees_them() {
     assert_eq!(app.get("/metrics").bearer(&token).await.status, 200);
     let call = app.get("/admin/clients").bearer(&token);
     call.await.refused(403, "insufficient_scope");
+}
+
+#[tokio::test]
+async fn an_address_of_their_own_answers_without_a_token() {
+    let listen = ([127, 0, 0, 1], 0).into();
+    let server = LiveServer::start(|config| config.telemetry.metrics_listen = Some(listen)).await;
+    let address = server.server.metrics_address.unwrap();
+    let mut waiting = server.connect().await;
+    waiting.write("GET ").await;
+    assert_eq!(server.honest().await, 200);
+    let ask = async |path: &str| {
+        let mut connection = Connection::to(address).await;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        connection.write(request).await;
+        connection.rest().await
+    };
+    let answer = ask("/metrics").await;
+    assert_eq!(status(&answer), 200, "{answer}");
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    let found = read(text);
+    assert_eq!(found["writ_connections_open"], 1.0);
+    assert!(found["writ_audit_events_total"] >= 0.0);
+    assert_eq!(found["writ_outbox_lag_seconds"], 0.0);
+    for (path, wanted) in [("/healthz", 200), ("/readyz", 200), ("/token", 404)] {
+        assert_eq!(status(&ask(path).await), wanted, "{path}");
+    }
+    drop(waiting);
+    server.server.stop().await;
 }

@@ -63,6 +63,7 @@ async fn token(server: &Running, traceparent: Option<&str>) -> u16 {
     let form = [
         ("grant_type", "client_credentials"),
         ("resource", &resource),
+        ("scope", "writ:read"),
     ];
     let request = Client::new()
         .post(format!("{}/token", server.issuer))
