@@ -347,6 +347,14 @@ impl From<StartError> for crate::error::OAuthError {
 
 impl From<DbErr> for crate::error::OAuthError {
     fn from(error: DbErr) -> Self {
+        use crate::oauth::error_code::ErrorCode;
+        if store::is_unavailable(&error) {
+            return Self::new(
+                ErrorCode::TemporarilyUnavailable,
+                "The server cannot read its database at the moment: try again in a second.",
+            )
+            .because(error);
+        }
         Self::server_error(error)
     }
 }
