@@ -1,22 +1,27 @@
 //! What a running server is made of, taken whole by every handler.
 
+pub mod readiness;
+
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::jws::KeySet;
 
+use self::readiness::Readiness;
 use crate::{
     audit::{Event, Kind, Record},
     clock::Clock,
     cluster::{self, Feed},
     config::Config,
+    context,
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
     keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer},
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// Why a server does not start.
@@ -63,6 +68,12 @@ pub struct App {
     pub fetch: Fetch,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Traces>,
+    /// Whether the server has been told to stop, and what it last said of itself.
+    pub readiness: Readiness,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -87,6 +98,8 @@ pub struct Started {
     pub app: AppState,
     /// Ends when everything is written and the database is let go.
     pub writer: JoinHandle<()>,
+    /// Ends after the server, when all traces have been sent or given up.
+    pub exporter: Option<JoinHandle<()>>,
     /// Holds up other nodes that start, until this one has.
     pub starting: Option<Starting>,
 }
@@ -130,6 +143,8 @@ impl App {
             .time_to_idle(Duration::from_secs(86_400))
             .build();
         let fetch = Fetch::new(&config.fetch)?;
+        let numbers = journal.state().numbers().clone();
+        let (traces, exporter) = Traces::start(&config.telemetry, &entropy).unzip();
         let app = Arc::new(Self {
             config,
             clock,
@@ -140,6 +155,9 @@ impl App {
             feed: feed.clone(),
             fetch,
             client_keys,
+            metrics: Metrics::new(numbers),
+            traces,
+            readiness: Readiness::default(),
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {
@@ -165,6 +183,7 @@ impl App {
         Ok(Started {
             app,
             writer,
+            exporter,
             starting: store.starting,
         })
     }
@@ -255,10 +274,16 @@ impl App {
         Ok(self.journal.commit(Command { changes, audit }).await?)
     }
 
-    /// An audit record of now.
+    /// An audit record of now, with the request that it happened in.
     #[must_use]
     pub fn record(&self, tenant: &Tenant, kind: Kind, event: &Event<'_>) -> Record {
-        Record::new(tenant.name(), self.clock.millis(), kind, event)
+        let request = context::current();
+        let event = Event {
+            request_id: request.as_ref().map(|request| request.id().as_str()),
+            trace_id: request.as_ref().map(|request| request.trace().id()),
+            ..event.clone()
+        };
+        Record::new(tenant.name(), self.clock.millis(), kind, &event)
     }
 
     /// New keys, made where they do not hold up requests: an RSA key takes a tenth of a second.
