@@ -27,6 +27,8 @@ use crate::{
 pub struct Config {
     /// Where to listen and who we are.
     pub server: Server,
+    /// The certificate.
+    pub tls: Tls,
     /// Where state is kept.
     pub storage: Storage,
     /// Signing keys.
@@ -51,8 +53,26 @@ pub struct Config {
 pub struct Server {
     /// Address and port; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// The issuer; empty means `http://` and the address in use.
+    /// The issuer; empty means the scheme and the address in use.
     pub issuer: String,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file of the certificate and those between it and its root; empty means no TLS.
+    pub certificate: PathBuf,
+    /// PEM file of the certificate's private key.
+    pub private_key: PathBuf,
+}
+
+impl Tls {
+    /// Whether connections are encrypted here, and not by a proxy.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.certificate.as_os_str().is_empty()
+    }
 }
 
 /// `[storage]`
@@ -291,7 +311,7 @@ enum Allowed {
 }
 
 /// Every key and what it may hold.
-const KEYS: [(&str, Allowed); 24] = {
+const KEYS: [(&str, Allowed); 26] = {
     use Allowed::{Number, Words};
     [
         (
@@ -304,6 +324,14 @@ const KEYS: [(&str, Allowed); 24] = {
                 "an https URL (http on loopback only) without query, fragment, % and empty \
                  segments, for example https://auth.example/main",
             ),
+        ),
+        (
+            "tls.certificate",
+            Words("the path of a PEM file with the certificate chain; set with tls.private_key"),
+        ),
+        (
+            "tls.private_key",
+            Words("the path of a PEM file with the private key; set with tls.certificate"),
         ),
         ("storage.data_dir", Words("the path of a directory")),
         ("storage.node", Words("1 to 64 printable ASCII characters")),
@@ -544,6 +572,19 @@ impl Config {
             return refuse("storage.node", &format!("'{node}' cannot name a node"));
         }
         check_issuer(&self.server.issuer).or_else(|problem| refuse("server.issuer", &problem))?;
+        if self.tls.is_on() && self.server.issuer.starts_with("http:") {
+            let issuer = &self.server.issuer;
+            let problem = format!("'{issuer}' does not use https, and [tls] is set");
+            return refuse("server.issuer", &problem);
+        }
+        match (
+            self.tls.is_on(),
+            self.tls.private_key.as_os_str().is_empty(),
+        ) {
+            (true, true) => return refuse("tls.private_key", "is not set"),
+            (false, false) => return refuse("tls.certificate", "is not set"),
+            _ => {}
+        }
         if self.server.issuer.is_empty() && !self.server.listen.ip().is_loopback() {
             let listen = self.server.listen;
             return Err(ConfigError {
@@ -566,10 +607,10 @@ impl Config {
     /// The issuer for the address actually bound, without a slash at the end.
     #[must_use]
     pub fn issuer(&self, bound: SocketAddr) -> String {
-        if self.server.issuer.is_empty() {
-            format!("http://{bound}")
-        } else {
-            self.server.issuer.clone()
+        match &self.server.issuer {
+            set if !set.is_empty() => set.clone(),
+            _ if self.tls.is_on() => format!("https://{bound}"),
+            _ => format!("http://{bound}"),
         }
     }
 }
@@ -768,6 +809,31 @@ mod tests {
             ("PATH", "/bin"),
         ];
         assert_eq!(with(&others, &Overrides::default()), Ok(Config::default()));
+    }
+
+    #[test]
+    fn tls_needs_both_files_and_an_https_issuer() {
+        let (chain, key) = (
+            ("WRIT_TLS__CERTIFICATE", "c"),
+            ("WRIT_TLS__PRIVATE_KEY", "k"),
+        );
+        let issuer = ("WRIT_SERVER__ISSUER", "http://127.0.0.1:1");
+        let none = Overrides::default();
+        for (variables, wanted) in [
+            (&[chain][..], "tls.private_key: is not set"),
+            (&[key], "tls.certificate: is not set"),
+            (
+                &[chain, key, issuer],
+                "does not use https, and [tls] is set",
+            ),
+        ] {
+            let error = with(variables, &none).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
+        let config = with(&[chain, key], &none).unwrap();
+        let bound = ([127, 0, 0, 1], 443).into();
+        assert_eq!(config.issuer(bound), "https://127.0.0.1:443");
+        assert_eq!(Config::default().issuer(bound), "http://127.0.0.1:443");
     }
 
     #[test]

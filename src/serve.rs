@@ -1,6 +1,8 @@
 //! A running server: its sockets, its first start, its background tasks, its end.
 
 mod connections;
+mod impatient;
+mod tls;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -31,6 +33,8 @@ use crate::{
     store::{self, Change},
 };
 
+pub use self::tls::TlsError;
+
 /// How often time's own work is done: key rotation, forgetting.
 const MAINTENANCE: Duration = Duration::from_secs(60);
 /// How often committed pages are moved into the database file.
@@ -53,6 +57,9 @@ pub enum ServeError {
          directory of its own"
     )]
     Taken(PathBuf),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Storage, keys.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -96,6 +103,7 @@ impl Server {
     /// # Errors
     /// [`ServeError`], which names the key and what is wrong.
     pub async fn start(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, ServeError> {
+        let tls = tls::Tls::new(&config.tls)?;
         let directory = config.storage.data_dir.clone();
         let broken = |error| ServeError::Directory(directory.clone(), error);
         make_directory(&directory).map_err(broken)?;
@@ -119,17 +127,19 @@ impl Server {
         let app = started.app;
         let credentials = administrator_file(&app, &directory).await?;
         let (stop, stopped) = watch::channel(false);
-        let accepting = connections::serve(listener, app.clone(), stopped.clone());
-        let accepting = tokio::spawn(accepting);
+        let accepting = connections::serve(listener, tls.clone(), app.clone(), stopped.clone());
+        let mut background = vec![tokio::spawn(accepting)];
+        background.extend(tls.map(|tls| tokio::spawn(tls.keep_current(stopped.clone()))));
         let checkpoints = tokio::spawn(checkpoint(app.clone(), stopped.clone()));
         let maintenance = tokio::spawn(maintain(app.clone(), stopped));
+        background.extend([maintenance, checkpoints]);
         Ok(Self {
             app,
             address,
             issuer,
             credentials,
             stop,
-            background: vec![accepting, maintenance, checkpoints],
+            background,
             writer: started.writer,
             _lock: lock,
         })

@@ -11,6 +11,7 @@ mod jose;
 mod key_host;
 mod live;
 mod oracle;
+mod tls;
 
 pub(crate) use self::{
     app::{
@@ -20,4 +21,5 @@ pub(crate) use self::{
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
     key_host::KeyHost,
     live::{Connection, LiveServer, status},
+    tls::Certificate,
 };
