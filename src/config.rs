@@ -13,6 +13,7 @@ use figment::{
     providers::{Format as _, Serialized, Toml},
     value::{Dict, Map, Value},
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use writ_resource::claims::MAX_ACTORS;
 
@@ -55,6 +56,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The issuer; empty means the scheme and the address in use.
     pub issuer: String,
+    /// Networks of proxies whose word on the client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `[tls]`
@@ -156,6 +159,23 @@ pub struct Limits {
     pub request_timeout: u64,
     /// Seconds for a request's headers, or idle.
     pub header_timeout: u64,
+    /// Requests a second that one client may make at the token, introspection and revocation
+    /// endpoints; 0 means any number, here and below.
+    pub client_rate: u32,
+    /// How many it may make at once.
+    pub client_burst: u32,
+    /// Requests a second from one address.
+    pub address_rate: u32,
+    /// How many at once.
+    pub address_burst: u32,
+    /// Failed client authentications a second from one address.
+    pub failure_rate: u32,
+    /// How many at once.
+    pub failure_burst: u32,
+    /// Registrations a second from one address.
+    pub registration_rate: u32,
+    /// How many at once.
+    pub registration_burst: u32,
 }
 
 /// `[fetch]`
@@ -196,6 +216,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4455)),
             issuer: String::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -255,6 +276,14 @@ impl Default for Limits {
             connections: 4096,
             request_timeout: 10,
             header_timeout: 15,
+            client_rate: 0,
+            client_burst: 1000,
+            address_rate: 0,
+            address_burst: 1000,
+            failure_rate: 100,
+            failure_burst: 10_000,
+            registration_rate: 10,
+            registration_burst: 1000,
         }
     }
 }
@@ -308,11 +337,16 @@ enum Allowed {
     Number(i64, i64),
     /// What these words say.
     Words(&'static str),
+    /// A list of what these words say.
+    List(&'static str),
 }
 
+/// More than any machine answers.
+const RATE: i64 = 1_000_000;
+
 /// Every key and what it may hold.
-const KEYS: [(&str, Allowed); 26] = {
-    use Allowed::{Number, Words};
+const KEYS: [(&str, Allowed); 35] = {
+    use Allowed::{List, Number, Words};
     [
         (
             "server.listen",
@@ -324,6 +358,10 @@ const KEYS: [(&str, Allowed); 26] = {
                 "an https URL (http on loopback only) without query, fragment, % and empty \
                  segments, for example https://auth.example/main",
             ),
+        ),
+        (
+            "server.trusted_proxies",
+            List("networks, for example [\"10.0.0.0/8\", \"192.0.2.7/32\", \"2001:db8::/32\"]"),
         ),
         (
             "tls.certificate",
@@ -351,6 +389,14 @@ const KEYS: [(&str, Allowed); 26] = {
         ("limits.connections", Number(1, 1 << 20)),
         ("limits.request_timeout", Number(1, 600)),
         ("limits.header_timeout", Number(1, 600)),
+        ("limits.client_rate", Number(0, RATE)),
+        ("limits.client_burst", Number(1, RATE)),
+        ("limits.address_rate", Number(0, RATE)),
+        ("limits.address_burst", Number(1, RATE)),
+        ("limits.failure_rate", Number(0, RATE)),
+        ("limits.failure_burst", Number(1, RATE)),
+        ("limits.registration_rate", Number(0, RATE)),
+        ("limits.registration_burst", Number(1, RATE)),
         ("fetch.timeout", Number(1, 60)),
         ("fetch.max_body", Number(1024, 1 << 24)),
         (
@@ -367,9 +413,12 @@ const KEYS: [(&str, Allowed); 26] = {
 
 /// What a key, or a section, may hold, in words.
 fn allowed(key: &str) -> String {
+    // An element of a list is named by its position.
+    let key = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    let key = key.strip_suffix('.').unwrap_or(key);
     match KEYS.iter().find(|(known, _)| *known == key) {
         Some((_, Allowed::Number(low, high))) => format!("a whole number, {low}..={high}"),
-        Some((_, Allowed::Words(words))) => (*words).to_owned(),
+        Some((_, Allowed::Words(words) | Allowed::List(words))) => (*words).to_owned(),
         None => {
             let section = format!("{key}.");
             let keys: Vec<&str> = KEYS
@@ -447,7 +496,9 @@ fn environment(
         };
         // A node may be called 1, and an issuer is no date: only what is not text is parsed.
         let value = match kind {
-            Allowed::Words("true or false") | Allowed::Number(..) => text.parse(),
+            Allowed::Words("true or false") | Allowed::Number(..) | Allowed::List(_) => {
+                text.parse()
+            }
             Allowed::Words(_) => Ok(text.into()),
         };
         let Ok(value) = value;
@@ -774,6 +825,16 @@ mod tests {
                 &[("WRIT_REGISTRATION__MODE", "maybe")],
                 &none,
                 "the environment (WRIT_REGISTRATION__MODE)\n  allowed: open, token or off",
+            ),
+            (
+                &[("WRIT_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\",\"ten\"]")],
+                &none,
+                "the environment (WRIT_SERVER__TRUSTED_PROXIES)\n  allowed: networks",
+            ),
+            (
+                &[("WRIT_SERVER__TRUSTED_PROXIES", "10.0.0.0/8")],
+                &none,
+                "the environment (WRIT_SERVER__TRUSTED_PROXIES)\n  allowed: networks",
             ),
             (
                 &[("WRIT_SERVER__LISTEN", "here")],

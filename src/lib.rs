@@ -12,6 +12,7 @@
 //! | [`error`] | a registered code, words for the client, a private cause | `oauth` |
 //! | [`clock`], [`entropy`], [`config`] | time, randomness, settings | `oauth`, `error` |
 //! | [`fetch`] | the only way out | `config` |
+//! | [`edge`] | who is at the other end, and how often they may ask | the above |
 //! | [`keys`] | made, sealed, published, used, retired | the above |
 //! | [`store`] | the only place with SQL | `oauth` |
 //! | [`audit`] | what happened, in a hash chain | `oauth` |
@@ -38,6 +39,7 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod edge;
 pub mod endpoints;
 pub mod entropy;
 pub mod error;
