@@ -10,6 +10,8 @@ use crate::{
     audit::{Event, Kind, Record},
     clock::Clock,
     config::Config,
+    context,
+    edge::Limits,
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
@@ -55,6 +57,8 @@ pub struct App {
     pub db: DatabaseConnection,
     /// The way out.
     pub fetch: Fetch,
+    /// How often who may ask.
+    pub limits: Limits,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
     /// Held while registry rows are read, changed and written back by an administrator.
@@ -117,6 +121,7 @@ impl App {
             .time_to_idle(Duration::from_secs(86_400))
             .build();
         let fetch = Fetch::new(&config.fetch)?;
+        let limits = Limits::new(&config.limits, clock.clone());
         let app = Arc::new(Self {
             config,
             clock,
@@ -125,6 +130,7 @@ impl App {
             journal,
             db: storage.reader,
             fetch,
+            limits,
             client_keys,
             administration: Mutex::new(()),
         });
@@ -220,10 +226,16 @@ impl App {
         Ok(self.journal.commit(Command { changes, audit }).await?)
     }
 
-    /// An audit record of now.
+    /// An audit record of now, with the request that it happened in.
     #[must_use]
     pub fn record(&self, tenant: &Tenant, kind: Kind, event: &Event<'_>) -> Record {
-        Record::new(tenant.name(), self.clock.millis(), kind, event)
+        let request = context::current();
+        let event = Event {
+            request_id: request.as_ref().map(|request| request.id().as_str()),
+            trace_id: request.as_ref().map(|request| request.trace().id()),
+            ..event.clone()
+        };
+        Record::new(tenant.name(), self.clock.millis(), kind, &event)
     }
 
     /// New keys, made where they do not hold up requests: an RSA key takes a tenth of a second.

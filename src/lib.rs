@@ -17,6 +17,7 @@
 //! | [`store`] | the only place with SQL | `oauth` |
 //! | [`audit`] | what happened, in a hash chain | `oauth` |
 //! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `store` |
+//! | [`context`] | the request that is being answered | `edge`, `entropy`, `registry` |
 //! | [`journal`] | the one writer | `audit`, `clock`, `registry`, `store` |
 //! | [`app`] | a server without its sockets | all of the above |
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
@@ -37,6 +38,7 @@ pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod context;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod edge;

@@ -11,10 +11,6 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Where a request comes from; the accept loop puts it into the request's extensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client(pub IpAddr);
-
 /// The address of the client whose request came from `peer`.
 ///
 /// Only a peer in `trusted` is believed, and only as far as the hops it names are trusted too. Our
@@ -72,7 +68,7 @@ fn x_forwarded_for(line: &str) -> Vec<Hop> {
 
 /// A line of `Forwarded`. An open quote would swallow what the proxy has added behind it.
 fn forwarded(line: &str) -> Vec<Hop> {
-    if line.matches('"').count() % 2 != 0 {
+    if !line.matches('"').count().is_multiple_of(2) {
         return vec![None];
     }
     split(line, ',').map(for_parameter).collect()

@@ -17,7 +17,7 @@ mod rate;
 
 use std::net::IpAddr;
 
-pub use self::address::{Client, client_address};
+pub use self::address::client_address;
 use self::rate::Rate;
 use crate::{
     clock::Clock,

@@ -10,7 +10,7 @@ use http::{HeaderValue, header};
 use super::extract::{ForTenant, form};
 use crate::{
     app::AppState,
-    clients,
+    clients, context,
     error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
     oauth::{grant_type::AuthMethod, params::Params},
@@ -33,6 +33,7 @@ pub async fn token(
         OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string())))
     })?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
+    context::asked_by(&authenticated.client);
     let spent = authenticated.once.take().map(Change::UseOnce);
     let request = TokenRequest {
         app: &app,

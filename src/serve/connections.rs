@@ -27,7 +27,7 @@ use super::{
     impatient::Impatient,
     tls::{STRICT_TRANSPORT_SECURITY, Tls},
 };
-use crate::{app::AppState, config::Limits, router};
+use crate::{app::AppState, config::Limits, context::Peer, router};
 
 /// Time that connections may take to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
@@ -56,8 +56,8 @@ pub(super) async fn serve(
             _ = stopped.changed() => break,
         };
         match accepted {
-            Ok((stream, _)) => tokio::select! {
-                () = room.make_place() => room.admit(stream),
+            Ok((stream, peer)) => tokio::select! {
+                () = room.make_place() => room.admit(stream, Peer(peer)),
                 _ = stopped.changed() => break,
             },
             // Out of file descriptors, or the peer left: take a breath and go on.
@@ -133,13 +133,14 @@ impl Room {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream) {
+    fn admit(&mut self, stream: TcpStream, peer: Peer) {
         let _ = stream.set_nodelay(true);
         let seat = Arc::new(Seat {
             waiting_since: AtomicU64::new(self.turns.fetch_add(1, Ordering::Relaxed)),
             leave: Notify::new(),
         });
         let guest = Guest {
+            peer,
             seat: seat.clone(),
             turns: self.turns.clone(),
             service: self.service.clone(),
@@ -173,6 +174,7 @@ impl Room {
 
 /// One connection, as its own task sees it.
 struct Guest {
+    peer: Peer,
     seat: Arc<Seat>,
     turns: Arc<AtomicU64>,
     service: router::Issuers,
@@ -195,6 +197,7 @@ impl Guest {
     /// Answers requests until either side ends it.
     async fn converse<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
         let Self {
+            peer,
             seat: own,
             turns,
             service,
@@ -203,7 +206,8 @@ impl Guest {
             secure,
         } = self;
         let seat = own.clone();
-        let answering = service_fn(move |request: http::Request<Incoming>| {
+        let answering = service_fn(move |mut request: http::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
             let at_work = AtWork::begin(&seat, &turns);
             let answer = service.clone().call(request);
             async move {

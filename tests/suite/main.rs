@@ -13,6 +13,8 @@ mod admin;
 mod attacks;
 mod clients;
 mod config;
+mod context;
+mod edge;
 mod endpoints;
 mod grant_types;
 mod journal;
