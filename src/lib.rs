@@ -19,6 +19,7 @@
 //! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `store` |
 //! | [`context`] | the request that is being answered | `edge`, `entropy`, `registry` |
 //! | [`journal`] | the one writer | `audit`, `clock`, `registry`, `store` |
+//! | [`cluster`] | what other nodes have done | `journal`, `store` |
 //! | [`app`] | a server without its sockets | all of the above |
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
 //! | [`clients`] | who is asking | the above; `grant_types` for its list |
@@ -37,6 +38,8 @@ pub mod audit;
 pub mod cli;
 pub mod clients;
 pub mod clock;
+pub mod cluster;
+
 pub mod config;
 pub mod context;
 #[cfg(feature = "demo")]

@@ -15,7 +15,7 @@ use crate::{
     grant_types::{self, GrantType, TokenRequest},
     oauth::{grant_type::AuthMethod, params::Params},
     policy::Permit,
-    store::Change,
+    store::{Change, Once},
     tokens::{self, TokenResponse},
 };
 
@@ -34,7 +34,10 @@ pub async fn token(
     })?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
     context::asked_by(&authenticated.client);
-    let spent = authenticated.once.take().map(Change::UseOnce);
+    let spent = authenticated.once.take().map(|row| Change::UseOnce {
+        row,
+        what: Once::Assertion,
+    });
     let request = TokenRequest {
         app: &app,
         tenant: &tenant,
