@@ -15,6 +15,7 @@ use crate::{
     cluster::{self, Feed},
     config::Config,
     context,
+    edge::Limits,
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
@@ -66,6 +67,8 @@ pub struct App {
     pub feed: Arc<Feed>,
     /// The way out.
     pub fetch: Fetch,
+    /// How often who may ask.
+    pub limits: Limits,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
     /// Numbers.
@@ -145,6 +148,7 @@ impl App {
         let fetch = Fetch::new(&config.fetch)?;
         let numbers = journal.state().numbers().clone();
         let (traces, exporter) = Traces::start(&config.telemetry, &entropy).unzip();
+        let limits = Limits::new(&config.limits, clock.clone());
         let app = Arc::new(Self {
             config,
             clock,
@@ -154,6 +158,7 @@ impl App {
             db: store.reader,
             feed: feed.clone(),
             fetch,
+            limits,
             client_keys,
             metrics: Metrics::new(numbers),
             traces,

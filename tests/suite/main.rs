@@ -15,6 +15,7 @@ mod clients;
 mod cluster;
 mod config;
 mod context;
+mod edge;
 mod endpoints;
 mod grant_types;
 mod journal;
