@@ -10,7 +10,7 @@ use http::{HeaderValue, header};
 use super::extract::{ForTenant, form};
 use crate::{
     app::AppState,
-    clients,
+    clients, context,
     error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
     oauth::{grant_type::AuthMethod, params::Params},
@@ -33,6 +33,7 @@ pub async fn token(
         OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string())))
     })?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
+    context::asked_by(&authenticated.client);
     let spent = authenticated.once.take().map(|row| Change::UseOnce {
         row,
         what: Once::Assertion,
@@ -72,6 +73,7 @@ async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit
             grant_types::names().join(", ")
         ))
     })?;
+    context::asked_for(grant_type.name);
     if !request.authenticated.client.may_use(grant_type.name) {
         return Err(OAuthError::unauthorized_client(format!(
             "This client is not registered for the grant type '{name}'."
