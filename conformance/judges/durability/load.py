@@ -69,6 +69,7 @@ class Ledger:
     tokens: list = field(default_factory=list)
     clients: dict = field(default_factory=dict)
     declared: dict = field(default_factory=dict)  # group: versions it may have by now; None: it is not there
+    ended: set = field(default_factory=set)  # clients whose grants were ended at some time
     spent: list = field(default_factory=list)  # assertions that were accepted
     tried: list = field(default_factory=list)  # assertions without an answer
     kids: set = field(default_factory=set)  # keys that a rotation said there are
@@ -303,6 +304,7 @@ class Load:
     async def end_grants(self, number, rng, connection):
         """Everything a client has is ended; what it asks for afterwards holds again."""
         if client := self.one_of(number, rng):
+            self.ledger.ended.add(client.client_id)
             held = [t for t in self.ledger.tokens if t.client == client.client_id and not t.revoked]
             for token in held:
                 token.revoked = "tried"
