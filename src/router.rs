@@ -23,7 +23,9 @@ use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, timeout::Timeout
 use crate::{
     admin,
     app::AppState,
-    endpoints::{authorize, discovery, extract::ForTenant, health, jwks, register, token},
+    endpoints::{
+        authorize, discovery, extract::ForTenant, health, introspect, jwks, register, revoke, token,
+    },
     error::OAuthError,
     registry::{Registry, Tenant},
     resources,
@@ -47,6 +49,7 @@ fn table() -> Router<AppState> {
         )
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
+        .route("/revoke", post(revoke::revoke))
         .route("/register", post(register::register))
         .route(
             "/register/{client_id}",
@@ -61,6 +64,7 @@ fn table() -> Router<AppState> {
     Router::new()
         .merge(open)
         .route("/authorize", get(authorize::answer).post(authorize::answer))
+        .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))
         .nest("/admin", admin::router())
         .method_not_allowed_fallback(wrong_method)

@@ -7,6 +7,8 @@ pub mod authorize;
 pub mod discovery;
 pub mod extract;
 pub mod health;
+pub mod introspect;
 pub mod jwks;
 pub mod register;
+pub mod revoke;
 pub mod token;

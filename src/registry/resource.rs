@@ -228,13 +228,17 @@ pub enum AdminScope {
     ResourceRegister,
     /// Register a client where registration asks for a token.
     ClientRegister,
+    /// Revoke tokens and end grants.
+    Revocations,
+    /// Introspect every token (RFC 7662).
+    TokenIntrospect,
     /// All of the above.
     Admin,
 }
 
 impl AdminScope {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::Resources,
         Self::Clients,
@@ -243,6 +247,8 @@ impl AdminScope {
         Self::Tenants,
         Self::ResourceRegister,
         Self::ClientRegister,
+        Self::Revocations,
+        Self::TokenIntrospect,
         Self::Admin,
     ];
 
@@ -258,6 +264,8 @@ impl AdminScope {
             Self::Tenants => "writ:tenants",
             Self::ResourceRegister => "resource:register",
             Self::ClientRegister => "client:register",
+            Self::Revocations => "writ:revocations",
+            Self::TokenIntrospect => "token:introspect",
             Self::Admin => "writ:admin",
         }
     }
@@ -274,8 +282,15 @@ impl AdminScope {
                 Self::Tenants,
                 Self::ResourceRegister,
                 Self::ClientRegister,
+                Self::Revocations,
+                Self::TokenIntrospect,
             ],
-            Self::Read | Self::Audit | Self::ResourceRegister | Self::ClientRegister => &[],
+            Self::Read
+            | Self::Audit
+            | Self::ResourceRegister
+            | Self::ClientRegister
+            | Self::Revocations
+            | Self::TokenIntrospect => &[],
         }
     }
 
@@ -291,6 +306,8 @@ impl AdminScope {
             Self::Tenants => "Create, configure and remove tenants",
             Self::ResourceRegister => "Register an MCP server",
             Self::ClientRegister => "Register a client",
+            Self::Revocations => "Revoke tokens and end grants",
+            Self::TokenIntrospect => "Introspect every token",
             Self::Admin => "Everything an administrator may do",
         }
     }

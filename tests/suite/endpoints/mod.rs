@@ -3,5 +3,7 @@
 mod authorize;
 mod discovery;
 mod health;
+mod introspect;
 mod jwks;
+mod revoke;
 mod token;
