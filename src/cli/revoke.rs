@@ -102,8 +102,10 @@ fn words(noun: &str, name: &str, ended: &Value) -> String {
             _ => "revoked the token".to_owned(),
         };
     }
-    match count("grants") {
-        1 => format!("ended 1 grant of {noun} {name}"),
-        many => format!("ended {many} grants of {noun} {name}"),
+    match (noun, count("grants")) {
+        ("grant", 0) => format!("grant {name} is not there"),
+        ("grant", _) => format!("ended grant {name}"),
+        (_, 1) => format!("ended 1 grant of {noun} {name}"),
+        (_, many) => format!("ended {many} grants of {noun} {name}"),
     }
 }

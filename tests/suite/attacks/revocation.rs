@@ -385,3 +385,35 @@ async fn every_token_answered_before_a_revocation_is_over() {
     let fresh = app.token("agent", WEATHER, "tool:forecast").await;
     assert!(app.is_active(&fresh).await);
 }
+
+// AC-283
+#[tokio::test]
+async fn a_server_that_cannot_write_says_so() {
+    let app = TestApp::with(|config| config.storage.queue = 1).await;
+    app.declare_weather(None).await;
+    let mut tokens = Vec::new();
+    for _ in 0..16 {
+        tokens.push(app.token("agent", WEATHER, "tool:forecast").await);
+    }
+    let mut set = tokio::task::JoinSet::new();
+    for token in tokens {
+        let call = app.revoke("agent", &token).may_be_unavailable();
+        set.spawn(async move { (token, call.await) });
+    }
+    let (mut done, mut refused) = (0, 0);
+    for (token, answer) in set.join_all().await {
+        // RFC 7009 §2.2.1: the token may still hold, and here it does.
+        let unavailable = answer.status == 503;
+        if unavailable {
+            answer.refused(503, "temporarily_unavailable");
+            assert!(answer.header("retry-after").is_some());
+        } else {
+            assert_eq!(answer.status, 200);
+        }
+        assert_eq!(app.is_active(&token).await, unavailable);
+        done += usize::from(!unavailable);
+        refused += usize::from(unavailable);
+    }
+    assert!(done >= 1 && refused >= 1, "{done} done, {refused} refused");
+    assert_eq!(app.count("token.revoked").await, done);
+}
