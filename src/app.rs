@@ -26,6 +26,9 @@ pub enum StartError {
     /// The database.
     #[error("{0}: the database cannot be opened: {1}")]
     Database(String, DbErr),
+    /// Reading it.
+    #[error(transparent)]
+    Read(#[from] DbErr),
     /// What is in it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -121,13 +124,13 @@ impl App {
         let broken = |error| StartError::Database(config.storage.place(), error);
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
-        let rows = store::snapshot(&store.reader).await.map_err(broken)?;
-        let registry = Arc::new(Registry::open(
-            issuer,
-            config.registration.mode,
-            sealer,
-            rows,
-        )?);
+        let registry = Arc::new(Registry::open(issuer, config.registration.mode, sealer));
+        store::read(&store.reader, None, |rows| Ok(registry.put(rows)?))
+            .await
+            .map_err(|error| match error {
+                StartError::Read(error) => broken(error),
+                other => other,
+            })?;
         let (journal, refresh, writer) = Journal::start(
             store.writer,
             registry.clone(),
@@ -347,6 +350,14 @@ impl From<StartError> for crate::error::OAuthError {
 
 impl From<DbErr> for crate::error::OAuthError {
     fn from(error: DbErr) -> Self {
+        use crate::oauth::error_code::ErrorCode;
+        if store::is_unavailable(&error) {
+            return Self::new(
+                ErrorCode::TemporarilyUnavailable,
+                "The server cannot read its database at the moment: try again in a second.",
+            )
+            .because(error);
+        }
         Self::server_error(error)
     }
 }

@@ -12,6 +12,7 @@
 mod admin;
 mod attacks;
 mod clients;
+mod cluster;
 mod config;
 mod endpoints;
 mod grant_types;

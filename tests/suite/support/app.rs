@@ -12,10 +12,11 @@ use writ::{
     config::Config,
     entropy::Entropy,
     error::OAuthError,
+    journal::{Command, JournalError},
     keys::sealed::Sealer,
     registry::Tenant,
     router::{self, Issuers},
-    store::Store,
+    store::{Change, Store},
 };
 
 use super::{Call, Home, Key, verify};
@@ -186,6 +187,21 @@ impl TestApp {
             writer,
             starts,
         }
+    }
+
+    /// Another node on the same database, with the clock of this one.
+    pub(crate) async fn another_node(&self, name: &str) -> Self {
+        let mut config = Config::default();
+        config.storage.node = name.to_owned();
+        let app = Self::start(self.directory.neighbour(), &self.issuer, config, 99).await;
+        app.advance(self.now() - NOW);
+        app
+    }
+
+    /// Has the journal make changes.
+    pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<(), JournalError> {
+        let audit = Vec::new();
+        self.state.journal.commit(Command { changes, audit }).await
     }
 
     /// Stops the server and starts another one on its directory, at the same time of day.
