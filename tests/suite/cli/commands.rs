@@ -132,7 +132,8 @@ fn what_was_granted_is_ended() {
     scene.file("a.toml", DECLARATION);
     let applied = scene.json("apply a.toml");
     let secret = applied[1]["client_secret"].as_str().unwrap();
-    let token = |line: &str| scene.writ_reading(&format!("token weather --client-id agent {line}"), secret);
+    let token =
+        |line: &str| scene.writ_reading(&format!("token weather --client-id agent {line}"), secret);
     let get = || token("--client-secret-stdin").stdout;
     let first = get();
     let ended = scene.writ_reading("revoke token - --reason leaked --json", &first);
@@ -147,11 +148,22 @@ fn what_was_granted_is_ended() {
     }
     let ended = scene.writ("revoke grant AAAAAAAAAAAAAAAAAAAAAA");
     assert_eq!(ended.stdout, "grant AAAAAAAAAAAAAAAAAAAAAA is not there\n");
-    assert!(scene.refused("revoke tenant acme").contains("tenant 'default'"));
-    assert!(scene.refused("revoke client nobody").contains("no client 'nobody'"));
+    assert!(
+        scene
+            .refused("revoke tenant acme")
+            .contains("tenant 'default'")
+    );
+    assert!(
+        scene
+            .refused("revoke client nobody")
+            .contains("no client 'nobody'")
+    );
 
     let disabled = scene.writ("client disable agent");
-    assert!(disabled.stdout.starts_with("disabled client agent\n"), "{disabled:?}");
+    assert!(
+        disabled.stdout.starts_with("disabled client agent\n"),
+        "{disabled:?}"
+    );
     let refused = token("--client-secret-stdin");
     assert!(refused.stderr.contains("invalid_client"), "{refused:?}");
     scene.json("client enable agent");
@@ -197,7 +209,10 @@ fn what_is_wrong_is_named() {
             "apply other.json",
             "other.json: client 'a': access: resource 'x' is not declared",
         ),
-        ("resource add bare.yaml", "bare.yaml: unknown field `tols`"),
+        (
+            "resource add bare.yaml",
+            "bare.yaml: tols: unknown field `tols`",
+        ),
         ("resource show nothing", "no such resource"),
         (
             "resource add --id w --resource http://w.example",
