@@ -20,6 +20,7 @@ use crate::{
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
     keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer},
+    oauth::claims::AccessClaims,
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
     telemetry::{metrics::Metrics, traces::Traces},
@@ -77,6 +78,8 @@ pub struct App {
     pub traces: Option<Traces>,
     /// Whether the server has been told to stop, and what it last said of itself.
     pub readiness: Readiness,
+    /// Access tokens whose signature has been checked, by the SHA-256 of the token.
+    pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -91,6 +94,20 @@ pub struct FetchedKeys {
     /// When they were last asked for, with or without an answer, Unix seconds.
     pub asked_at: i64,
 }
+
+/// An access token of ours, as far as it does not change: not whether it still holds.
+#[derive(Debug)]
+pub struct VerifiedToken {
+    /// Its claims.
+    pub claims: AccessClaims,
+    /// The key that signed it.
+    pub kid: Box<str>,
+    /// Its length, bytes.
+    pub length: usize,
+}
+
+/// What is taken up by tokens that have been verified, bytes of their text.
+const VERIFIED_TOKENS: u64 = 16 * 1024 * 1024;
 
 /// What handlers get.
 pub type AppState = Arc<App>;
@@ -145,6 +162,13 @@ impl App {
             .max_capacity(10_000)
             .time_to_idle(Duration::from_secs(86_400))
             .build();
+        let verified_tokens = moka::sync::Cache::builder()
+            .weigher(|_, token: &Arc<VerifiedToken>| {
+                u32::try_from(token.length).unwrap_or(u32::MAX)
+            })
+            .max_capacity(VERIFIED_TOKENS)
+            .time_to_live(Duration::from_secs(3600))
+            .build();
         let fetch = Fetch::new(&config.fetch)?;
         let numbers = journal.state().numbers().clone();
         let (traces, exporter) = Traces::start(&config.telemetry, &entropy).unzip();
@@ -163,6 +187,7 @@ impl App {
             metrics: Metrics::new(numbers),
             traces,
             readiness: Readiness::default(),
+            verified_tokens,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {

@@ -217,6 +217,7 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
             Change::ForgetExpired {
                 before: app.clock.seconds(),
             },
+            Change::ForgetOrphanedGrants,
             Change::ForgetOutbox {
                 before: app.clock.millis() - OUTBOX,
             },

@@ -248,7 +248,10 @@ impl Registry {
                 }
             }
             // What was made in the place of EndGrants is GrantsEnded.
-            Change::EndGrants { .. } | Change::UseOnce { .. } | Change::ForgetOutbox { .. } => {}
+            Change::EndGrants { .. }
+            | Change::ForgetOrphanedGrants
+            | Change::UseOnce { .. }
+            | Change::ForgetOutbox { .. } => {}
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use sea_orm::{
 };
 
 pub use self::{
-    change::{Change, Expect, Made, Once, Whose},
+    change::{Change, Expect, Made, Once, Whose, find_grants},
     connection::{Lease, Starting, checkpoint, is_unavailable},
 };
 use crate::config;

@@ -81,6 +81,7 @@ fn news(change: &Change) -> Vec<(Kind, &str)> {
         Change::EndGrants { .. }
         | Change::UseOnce { .. }
         | Change::ForgetExpired { .. }
+        | Change::ForgetOrphanedGrants
         | Change::ForgetOutbox { .. } => Vec::new(),
     }
 }
