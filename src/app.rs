@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
-use writ_resource::jws::KeySet;
+use writ_resource::{dpop::Nonces, jws::KeySet};
 
 use crate::{
     audit::{Event, Kind, Record},
@@ -57,6 +57,8 @@ pub struct App {
     pub fetch: Fetch,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
+    /// Nonces for proofs of possession; every node with this sealing key makes the same.
+    pub nonces: Nonces,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -95,6 +97,7 @@ impl App {
         entropy: Entropy,
         sealer: Sealer,
     ) -> Result<Started, StartError> {
+        let nonces = Nonces::new(&*sealer.derive("dpop nonces")?, config.dpop.nonce_lifetime);
         let directory = config.storage.data_dir.clone();
         let broken = |error| StartError::Database(directory.clone(), error);
         let storage = store::open(&directory).await.map_err(broken)?;
@@ -126,6 +129,7 @@ impl App {
             db: storage.reader,
             fetch,
             client_keys,
+            nonces,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {
@@ -260,7 +264,7 @@ impl From<JournalError> for crate::error::OAuthError {
                 "The server is busy: try again in a second.",
             )
             .because(error),
-            JournalError::Conflict => {
+            JournalError::Conflict | JournalError::Used(_) => {
                 Self::conflict("It exists already, or was changed or removed meanwhile.")
             }
             JournalError::Failed(_) => Self::server_error(error),

@@ -22,7 +22,7 @@ use crate::{
     audit::{Head, Record},
     clock::Clock,
     registry::Registry,
-    store::{self, Change},
+    store::{self, Change, Once},
 };
 
 /// Most commands in one transaction.
@@ -46,6 +46,9 @@ pub enum JournalError {
     /// The row to change is not as expected: it is there already, or gone, or used.
     #[error("the change does not fit what is stored")]
     Conflict,
+    /// The command uses up something that was used before.
+    #[error("it was used before: {0:?}")]
+    Used(Once),
     /// The database failed; nothing was changed.
     #[error("the journal cannot be written: {0}")]
     Failed(String),
@@ -237,34 +240,39 @@ impl Writer {
         } else {
             let savepoint = transaction.begin().await?;
             let made = self.make(&savepoint, &mut known, changes).await?;
-            if made {
+            if made.is_ok() {
                 savepoint.commit().await?;
             } else {
                 savepoint.rollback().await?;
             }
             made
         };
-        if !made {
-            return Ok(Err(JournalError::Conflict));
+        if made.is_ok() {
+            *tenants = known;
         }
-        *tenants = known;
-        Ok(Ok(()))
+        Ok(made)
     }
 
-    /// Makes changes in order and says what is new; `false` at the first that does not hold.
+    /// Makes changes in order and says what is new; ends at the first that does not hold.
     async fn make(
         &self,
         transaction: &DatabaseTransaction,
         tenants: &mut HashMap<String, bool>,
         changes: &[Change],
-    ) -> Result<bool, DbErr> {
+    ) -> Result<Result<(), JournalError>, DbErr> {
         for change in changes {
-            if !self.has_its_tenant(tenants, change) || !store::apply(transaction, change).await? {
-                return Ok(false);
+            if !self.has_its_tenant(tenants, change) {
+                return Ok(Err(JournalError::Conflict));
+            }
+            if !store::apply(transaction, change).await? {
+                return Ok(Err(match change {
+                    Change::UseOnce { what, .. } => JournalError::Used(*what),
+                    _ => JournalError::Conflict,
+                }));
             }
         }
         store::audit::announce(transaction, changes.iter(), self.clock.millis()).await?;
-        Ok(true)
+        Ok(Ok(()))
     }
 
     /// Whether the tenant of a change exists at this place in the batch. A request that began

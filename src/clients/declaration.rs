@@ -74,6 +74,9 @@ pub struct ClientDeclaration {
     /// Whether one token may name several resources.
     #[serde(default)]
     pub multiple_resources: bool,
+    /// Whether it gets only tokens that are bound to a key (RFC 9449 section 5.2).
+    #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
 }
 
 fn default_grants() -> Vec<String> {
@@ -210,6 +213,7 @@ fn document(
         delegates: declaration.delegates.clone(),
         serves,
         multiple_resources: declaration.multiple_resources,
+        dpop_bound_access_tokens: declaration.dpop_bound_access_tokens,
         metadata: registered
             .map(|client| client.document().metadata.clone())
             .unwrap_or_default(),
@@ -345,6 +349,8 @@ pub struct ClientView {
     pub serves: Option<String>,
     /// Whether one token may name several resources.
     pub multiple_resources: bool,
+    /// Whether it gets only tokens that are bound to a key.
+    pub dpop_bound_access_tokens: bool,
     /// Unix seconds.
     pub created_at: i64,
     /// Unix seconds.
@@ -368,6 +374,7 @@ impl From<&Client> for ClientView {
             delegates: document.delegates,
             serves: document.serves,
             multiple_resources: document.multiple_resources,
+            dpop_bound_access_tokens: document.dpop_bound_access_tokens,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

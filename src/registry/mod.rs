@@ -176,7 +176,8 @@ impl Registry {
                     self.put_keys(&tenant, &rows)?;
                 }
             }
-            Change::UseOnce(_) | Change::ForgetReplays { .. } | Change::ForgetOutbox { .. } => {}
+            Change::UseOnce { .. } | Change::ForgetReplays { .. } | Change::ForgetOutbox { .. } => {
+            }
         }
         Ok(())
     }

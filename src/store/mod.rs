@@ -26,6 +26,15 @@ pub enum Expect {
     Any,
 }
 
+/// What can be presented once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// A client assertion (RFC 7523 §3).
+    Assertion,
+    /// A DPoP proof (RFC 9449 §11.1).
+    Proof,
+}
+
 /// One change of state.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -73,7 +82,12 @@ pub enum Change {
         remove: Vec<String>,
     },
     /// Uses a name that holds once; fails when it was used before.
-    UseOnce(replay::Model),
+    UseOnce {
+        /// The name.
+        row: replay::Model,
+        /// Whose it is.
+        what: Once,
+    },
     /// Forgets names that cannot be presented any more.
     ForgetReplays {
         /// Unix seconds.
@@ -91,7 +105,7 @@ impl Change {
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {
         match self {
-            Self::UseOnce(row) => Some(&row.tenant),
+            Self::UseOnce { row, .. } => Some(&row.tenant),
             other => other.news().map(|(tenant, _, _)| tenant),
         }
     }
@@ -108,7 +122,7 @@ impl Change {
             Self::RemoveResource { tenant, id } => Some((tenant, "resource", id)),
             Self::PutGrant(row) => Some((&row.tenant, "grant", &row.id)),
             Self::Keys { tenant, .. } => Some((tenant, "keys", "")),
-            Self::UseOnce(_) | Self::ForgetReplays { .. } | Self::ForgetOutbox { .. } => None,
+            Self::UseOnce { .. } | Self::ForgetReplays { .. } | Self::ForgetOutbox { .. } => None,
         }
     }
 }
@@ -285,7 +299,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<bool, D
             }
             Ok(true)
         }
-        Change::UseOnce(row) => {
+        Change::UseOnce { row, .. } => {
             let written = replay::Entity::insert(row.clone().into_active_model())
                 .on_conflict(OnConflict::new().do_nothing().to_owned())
                 .exec_without_returning(db)

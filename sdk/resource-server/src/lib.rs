@@ -3,10 +3,12 @@
 mod challenge;
 pub mod claims;
 mod clock;
+pub mod dpop;
 mod json;
 mod jwks;
 pub mod jws;
 mod layer;
+mod proofs;
 mod rpc;
 mod scopes;
 mod verifier;

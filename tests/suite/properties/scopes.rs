@@ -186,6 +186,7 @@ proptest! {
             audiences: Vec::new(),
             scope: requested.as_ref().map(scope),
             on_behalf: OnBehalf::Itself,
+            proved_key: None,
         };
         let facts = Facts { resources: &resources, subject_client: None, max_depth: 4 };
         let Ok(permit) = decide(request, &facts) else { return Ok(()) };
@@ -237,6 +238,7 @@ proptest! {
                 subject: Box::new(subject(&owner, &uri("r"))),
                 actor: None,
             },
+            proved_key: None,
         };
         let facts =
             Facts { resources: &resources, subject_client: Some(&owner_client), max_depth: 4 };
@@ -290,6 +292,7 @@ proptest! {
                 subject: Box::new(subject(&owner, &uri("here"))),
                 actor: None,
             },
+            proved_key: None,
         };
         let facts =
             Facts { resources: &resources, subject_client: Some(&owner_client), max_depth: 4 };
