@@ -6,6 +6,7 @@
 //! answer that comes back through [`Call`] has passed the checks of [`oracle`].
 
 mod app;
+mod dpop;
 mod http;
 mod jose;
 mod key_host;
@@ -16,6 +17,7 @@ pub(crate) use self::{
     app::{
         ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, secret_of, short_limits,
     },
+    dpop::{ath, proof_header, thumbprint},
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
     key_host::KeyHost,
