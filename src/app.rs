@@ -1,6 +1,6 @@
 //! What a running server is made of, taken whole by every handler.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
@@ -9,21 +9,22 @@ use writ_resource::{dpop::Nonces, jws::KeySet};
 use crate::{
     audit::{Event, Kind, Record},
     clock::Clock,
+    cluster::{self, Feed},
     config::Config,
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
     keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer},
     registry::{Registry, RegistryError, Tenant},
-    store::{self, Change},
+    store::{self, Change, Starting, Store, outbox},
 };
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database.
-    #[error("storage.data_dir: the database in {0} cannot be opened: {1}")]
-    Database(PathBuf, DbErr),
+    #[error("{0}: the database cannot be opened: {1}")]
+    Database(String, DbErr),
     /// What is in it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -53,6 +54,8 @@ pub struct App {
     pub journal: Journal,
     /// For reading lists.
     pub db: DatabaseConnection,
+    /// Whether the other nodes' changes are heard.
+    pub feed: Arc<Feed>,
     /// The way out.
     pub fetch: Fetch,
     /// Key sets fetched from clients' `jwks_uri`.
@@ -81,12 +84,14 @@ pub type AppState = Arc<App>;
 pub struct Started {
     /// The server.
     pub app: AppState,
-    /// Ends when everything is written.
+    /// Ends when everything is written and the database is let go.
     pub writer: JoinHandle<()>,
+    /// Holds up other nodes that start, until this one has.
+    pub starting: Option<Starting>,
 }
 
 impl App {
-    /// Opens storage, reads the registry, makes what a first start needs.
+    /// Reads the registry from an open database and makes what a first start needs.
     ///
     /// # Errors
     /// [`StartError`], which names what to mend.
@@ -96,25 +101,30 @@ impl App {
         clock: Clock,
         entropy: Entropy,
         sealer: Sealer,
+        store: Store,
     ) -> Result<Started, StartError> {
         let nonces = Nonces::new(&*sealer.derive("dpop nonces")?, config.dpop.nonce_lifetime);
-        let directory = config.storage.data_dir.clone();
-        let broken = |error| StartError::Database(directory.clone(), error);
-        let storage = store::open(&directory).await.map_err(broken)?;
-        let rows = store::snapshot(&storage.reader).await.map_err(broken)?;
+        let broken = |error| StartError::Database(config.storage.place(), error);
+        // First how far everyone has come, then what there is: what comes in between is heard.
+        let positions = outbox::positions(&store.reader).await.map_err(broken)?;
+        let rows = store::snapshot(&store.reader).await.map_err(broken)?;
         let registry = Arc::new(Registry::open(
             issuer,
             config.registration.mode,
             sealer,
             rows,
         )?);
-        let (journal, writer) = Journal::start(
-            storage.writer,
+        let (journal, refresh, writer) = Journal::start(
+            store.writer,
             registry.clone(),
             clock.clone(),
             config.storage.node.clone(),
             config.storage.queue,
-        );
+            positions.into_iter().map(|at| (at.name, at.seq)).collect(),
+        )
+        .await
+        .map_err(broken)?;
+        let feed = Arc::new(Feed::default());
         let client_keys = moka::future::Cache::builder()
             .max_capacity(10_000)
             .time_to_idle(Duration::from_secs(86_400))
@@ -126,7 +136,8 @@ impl App {
             entropy,
             registry,
             journal,
-            db: storage.reader,
+            db: store.reader,
+            feed: feed.clone(),
             fetch,
             client_keys,
             nonces,
@@ -135,7 +146,28 @@ impl App {
         for tenant in app.registry.all() {
             app.ensure_signing_keys(&tenant).await?;
         }
-        Ok(Started { app, writer })
+        let storage = &app.config.storage;
+        let following = store.lease.map(|lease| {
+            cluster::follow(
+                storage.url.clone(),
+                storage.node.clone(),
+                lease,
+                refresh,
+                feed,
+            )
+        });
+        let writer = tokio::spawn(async move {
+            if let Some(following) = following {
+                let _ = tokio::join!(writer, following);
+            } else {
+                let _ = writer.await;
+            }
+        });
+        Ok(Started {
+            app,
+            writer,
+            starting: store.starting,
+        })
     }
 
     /// Makes the active keys a tenant lacks, so that it can sign. The next keys can wait for
@@ -262,6 +294,11 @@ impl From<JournalError> for crate::error::OAuthError {
             JournalError::Full | JournalError::Closed => Self::new(
                 ErrorCode::TemporarilyUnavailable,
                 "The server is busy: try again in a second.",
+            )
+            .because(error),
+            JournalError::Unavailable(_) => Self::new(
+                ErrorCode::TemporarilyUnavailable,
+                "The server cannot write to its database at the moment: try again in a second.",
             )
             .because(error),
             JournalError::Conflict | JournalError::Used(_) => {

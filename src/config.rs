@@ -63,16 +63,33 @@ pub struct Server {
 pub struct Storage {
     /// Directory of database, sealing key and administrator's credentials.
     pub data_dir: PathBuf,
-    /// This node's name in the audit chain.
+    /// A PostgreSQL database that nodes may share; empty means SQLite in `data_dir`.
+    pub url: String,
+    /// This node's name: in the audit chain, and among those that share a database.
     pub node: String,
     /// Commands that may wait for the writer.
     pub queue: usize,
+}
+
+impl Storage {
+    /// Where the database is, for people: the key that says so, and never a password.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if self.url.is_empty() {
+            format!("storage.data_dir: {}", self.data_dir.display())
+        } else {
+            "storage.url".into()
+        }
+    }
 }
 
 /// `[keys]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
+    /// The file with the key that seals private keys; empty means `sealing.key` in the data
+    /// directory. Nodes that share a database share it.
+    pub sealing_key: PathBuf,
     /// Seconds until a signing key is replaced; 0 means only on request.
     pub rotate_after: i64,
     /// Seconds a key is published before it signs.
@@ -198,6 +215,7 @@ impl Default for Storage {
     fn default() -> Self {
         Self {
             data_dir: "writ-data".into(),
+            url: String::new(),
             node: "1".into(),
             queue: 8192,
         }
@@ -207,6 +225,7 @@ impl Default for Storage {
 impl Default for Keys {
     fn default() -> Self {
         Self {
+            sealing_key: PathBuf::new(),
             rotate_after: 90 * 86_400,
             publish_before_use: 600,
             cache: 300,
@@ -315,7 +334,7 @@ enum Allowed {
 }
 
 /// Every key and what it may hold.
-const KEYS: [(&str, Allowed); 27] = {
+const KEYS: [(&str, Allowed); 29] = {
     use Allowed::{Number, Words};
     [
         (
@@ -330,8 +349,19 @@ const KEYS: [(&str, Allowed); 27] = {
             ),
         ),
         ("storage.data_dir", Words("the path of a directory")),
+        (
+            "storage.url",
+            Words(
+                "empty for SQLite in storage.data_dir, or a PostgreSQL URL, for example \
+                 postgres://writ@db.example/writ?sslmode=verify-full",
+            ),
+        ),
         ("storage.node", Words("1 to 64 printable ASCII characters")),
         ("storage.queue", Number(1, 1 << 20)),
+        (
+            "keys.sealing_key",
+            Words("the path of a file; empty for sealing.key in storage.data_dir"),
+        ),
         ("keys.rotate_after", Number(0, 10 * 365 * 86_400)),
         ("keys.publish_before_use", Number(0, 30 * 86_400)),
         ("keys.cache", Number(0, 86_400)),
@@ -570,6 +600,11 @@ impl Config {
         if node.is_empty() || node.len() > 64 || !node.bytes().all(|b| b.is_ascii_graphic()) {
             return refuse("storage.node", &format!("'{node}' cannot name a node"));
         }
+        let url = &self.storage.url;
+        if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            // It may hold a password: nothing of it is shown.
+            return refuse("storage.url", "what is set is not a PostgreSQL URL");
+        }
         check_issuer(&self.server.issuer).or_else(|problem| refuse("server.issuer", &problem))?;
         if self.server.issuer.is_empty() && !self.server.listen.ip().is_loopback() {
             let listen = self.server.listen;
@@ -588,6 +623,16 @@ impl Config {
             return refuse("telemetry.filter", &format!("'{filter}': {why}"));
         }
         Ok(())
+    }
+
+    /// The file with the key that seals private keys.
+    #[must_use]
+    pub fn sealing_key(&self) -> PathBuf {
+        if self.keys.sealing_key.as_os_str().is_empty() {
+            self.storage.data_dir.join("sealing.key")
+        } else {
+            self.keys.sealing_key.clone()
+        }
     }
 
     /// The issuer for the address actually bound, without a slash at the end.

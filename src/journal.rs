@@ -5,28 +5,34 @@
 //! the registry and then answers everyone. There is no timer: while one commit reaches the disk,
 //! the next batch gathers. A command whose expectation does not hold is undone alone; a failed
 //! commit fails everyone who waits for it, so nothing is acknowledged that is not on disk.
+//!
+//! Where nodes share a database, the writer is also the one who takes over what the others
+//! committed: nobody else changes the registry, so an older reading never covers a newer one.
 
-use std::{collections::HashMap, sync::Arc};
+mod batch;
+mod state;
 
-use entity::audit_event;
-use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait as _,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
+use self::batch::{Base, Failure};
+pub use self::state::State;
 use crate::{
     audit::{Head, Record},
     clock::Clock,
     registry::Registry,
-    store::{self, Change, Once},
+    store::{self, Change, Once, outbox},
 };
 
 /// Most commands in one transaction.
 const BATCH: usize = 1024;
+/// How often a database that did not take the last commit is tried.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// What is committed together, or not at all.
 #[derive(Debug, Default)]
@@ -43,13 +49,16 @@ pub enum JournalError {
     /// Too many commands wait already.
     #[error("the journal is full")]
     Full,
-    /// The row to change is not as expected: it is there already, or gone, or used.
+    /// The row to change is not as expected: it is there already, or gone.
     #[error("the change does not fit what is stored")]
     Conflict,
-    /// The command uses up something that was used before.
-    #[error("it was used before: {0:?}")]
+    /// A name that holds once was used before.
+    #[error("it was used before")]
     Used(Once),
-    /// The database failed; nothing was changed.
+    /// The database is away, full or read-only; nothing was acknowledged.
+    #[error("the database does not take it: {0}")]
+    Unavailable(String),
+    /// The database refused this command; nothing was changed.
     #[error("the journal cannot be written: {0}")]
     Failed(String),
     /// The server is going down.
@@ -57,39 +66,76 @@ pub enum JournalError {
     Closed,
 }
 
-type Answer = oneshot::Sender<Result<(), JournalError>>;
+/// What became of a command.
+type Outcome = Result<(), JournalError>;
+type Waiting = (Command, oneshot::Sender<Outcome>);
 
 /// A handle to the writer.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    sender: mpsc::Sender<(Command, Answer)>,
+    sender: mpsc::Sender<Waiting>,
+    state: Arc<State>,
+}
+
+/// Asks the writer to take over what other nodes committed. Does not keep it running.
+#[derive(Clone, Debug)]
+pub struct Refresh(mpsc::Sender<oneshot::Sender<Result<(), DbErr>>>);
+
+impl Refresh {
+    /// Takes over everything that others have committed by now.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn now(&self) -> Result<(), DbErr> {
+        let (answer, done) = oneshot::channel();
+        let closed = || DbErr::Custom("the writer has ended".into());
+        self.0.send(answer).await.map_err(|_| closed())?;
+        done.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Waits until the writer has ended.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
 }
 
 impl Journal {
-    /// Starts the writer. It ends when the last handle is dropped and all is written.
-    #[must_use]
-    pub fn start(
+    /// Starts the writer, which has read the registry when the nodes were at `positions`. It ends
+    /// when the last handle is dropped and all is written.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn start(
         db: DatabaseConnection,
         registry: Arc<Registry>,
         clock: Clock,
         node: String,
         queue: usize,
-    ) -> (Self, JoinHandle<()>) {
-        let (sender, receiver) = mpsc::channel(queue);
+        positions: HashMap<String, i64>,
+    ) -> Result<(Self, Refresh, JoinHandle<()>), DbErr> {
+        let (sender, commands) = mpsc::channel(queue);
+        let (refresh, refreshes) = mpsc::channel(1);
+        let state = Arc::new(State::default());
+        let position = outbox::position(&db, &node).await?;
         let writer = Writer {
             db,
             registry,
             clock,
             node,
+            state: state.clone(),
+            position,
             heads: HashMap::new(),
+            positions,
         };
-        (Self { sender }, tokio::spawn(writer.run(receiver)))
+        let running = tokio::spawn(writer.run(commands, refreshes));
+        Ok((Self { sender, state }, Refresh(refresh), running))
     }
 
     /// Commits a command and answers when it is on disk and in the registry.
     ///
     /// # Errors
-    /// [`JournalError`]; nothing of the command was kept then.
+    /// [`JournalError`]; nothing of the command was kept then, unless the database went away while
+    /// it committed.
     pub async fn commit(&self, command: Command) -> Result<(), JournalError> {
         let (answer, committed) = oneshot::channel();
         self.sender
@@ -100,6 +146,18 @@ impl Journal {
             })?;
         committed.await.unwrap_or(Err(JournalError::Closed))
     }
+
+    /// How many commands wait.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
+    /// How the writer fares.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
 }
 
 struct Writer {
@@ -107,220 +165,173 @@ struct Writer {
     registry: Arc<Registry>,
     clock: Clock,
     node: String,
+    state: Arc<State>,
+    /// Position of this node's last outbox row.
+    position: i64,
+    /// Where this node's audit chains end, as far as they were needed.
     heads: HashMap<String, Head>,
-}
-
-/// One transaction's worth of commands, with what became of each.
-struct Batch {
-    /// Tenants that this batch has made or ended so far.
-    tenants: HashMap<String, bool>,
-    outcomes: Vec<Result<(), JournalError>>,
-    rows: Vec<audit_event::Model>,
-    heads: HashMap<String, Head>,
+    /// Up to where each node's changes are in the registry.
+    positions: HashMap<String, i64>,
 }
 
 impl Writer {
-    async fn run(mut self, mut receiver: mpsc::Receiver<(Command, Answer)>) {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Waiting>,
+        mut refreshes: mpsc::Receiver<oneshot::Sender<Result<(), DbErr>>>,
+    ) {
         let mut waiting = Vec::with_capacity(BATCH);
-        while receiver.recv_many(&mut waiting, BATCH).await > 0 {
-            let (commands, answers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-            for (outcome, answer) in self.commit(&commands).await.into_iter().zip(answers) {
-                // Whoever asked may have gone; the command stands all the same.
-                let _ = answer.send(outcome);
+        loop {
+            tokio::select! {
+                biased;
+                Some(answer) = refreshes.recv() => {
+                    let _ = answer.send(self.refresh().await);
+                }
+                taken = commands.recv_many(&mut waiting, BATCH) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.serve(&mut waiting).await;
+                }
+                () = tokio::time::sleep(PROBE), if self.state.failure().is_some() => {
+                    self.probe().await;
+                }
             }
         }
     }
 
-    /// Commits all commands in one transaction; when that fails, each in one of its own, so that
-    /// a command which cannot be written does not take its neighbours down.
-    async fn commit(&mut self, commands: &[Command]) -> Vec<Result<(), JournalError>> {
+    async fn serve(&mut self, waiting: &mut Vec<Waiting>) {
+        let (commands, answers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+        for (outcome, answer) in self.commit(&commands).await.into_iter().zip(answers) {
+            // Whoever asked may have gone; the command stands all the same.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    /// Commits all commands in one transaction; when that fails for one of them, each in one of
+    /// its own, so that a command which cannot be written does not take its neighbours down.
+    async fn commit(&mut self, commands: &[Command]) -> Vec<Outcome> {
         match self.transact(commands).await {
             Ok(outcomes) => outcomes,
-            Err(error) if commands.len() == 1 => vec![Err(failed(&error))],
-            Err(error) => {
+            Err(Failure::Statement(error)) if commands.len() > 1 => {
                 tracing::warn!(%error, commands = commands.len(), "batch failed, one by one now");
                 let mut outcomes = Vec::with_capacity(commands.len());
                 for command in commands {
-                    outcomes.push(match self.transact(std::slice::from_ref(command)).await {
+                    let alone = self.transact(std::slice::from_ref(command)).await;
+                    outcomes.push(match alone {
                         Ok(mut outcome) => outcome.pop().unwrap_or(Err(JournalError::Closed)),
-                        Err(error) => Err(failed(&error)),
+                        Err(failure) => Err(failure.into()),
                     });
                 }
                 outcomes
             }
+            Err(failure) => vec![Err(JournalError::from(failure)); commands.len()],
         }
     }
 
-    /// One transaction. When it fails, what was remembered of the chains may be wrong too.
-    async fn transact(
-        &mut self,
-        commands: &[Command],
-    ) -> Result<Vec<Result<(), JournalError>>, DbErr> {
-        let outcome = self.try_transact(commands).await;
-        if outcome.is_err() {
-            self.heads.clear();
-        }
-        outcome
-    }
-
-    async fn try_transact(
-        &mut self,
-        commands: &[Command],
-    ) -> Result<Vec<Result<(), JournalError>>, DbErr> {
-        let transaction = self
-            .db
-            .begin_with_options(TransactionOptions {
-                isolation_level: None,
-                access_mode: None,
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            })
-            .await?;
-        let batch = self.fill(&transaction, commands).await?;
-        transaction.commit().await?;
-        self.heads.extend(batch.heads);
-        for (command, outcome) in commands.iter().zip(&batch.outcomes) {
-            if outcome.is_ok() {
-                for change in &command.changes {
-                    if let Err(error) = self.registry.apply(change) {
-                        tracing::error!(%error, "a committed change cannot be read back");
-                    }
+    /// One transaction. When it fails, what was remembered of the database may be wrong too.
+    async fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
+        self.settle().await.map_err(Failure::Database)?;
+        match self.try_transact(commands).await {
+            Ok(outcomes) => {
+                self.state.worked();
+                Ok(outcomes)
+            }
+            Err(failure) => {
+                self.heads.clear();
+                if let Failure::Database(error) = &failure {
+                    self.state.failed(error);
                 }
+                Err(failure)
             }
         }
-        Ok(batch.outcomes)
     }
 
-    async fn fill(
-        &self,
-        transaction: &DatabaseTransaction,
-        commands: &[Command],
-    ) -> Result<Batch, DbErr> {
-        let mut batch = Batch {
-            tenants: HashMap::new(),
-            outcomes: Vec::with_capacity(commands.len()),
-            rows: Vec::with_capacity(commands.len()),
-            heads: HashMap::new(),
+    async fn try_transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
+        let base = Base {
+            registry: &self.registry,
+            node: &self.node,
+            position: self.position,
+            heads: &self.heads,
+            at: self.clock.millis(),
         };
-        for command in commands {
-            let outcome = self
-                .change(transaction, &mut batch.tenants, &command.changes)
+        let done = batch::commit(&self.db, &base, commands).await?;
+        self.position = done.position;
+        self.heads.extend(done.heads);
+        for change in &done.changes {
+            if let Err(error) = self.registry.apply(change) {
+                tracing::error!(%error, "a committed change cannot be read back");
+            }
+        }
+        self.state.committed(commands.len());
+        Ok(done.outcomes)
+    }
+
+    /// After a failure: whether the last commit reached the database is not known. What it holds
+    /// of this node beyond what is in memory is taken over before anything new is written.
+    async fn settle(&mut self) -> Result<(), DbErr> {
+        if self.state.failure().is_none() {
+            return Ok(());
+        }
+        let stored = outbox::position(&self.db, &self.node).await?;
+        if stored != self.position {
+            self.follow(&self.node.clone(), self.position, stored)
                 .await?;
-            if outcome.is_ok() {
-                for record in &command.audit {
-                    let head = self
-                        .head(transaction, &mut batch.heads, &record.tenant)
-                        .await?;
-                    batch.rows.push(head.append(record.clone(), &self.node));
-                }
-            }
-            batch.outcomes.push(outcome);
+            self.position = stored;
         }
-        store::audit::append(transaction, std::mem::take(&mut batch.rows)).await?;
-        Ok(batch)
+        Ok(())
     }
 
-    /// Makes a command's changes: all of them hold or none.
-    async fn change(
-        &self,
-        transaction: &DatabaseTransaction,
-        tenants: &mut HashMap<String, bool>,
-        changes: &[Change],
-    ) -> Result<Result<(), JournalError>, DbErr> {
-        if changes.is_empty() {
-            return Ok(Ok(()));
-        }
-        if let Some(error) = changes.iter().find_map(|c| self.registry.check(c).err()) {
-            return Ok(Err(JournalError::Failed(error.to_string())));
-        }
-        let mut known = tenants.clone();
-        // One change alone holds or touches nothing. It needs no savepoint, which matters for
-        // every token that is asked for with an assertion.
-        let made = if changes.len() == 1 {
-            self.make(transaction, &mut known, changes).await?
-        } else {
-            let savepoint = transaction.begin().await?;
-            let made = self.make(&savepoint, &mut known, changes).await?;
-            if made.is_ok() {
-                savepoint.commit().await?;
-            } else {
-                savepoint.rollback().await?;
-            }
-            made
+    async fn probe(&mut self) {
+        let outcome = match self.settle().await {
+            Ok(()) => outbox::probe(&self.db, &self.node).await,
+            Err(error) => Err(error),
         };
-        if made.is_ok() {
-            *tenants = known;
-        }
-        Ok(made)
-    }
-
-    /// Makes changes in order and says what is new; ends at the first that does not hold.
-    async fn make(
-        &self,
-        transaction: &DatabaseTransaction,
-        tenants: &mut HashMap<String, bool>,
-        changes: &[Change],
-    ) -> Result<Result<(), JournalError>, DbErr> {
-        for change in changes {
-            if !self.has_its_tenant(tenants, change) {
-                return Ok(Err(JournalError::Conflict));
-            }
-            if !store::apply(transaction, change).await? {
-                return Ok(Err(match change {
-                    Change::UseOnce { what, .. } => JournalError::Used(*what),
-                    _ => JournalError::Conflict,
-                }));
-            }
-        }
-        store::audit::announce(transaction, changes.iter(), self.clock.millis()).await?;
-        Ok(Ok(()))
-    }
-
-    /// Whether the tenant of a change exists at this place in the batch. A request that began
-    /// before its tenant ended must not leave anything behind for the next tenant of that name.
-    fn has_its_tenant(&self, tenants: &mut HashMap<String, bool>, change: &Change) -> bool {
-        match change {
-            Change::PutTenant(row) => {
-                tenants.insert(row.name.clone(), true);
-                true
-            }
-            Change::RemoveTenant(name) => {
-                tenants.insert(name.clone(), false);
-                true
-            }
-            other => other.tenant().is_none_or(|name| {
-                let made = tenants.get(name).copied();
-                made.unwrap_or_else(|| self.registry.find(name).is_some())
-            }),
+        match outcome {
+            Ok(()) => self.state.worked(),
+            Err(error) => self.state.failed(&error),
         }
     }
 
-    async fn head<'h>(
-        &self,
-        transaction: &DatabaseTransaction,
-        heads: &'h mut HashMap<String, Head>,
-        tenant: &str,
-    ) -> Result<&'h mut Head, DbErr> {
-        if !heads.contains_key(tenant) {
-            let head = match self.heads.get(tenant) {
-                Some(head) => head.clone(),
-                None => match store::audit::head(transaction, tenant, &self.node).await? {
-                    Some((seq, hash)) => Head {
-                        seq,
-                        hash: hash.try_into().map_err(|_| {
-                            DbErr::Custom(format!("audit row {seq} has no SHA-256 hash"))
-                        })?,
-                    },
-                    None => Head::default(),
-                },
+    /// Takes over what the other nodes have committed since the last time.
+    async fn refresh(&mut self) -> Result<(), DbErr> {
+        for at in outbox::positions(&self.db).await? {
+            let known = self.positions.get(&at.name).copied().unwrap_or_default();
+            if at.name != self.node && at.seq > known {
+                self.follow(&at.name, known, at.seq).await?;
+                self.positions.insert(at.name, at.seq);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies a node's changes from one position to another.
+    async fn follow(&mut self, node: &str, mut from: i64, to: i64) -> Result<(), DbErr> {
+        while from < to {
+            let rows = outbox::after(&self.db, node, from).await?;
+            let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+                return self.reload().await;
             };
-            heads.insert(tenant.to_owned(), head);
+            if first.seq != from + 1 {
+                // They are forgotten after a while: this node was away for longer.
+                return self.reload().await;
+            }
+            from = last.seq;
+            for heard in outbox::hear(&self.db, &rows).await? {
+                self.registry.hear(heard).map_err(unreadable)?;
+            }
         }
-        heads
-            .get_mut(tenant)
-            .ok_or_else(|| DbErr::Custom("no audit head".into()))
+        Ok(())
+    }
+
+    async fn reload(&mut self) -> Result<(), DbErr> {
+        tracing::warn!("changes of other nodes were missed: everything is read again");
+        let rows = store::snapshot(&self.db).await?;
+        self.registry.reload(rows).map_err(unreadable)
     }
 }
 
-fn failed(error: &DbErr) -> JournalError {
-    JournalError::Failed(error.to_string())
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unreadable(error: crate::registry::RegistryError) -> DbErr {
+    DbErr::Custom(error.to_string())
 }

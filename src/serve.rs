@@ -28,7 +28,7 @@ use crate::{
         KeyError,
         sealed::{Sealer, write_private},
     },
-    store::{self, Change},
+    store::{self, Change, Store},
 };
 
 /// How often time's own work is done: key rotation, forgetting.
@@ -58,8 +58,8 @@ pub enum ServeError {
     Start(#[from] StartError),
     /// The database is there and the key to it is not.
     #[error(
-        "{0} is missing, and the signing keys in writ.db cannot be opened without it: restore it \
-         from a backup (a new one would not help)"
+        "{0} is missing (keys.sealing_key), and the signing keys in the database cannot be opened \
+         without it: restore it from a backup, or copy it from the node that made it"
     )]
     SealingKey(PathBuf),
     /// The first administrator.
@@ -100,11 +100,6 @@ impl Server {
         let broken = |error| ServeError::Directory(directory.clone(), error);
         make_directory(&directory).map_err(broken)?;
         let lock = lock(&directory)?;
-        let sealing_key = directory.join("sealing.key");
-        let has_rows = fs::metadata(directory.join("writ.db")).is_ok_and(|db| db.len() > 0);
-        if has_rows && !sealing_key.exists() {
-            return Err(ServeError::SealingKey(sealing_key));
-        }
         private_files(&directory).map_err(broken)?;
         let listen = config.server.listen;
         let listener = TcpListener::bind(listen)
@@ -114,10 +109,19 @@ impl Server {
             .local_addr()
             .map_err(|e| ServeError::Listen(listen, e))?;
         let issuer = config.issuer(address);
+        let away = |error| StartError::Database(config.storage.place(), error);
+        let store = Store::open(&config.storage).await.map_err(away)?;
+        let sealing_key = config.sealing_key();
+        if !sealing_key.exists() && store.has_keys().await.map_err(away)? {
+            return Err(ServeError::SealingKey(sealing_key));
+        }
         let sealer = Sealer::from_file(&sealing_key, &entropy)?;
-        let started = App::start(config, issuer.clone(), clock, entropy, sealer).await?;
+        let started = App::start(config, issuer.clone(), clock, entropy, sealer, store).await?;
         let app = started.app;
         let credentials = administrator_file(&app, &directory).await?;
+        if let Some(starting) = started.starting {
+            starting.end().await;
+        }
         let (stop, stopped) = watch::channel(false);
         let accepting = connections::serve(listener, app.clone(), stopped.clone());
         let accepting = tokio::spawn(accepting);
@@ -174,7 +178,7 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
             }
         }
         let changes = vec![
-            Change::ForgetReplays {
+            Change::ForgetExpired {
                 before: app.clock.seconds(),
             },
             Change::ForgetOutbox {

@@ -1,8 +1,8 @@
 //! What the token path reads: tenants, clients, resources, grants and keys, in memory.
 //!
-//! The database is read once, at start. After that the journal is the only writer, and it applies
-//! every committed change here before it answers, so a request that follows an answer sees it.
-//! Readers take no lock.
+//! The database is read once, at start. After that the journal's writer alone changes what is
+//! here: it applies every change it has committed before it answers, so a request that follows an
+//! answer sees it, and what it hears of other nodes' changes. Readers take no lock.
 
 mod client;
 mod resource;
@@ -12,7 +12,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use entity::{
-    client as client_row, grant, resource as resource_row, signing_key, tenant as tenant_row,
+    client as client_row, grant, resource as resource_row, revoked_token, signing_key,
+    tenant as tenant_row,
 };
 
 pub use self::{
@@ -25,7 +26,7 @@ pub use self::{
 use crate::{
     config::RegistrationMode,
     keys::{KeyError, KeyRing, sealed::Sealer},
-    store::{Change, Snapshot},
+    store::{Change, Snapshot, outbox::Heard},
 };
 
 /// A row that cannot be read, which only a foreign hand can have written.
@@ -68,28 +69,34 @@ impl Registry {
             sealer,
             default_registration,
         };
+        registry.put_all(rows)?;
+        Ok(registry)
+    }
+
+    fn put_all(&self, rows: Snapshot) -> Result<(), RegistryError> {
         for row in rows.tenants {
-            registry.put_tenant(&row);
+            self.put_tenant(&row);
         }
         for row in &rows.resources {
-            registry.put_resource(row)?;
+            self.put_resource(row)?;
         }
-        for row in &rows.clients {
-            registry.put_client(row)?;
+        for row in rows.clients {
+            self.put_client(&row)?;
         }
         for row in &rows.grants {
-            registry.put_grant(row);
+            self.put_grant(row);
         }
-        for tenant in registry.tenants.load().values() {
-            let keys: Vec<_> = rows
-                .keys
-                .iter()
-                .filter(|k| k.tenant == tenant.name())
-                .cloned()
-                .collect();
-            registry.put_keys(tenant, &keys)?;
+        for row in &rows.revoked_tokens {
+            self.revoke_token(row);
         }
-        Ok(registry)
+        for tenant in self.tenants.load().values() {
+            let keys = rows.keys.iter().filter(|key| key.tenant == tenant.name());
+            let keys: Vec<_> = keys.cloned().collect();
+            if !keys.is_empty() {
+                self.put_keys(tenant, &keys)?;
+            }
+        }
+        Ok(())
     }
 
     /// The tenant at the root of the issuer.
@@ -138,13 +145,7 @@ impl Registry {
     pub fn apply(&self, change: &Change) -> Result<(), RegistryError> {
         match change {
             Change::PutTenant(row) => self.put_tenant(row),
-            Change::RemoveTenant(name) => {
-                self.tenants.rcu(|tenants| {
-                    let mut tenants = HashMap::clone(tenants);
-                    tenants.remove(name);
-                    tenants
-                });
-            }
+            Change::RemoveTenant(name) => self.remove_tenant(name),
             Change::PutClient { row, .. } => self.put_client(row)?,
             Change::RemoveClient { tenant, client_id } => {
                 if let Some(tenant) = self.find(tenant) {
@@ -158,6 +159,19 @@ impl Registry {
                 }
             }
             Change::PutGrant(row) => self.put_grant(row),
+            Change::GrantsEnded { tenant, ids } => {
+                if let Some(tenant) = self.find(tenant) {
+                    for id in ids {
+                        tenant.end_grant(id);
+                    }
+                }
+            }
+            Change::RevokeToken(row) => self.revoke_token(row),
+            Change::ForgetExpired { before } => {
+                for tenant in self.tenants.load().values() {
+                    tenant.forget_expired(*before);
+                }
+            }
             Change::Keys {
                 tenant,
                 put,
@@ -176,10 +190,69 @@ impl Registry {
                     self.put_keys(&tenant, &rows)?;
                 }
             }
-            Change::UseOnce { .. } | Change::ForgetReplays { .. } | Change::ForgetOutbox { .. } => {
-            }
+            // What was made in the place of EndGrants is GrantsEnded.
+            Change::EndGrants { .. } | Change::UseOnce { .. } | Change::ForgetOutbox { .. } => {}
         }
         Ok(())
+    }
+
+    /// Takes over what other nodes committed.
+    ///
+    /// # Errors
+    /// When a row cannot be read or a key cannot be opened.
+    pub fn hear(&self, heard: Heard) -> Result<(), RegistryError> {
+        match heard {
+            Heard::Changes(changes) => changes.iter().try_for_each(|change| self.apply(change)),
+            Heard::Tenant(name, rows) => {
+                self.remove_tenant(&name);
+                self.put_all(rows)
+            }
+            Heard::Keys(name, rows) => match self.find(&name) {
+                Some(tenant) => self.put_keys(&tenant, &rows),
+                None => Ok(()),
+            },
+            Heard::Grants(name, rows) => {
+                if let Some(tenant) = self.find(&name) {
+                    tenant.keep_grants(&rows);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes over everything there is, after having lost track of the others' changes.
+    ///
+    /// # Errors
+    /// As [`Registry::hear`].
+    pub fn reload(&self, rows: Snapshot) -> Result<(), RegistryError> {
+        for tenant in self.all() {
+            if !tenant.is_default() && rows.tenants.iter().all(|row| row.name != tenant.name()) {
+                self.remove_tenant(tenant.name());
+                continue;
+            }
+            let of = |row: &String| *row == tenant.name();
+            let clients = rows.clients.iter().filter(|row| of(&row.tenant));
+            tenant.keep_clients(&clients.map(|row| row.client_id.as_str()).collect());
+            let resources = rows.resources.iter().filter(|row| of(&row.tenant));
+            tenant.keep_resources(&resources.map(|row| row.id.as_str()).collect());
+            let grants = rows.grants.iter().filter(|row| of(&row.tenant));
+            tenant.keep_grants(&grants.cloned().collect::<Vec<_>>());
+        }
+        self.put_all(rows)
+    }
+
+    fn remove_tenant(&self, name: &str) {
+        self.tenants.rcu(|tenants| {
+            let mut tenants = HashMap::clone(tenants);
+            tenants.remove(name);
+            tenants
+        });
+    }
+
+    fn revoke_token(&self, row: &revoked_token::Model) {
+        if let Some(tenant) = self.find(&row.tenant) {
+            tenant.revoke_token(row);
+        }
     }
 
     fn put_tenant(&self, row: &tenant_row::Model) {

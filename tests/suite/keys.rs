@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use writ::keys::{KeyState, SigningAlgorithm};
 
+use entity::signing_key;
+use sea_orm::{DbBackend, EntityTrait as _};
+
 use crate::support::{Answer, TestApp, WEATHER, parts, verify};
 
 async fn published(app: &TestApp) -> BTreeSet<String> {
@@ -202,8 +205,17 @@ async fn private_keys_are_sealed_on_disk() {
     let app = TestApp::new().await;
     let key = crate::support::ServerKey::of(&app, &app.tenant(None));
     let private = key.seed();
-    let directory = app.stop().await.0;
-    let bytes = std::fs::read(directory.path().join("writ.db")).unwrap();
+    let bytes = match app.state.db.get_database_backend() {
+        DbBackend::Postgres => {
+            let rows = signing_key::Entity::find()
+                .all(&app.state.db)
+                .await
+                .unwrap();
+            let row = |row: signing_key::Model| [row.kid.into_bytes(), row.sealed].concat();
+            rows.into_iter().flat_map(row).collect()
+        }
+        _ => std::fs::read(app.stop().await.0.path().join("writ.db")).unwrap(),
+    };
     let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     // The search finds what is there: the key's name.
     assert!(holds(key.header()["kid"].as_str().unwrap().as_bytes()));

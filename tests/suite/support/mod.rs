@@ -7,6 +7,7 @@
 
 mod app;
 mod dpop;
+mod home;
 mod http;
 mod jose;
 mod key_host;
@@ -18,6 +19,7 @@ pub(crate) use self::{
         ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, secret_of, short_limits,
     },
     dpop::{ath, proof_header, thumbprint},
+    home::Home,
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
     key_host::KeyHost,
