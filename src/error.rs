@@ -8,6 +8,8 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
+use writ_resource::dpop::NONCE_HEADER;
+
 use crate::oauth::error_code::ErrorCode;
 
 /// An answer that says no.
@@ -21,9 +23,6 @@ pub struct OAuthError {
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
-
-/// The header a server gives its nonces in (RFC 9449 §8.1).
-pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Short for a result that ends in an [`OAuthError`].
 pub type Result<T, E = OAuthError> = std::result::Result<T, E>;
@@ -106,7 +105,7 @@ impl OAuthError {
             ErrorCode::UseDpopNonce,
             "The DPoP proof must hold the nonce of this answer's DPoP-Nonce header.",
         )
-        .header(DPOP_NONCE, nonce)
+        .header(NONCE_HEADER, nonce)
     }
 
     /// Answers with this `WWW-Authenticate` header, beside those before it.

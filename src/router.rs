@@ -19,6 +19,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tower::{Service, ServiceBuilder};
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, timeout::TimeoutLayer};
+use writ_resource::dpop;
 
 use crate::{
     admin,
@@ -71,17 +72,14 @@ fn cors() -> CorsLayer {
     let allowed: [HeaderName; 4] = [
         header::AUTHORIZATION,
         header::CONTENT_TYPE,
-        HeaderName::from_static("dpop"),
+        dpop::HEADER,
         HeaderName::from_static("mcp-protocol-version"),
     ];
     CorsLayer::new()
         .allow_origin(tower_http::cors::Any)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(allowed)
-        .expose_headers([
-            header::WWW_AUTHENTICATE,
-            HeaderName::from_static("dpop-nonce"),
-        ])
+        .expose_headers([header::WWW_AUTHENTICATE, dpop::NONCE_HEADER])
         .max_age(Duration::from_secs(3600))
 }
 

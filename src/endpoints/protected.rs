@@ -10,7 +10,7 @@
 
 use axum::extract::{FromRequestParts, OriginalUri};
 use http::{HeaderMap, Method, Uri, header, request::Parts};
-use writ_resource::dpop::ALGORITHMS;
+use writ_resource::dpop::{ALGORITHMS, HEADER};
 
 use crate::{
     app::App,
@@ -37,7 +37,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Presented {
         // Inside a nested router the path lacks what led there.
         let original = parts.extensions.get::<OriginalUri>();
         let mut headers = HeaderMap::new();
-        for name in [header::AUTHORIZATION, dpop::HEADER] {
+        for name in [header::AUTHORIZATION, HEADER] {
             for value in parts.headers.get_all(&name) {
                 headers.append(&name, value.clone());
             }

@@ -7,13 +7,13 @@ use axum::{
 };
 use entity::replay;
 use http::{HeaderMap, HeaderValue, header};
-use writ_resource::dpop::Proof;
+use writ_resource::dpop::{NONCE_HEADER, Proof};
 
 use super::extract::{ForTenant, form};
 use crate::{
     app::{App, AppState},
     clients::{self, Authenticated},
-    error::{DPOP_NONCE, OAuthError, Result},
+    error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
     oauth::{error_code::ErrorCode, grant_type::AuthMethod, params::Params},
     policy::Permit,
@@ -136,7 +136,7 @@ impl IntoResponse for TokenResponse {
         let mut response = Json(self).into_response();
         let headers = response.headers_mut();
         if let Some(Ok(nonce)) = nonce {
-            headers.insert(DPOP_NONCE, nonce);
+            headers.insert(NONCE_HEADER, nonce);
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));

@@ -6,7 +6,7 @@
 //! twice, on whichever node and after whatever restart.
 
 use entity::replay;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use writ_resource::dpop::{self, Expected, Htu, Proof, ProofError};
 
 use crate::{
@@ -15,9 +15,6 @@ use crate::{
     registry::Tenant,
     store::{Change, Once},
 };
-
-/// Where proofs are (RFC 9449 §4.1).
-pub const HEADER: HeaderName = HeaderName::from_static("dpop");
 
 /// The request that a proof came with.
 #[derive(Clone, Copy, Debug)]

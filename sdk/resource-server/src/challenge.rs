@@ -8,18 +8,15 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW,
     CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::dpop::{ALGORITHMS, ProofError, Seen};
+use crate::dpop::{ALGORITHMS, NONCE_HEADER, ProofError, Seen};
 use crate::rpc::RpcError;
 use crate::verifier::VerifyError;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
-
-/// The header a server gives its nonces in (RFC 9449 §8.1).
-pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// How a token is presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +200,7 @@ impl Entrance {
 /// Hands out a nonce (RFC 9449 §9).
 pub(crate) fn with_nonce<B>(mut answer: Response<B>, nonce: Option<&str>) -> Response<B> {
     if let Some(Ok(nonce)) = nonce.map(HeaderValue::try_from) {
-        answer.headers_mut().insert(DPOP_NONCE, nonce);
+        answer.headers_mut().insert(NONCE_HEADER, nonce);
     }
     answer
 }

@@ -20,7 +20,7 @@ mod replays;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde::de::Deserializer;
 
@@ -34,6 +34,12 @@ use crate::jws::{JwkError, JwsError, Unverified, VerifyingKey};
 /// What a proof may be signed with, the cheapest to check first: the value of
 /// `dpop_signing_alg_values_supported` (RFC 9449 §5.1) and of `algs` (§7.1).
 pub const ALGORITHMS: [&str; 5] = ["EdDSA", "Ed25519", "ES256", "PS256", "RS256"];
+
+/// Where proofs are (RFC 9449 §4.1).
+pub const HEADER: HeaderName = HeaderName::from_static("dpop");
+
+/// Where a server's nonces are (RFC 9449 §8.1, §9).
+pub const NONCE_HEADER: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Seconds a proof may be dated ahead of the server: clocks differ.
 pub const AHEAD: i64 = 10;
@@ -112,7 +118,7 @@ pub struct Expected<'a> {
 /// # Errors
 /// [`ProofError::Several`] and [`ProofError::Empty`].
 pub fn header(headers: &HeaderMap) -> Result<Option<&str>, ProofError> {
-    let mut values = headers.get_all("dpop").iter();
+    let mut values = headers.get_all(HEADER).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };

@@ -38,7 +38,7 @@ use tower::{Layer, Service};
 use crate::challenge::{self, Entrance, Refusal, Scheme};
 use crate::claims::AccessClaims;
 use crate::clock::Clock;
-use crate::dpop::{ALGORITHMS, Proof};
+use crate::dpop::{self, ALGORITHMS, Proof};
 use crate::jws::{Algorithm, JwsError, KeySet};
 use crate::proofs::{ProofSettings, Proofs};
 use crate::rpc;
@@ -225,6 +225,7 @@ impl Guard {
         };
 
         parts.headers.remove(AUTHORIZATION);
+        parts.headers.remove(dpop::HEADER);
         parts.extensions.insert(token);
         parts.extensions.insert(Arc::new(claims));
         let nonce = proof.and_then(|proof| self.proofs.next_nonce(&proof));
