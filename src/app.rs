@@ -1,16 +1,21 @@
 //! What a running server is made of, taken whole by every handler.
 
+pub mod readiness;
+
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::jws::KeySet;
 
+use self::readiness::Readiness;
 use crate::{
     audit::{Event, Kind, Record},
     clock::Clock,
     cluster::{self, Feed},
     config::Config,
+    context,
+    edge::Limits,
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
@@ -18,6 +23,7 @@ use crate::{
     oauth::claims::AccessClaims,
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// Why a server does not start.
@@ -62,8 +68,16 @@ pub struct App {
     pub feed: Arc<Feed>,
     /// The way out.
     pub fetch: Fetch,
+    /// How often who may ask.
+    pub limits: Limits,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Traces>,
+    /// Whether the server has been told to stop, and what it last said of itself.
+    pub readiness: Readiness,
     /// Access tokens whose signature has been checked, by the SHA-256 of the token.
     pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
     /// Held while registry rows are read, changed and written back by an administrator.
@@ -104,6 +118,8 @@ pub struct Started {
     pub app: AppState,
     /// Ends when everything is written and the database is let go.
     pub writer: JoinHandle<()>,
+    /// Ends after the server, when all traces have been sent or given up.
+    pub exporter: Option<JoinHandle<()>>,
     /// Holds up other nodes that start, until this one has.
     pub starting: Option<Starting>,
 }
@@ -154,6 +170,9 @@ impl App {
             .time_to_live(Duration::from_secs(3600))
             .build();
         let fetch = Fetch::new(&config.fetch)?;
+        let numbers = journal.state().numbers().clone();
+        let (traces, exporter) = Traces::start(&config.telemetry, &entropy).unzip();
+        let limits = Limits::new(&config.limits, clock.clone());
         let app = Arc::new(Self {
             config,
             clock,
@@ -163,7 +182,11 @@ impl App {
             db: store.reader,
             feed: feed.clone(),
             fetch,
+            limits,
             client_keys,
+            metrics: Metrics::new(numbers),
+            traces,
+            readiness: Readiness::default(),
             verified_tokens,
             administration: Mutex::new(()),
         });
@@ -190,6 +213,7 @@ impl App {
         Ok(Started {
             app,
             writer,
+            exporter,
             starting: store.starting,
         })
     }
@@ -280,10 +304,16 @@ impl App {
         Ok(self.journal.commit(Command { changes, audit }).await?)
     }
 
-    /// An audit record of now.
+    /// An audit record of now, with the request that it happened in.
     #[must_use]
     pub fn record(&self, tenant: &Tenant, kind: Kind, event: &Event<'_>) -> Record {
-        Record::new(tenant.name(), self.clock.millis(), kind, event)
+        let request = context::current();
+        let event = Event {
+            request_id: request.as_ref().map(|request| request.id().as_str()),
+            trace_id: request.as_ref().map(|request| request.trace().id()),
+            ..event.clone()
+        };
+        Record::new(tenant.name(), self.clock.millis(), kind, &event)
     }
 
     /// New keys, made where they do not hold up requests: an RSA key takes a tenth of a second.

@@ -18,6 +18,7 @@ use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
+    time::Instant,
 };
 
 use self::batch::{Base, Failure};
@@ -25,6 +26,7 @@ pub use self::state::State;
 use crate::{
     audit::{Head, Record},
     clock::Clock,
+    context,
     registry::{Registry, Standing},
     store::{
         self, Change, Once,
@@ -67,6 +69,20 @@ pub enum JournalError {
     /// The server is going down.
     #[error("the journal is closed")]
     Closed,
+}
+
+impl JournalError {
+    /// In a word, for a label.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Conflict => "conflict",
+            Self::Used(_) => "used",
+            Self::Unavailable(_) => "unavailable",
+            Self::Failed(_) => "failed",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 /// What became of a command.
@@ -140,6 +156,14 @@ impl Journal {
     /// [`JournalError`]; nothing of the command was kept then, unless the database went away while
     /// it committed.
     pub async fn commit(&self, command: Command) -> Result<(), JournalError> {
+        let outcome = context::committing(self.send(command)).await;
+        if let Err(error) = &outcome {
+            self.state.numbers().not_committed(error.reason());
+        }
+        outcome
+    }
+
+    async fn send(&self, command: Command) -> Outcome {
         let (answer, committed) = oneshot::channel();
         self.sender
             .try_send((command, answer))
@@ -258,6 +282,7 @@ impl Writer {
             heads: &self.heads,
             at: self.clock.millis(),
         };
+        let began = Instant::now();
         let done = batch::commit(&self.db, &base, commands).await?;
         self.position = done.position;
         self.heads.extend(done.heads);
@@ -266,7 +291,8 @@ impl Writer {
                 tracing::error!(%error, "a committed change cannot be read back");
             }
         }
-        self.state.committed(commands.len());
+        self.state
+            .committed(commands, &done.outcomes, &done.changes, began.elapsed());
         Ok(done.outcomes)
     }
 

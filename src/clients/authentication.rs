@@ -15,8 +15,10 @@ use subtle::ConstantTimeEq as _;
 use super::{assertion, digest_of};
 use crate::{
     app::App,
+    context,
     error::{OAuthError, Result},
     oauth::{
+        error_code::ErrorCode,
         grant_type::{AuthMethod, JWT_BEARER_ASSERTION},
         params::{Params, decode_component},
     },
@@ -55,12 +57,34 @@ enum Credentials<'a> {
     Public(&'a str),
 }
 
-/// Authenticates the client of a request to one of the tenant's endpoints.
+/// Authenticates the client of a request to one of the tenant's endpoints, and counts the request.
 ///
 /// # Errors
 /// `invalid_request` when the request presents none or several methods, `invalid_client` when
-/// what it presents does not hold.
+/// what it presents does not hold, 429 when its address has failed, or the client has asked, too
+/// often.
 pub async fn authenticate(
+    app: &App,
+    tenant: &Tenant,
+    headers: &HeaderMap,
+    params: &Params<'_>,
+) -> Result<Authenticated> {
+    let address = context::address();
+    app.limits.authentication(address)?;
+    let authenticated = prove(app, tenant, headers, params)
+        .await
+        .inspect_err(|error| {
+            if error.code == ErrorCode::InvalidClient {
+                app.limits.failed(address);
+            }
+        })?;
+    let unproved = address.filter(|_| authenticated.method == AuthMethod::None);
+    app.limits
+        .client(tenant.name(), authenticated.client.id(), unproved)?;
+    Ok(authenticated)
+}
+
+async fn prove(
     app: &App,
     tenant: &Tenant,
     headers: &HeaderMap,

@@ -9,6 +9,7 @@ pub mod extract;
 pub mod health;
 pub mod introspect;
 pub mod jwks;
+pub mod metrics;
 pub mod register;
 pub mod revoke;
 pub mod token;

@@ -10,7 +10,7 @@ use http::{HeaderValue, header};
 use super::extract::{ForTenant, form, parameters};
 use crate::{
     app::AppState,
-    clients,
+    clients, context,
     error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
     oauth::grant_type::AuthMethod,
@@ -30,6 +30,7 @@ pub async fn token(
     let (headers, body) = form(request, app.config.limits.body).await?;
     let params = parameters(&body)?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
+    context::asked_by(&authenticated.client);
     let spent = authenticated.spent();
     let request = TokenRequest {
         app: &app,
@@ -66,6 +67,7 @@ async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit
             grant_types::names().join(", ")
         ))
     })?;
+    context::asked_for(grant_type.name);
     if !request.authenticated.client.may_use(grant_type.name) {
         return Err(OAuthError::unauthorized_client(format!(
             "This client is not registered for the grant type '{name}'."

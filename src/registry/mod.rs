@@ -24,7 +24,7 @@ pub use self::{
     resource::{
         ADMIN_ID, AdminScope, Resource, ResourceDocument, ScopeDeclaration, Tool, builtin_document,
     },
-    tenant::{DEFAULT, Resources, Tenant, check_tenant_name},
+    tenant::{DEFAULT, Resources, Sizes, Tenant, check_tenant_name},
 };
 use crate::{
     config::RegistrationMode,
@@ -161,6 +161,19 @@ impl Registry {
         let mut all: Vec<_> = self.tenants.load().values().cloned().collect();
         all.sort_by(|a, b| a.name().cmp(b.name()));
         all
+    }
+
+    /// How much there is, in all tenants.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        let tenants = self.all();
+        let own = tenants.iter().map(|tenant| tenant.sizes());
+        own.fold(Sizes::default(), |sum, one| Sizes {
+            tenants: sum.tenants + one.tenants,
+            clients: sum.clients + one.clients,
+            resources: sum.resources + one.resources,
+            grants: sum.grants + one.grants,
+        })
     }
 
     /// Opens sealed keys.

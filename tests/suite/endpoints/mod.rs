@@ -5,5 +5,6 @@ mod discovery;
 mod health;
 mod introspect;
 mod jwks;
+mod metrics;
 mod revoke;
 mod token;

@@ -32,7 +32,8 @@ pub(super) fn check(seen: &Seen<'_>) {
         answer.status < 500 || (seen.unavailable && answer.status == 503),
         "our own failure: {place}"
     );
-    if answer.status == 503 {
+    // RFC 6585 §4.
+    if matches!(answer.status, 429 | 503) {
         assert!(answer.header("retry-after").is_some(), "{place}");
     }
     check_refusal(seen, &place);
