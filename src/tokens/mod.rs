@@ -1,4 +1,11 @@
-//! The only place access tokens begin.
+//! The only place access tokens begin, and end.
+//!
+//! | file | what |
+//! |---|---|
+//! | `grants` | the stored grant a token hangs from |
+//! | [`verify`] | whether one of ours still holds: asked by everyone who takes one |
+//! | [`introspection`] | what is told of one |
+//! | [`revocation`] | ended before its time |
 
 pub mod dpop;
 mod grants;
