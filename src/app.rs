@@ -15,10 +15,12 @@ use crate::{
     cluster::{self, Feed},
     config::Config,
     context,
+    edge::Limits,
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
     keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer},
+    oauth::claims::AccessClaims,
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
     telemetry::{metrics::Metrics, traces::Traces},
@@ -30,6 +32,9 @@ pub enum StartError {
     /// The database.
     #[error("{0}: the database cannot be opened: {1}")]
     Database(String, DbErr),
+    /// Reading it.
+    #[error(transparent)]
+    Read(#[from] DbErr),
     /// What is in it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -63,6 +68,8 @@ pub struct App {
     pub feed: Arc<Feed>,
     /// The way out.
     pub fetch: Fetch,
+    /// How often who may ask.
+    pub limits: Limits,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
     /// Numbers.
@@ -71,6 +78,8 @@ pub struct App {
     pub traces: Option<Traces>,
     /// Whether the server has been told to stop, and what it last said of itself.
     pub readiness: Readiness,
+    /// Access tokens whose signature has been checked, by the SHA-256 of the token.
+    pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -85,6 +94,20 @@ pub struct FetchedKeys {
     /// When they were last asked for, with or without an answer, Unix seconds.
     pub asked_at: i64,
 }
+
+/// An access token of ours, as far as it does not change: not whether it still holds.
+#[derive(Debug)]
+pub struct VerifiedToken {
+    /// Its claims.
+    pub claims: AccessClaims,
+    /// The key that signed it.
+    pub kid: Box<str>,
+    /// Its length, bytes.
+    pub length: usize,
+}
+
+/// What is taken up by tokens that have been verified, bytes of their text.
+const VERIFIED_TOKENS: u64 = 16 * 1024 * 1024;
 
 /// What handlers get.
 pub type AppState = Arc<App>;
@@ -117,13 +140,13 @@ impl App {
         let broken = |error| StartError::Database(config.storage.place(), error);
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
-        let rows = store::snapshot(&store.reader).await.map_err(broken)?;
-        let registry = Arc::new(Registry::open(
-            issuer,
-            config.registration.mode,
-            sealer,
-            rows,
-        )?);
+        let registry = Arc::new(Registry::open(issuer, config.registration.mode, sealer));
+        store::read(&store.reader, None, |rows| Ok(registry.put(rows)?))
+            .await
+            .map_err(|error| match error {
+                StartError::Read(error) => broken(error),
+                other => other,
+            })?;
         let (journal, refresh, writer) = Journal::start(
             store.writer,
             registry.clone(),
@@ -139,9 +162,17 @@ impl App {
             .max_capacity(10_000)
             .time_to_idle(Duration::from_secs(86_400))
             .build();
+        let verified_tokens = moka::sync::Cache::builder()
+            .weigher(|_, token: &Arc<VerifiedToken>| {
+                u32::try_from(token.length).unwrap_or(u32::MAX)
+            })
+            .max_capacity(VERIFIED_TOKENS)
+            .time_to_live(Duration::from_secs(3600))
+            .build();
         let fetch = Fetch::new(&config.fetch)?;
         let numbers = journal.state().numbers().clone();
         let (traces, exporter) = Traces::start(&config.telemetry, &entropy).unzip();
+        let limits = Limits::new(&config.limits, clock.clone());
         let app = Arc::new(Self {
             config,
             clock,
@@ -151,10 +182,12 @@ impl App {
             db: store.reader,
             feed: feed.clone(),
             fetch,
+            limits,
             client_keys,
             metrics: Metrics::new(numbers),
             traces,
             readiness: Readiness::default(),
+            verified_tokens,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {

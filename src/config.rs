@@ -13,6 +13,7 @@ use figment::{
     providers::{Format as _, Serialized, Toml},
     value::{Dict, Map, Value},
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use writ_resource::claims::MAX_ACTORS;
 
@@ -27,6 +28,8 @@ use crate::{
 pub struct Config {
     /// Where to listen and who we are.
     pub server: Server,
+    /// The certificate.
+    pub tls: Tls,
     /// Where state is kept.
     pub storage: Storage,
     /// Signing keys.
@@ -51,10 +54,30 @@ pub struct Config {
 pub struct Server {
     /// Address and port; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// The issuer; empty means `http://` and the address in use.
+    /// The issuer; empty means the scheme and the address in use.
     pub issuer: String,
     /// Seconds between "not ready" and the end of accepting, when the server is told to stop.
     pub shutdown_delay: u64,
+    /// Networks of proxies whose word on the client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file of the certificate and those between it and its root; empty means no TLS.
+    pub certificate: PathBuf,
+    /// PEM file of the certificate's private key.
+    pub private_key: PathBuf,
+}
+
+impl Tls {
+    /// Whether connections are encrypted here, and not by a proxy.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.certificate.as_os_str().is_empty()
+    }
 }
 
 /// `[storage]`
@@ -155,6 +178,23 @@ pub struct Limits {
     pub request_timeout: u64,
     /// Seconds for a request's headers, or idle.
     pub header_timeout: u64,
+    /// Requests a second that one client may make at the token, introspection and revocation
+    /// endpoints; 0 means any number, here and below.
+    pub client_rate: u32,
+    /// How many it may make at once.
+    pub client_burst: u32,
+    /// Requests a second from one address.
+    pub address_rate: u32,
+    /// How many at once.
+    pub address_burst: u32,
+    /// Failed client authentications a second from one address.
+    pub failure_rate: u32,
+    /// How many at once.
+    pub failure_burst: u32,
+    /// Registrations a second from one address.
+    pub registration_rate: u32,
+    /// How many at once.
+    pub registration_burst: u32,
 }
 
 /// `[fetch]`
@@ -246,6 +286,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 4455)),
             issuer: String::new(),
             shutdown_delay: 0,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -307,6 +348,14 @@ impl Default for Limits {
             connections: 4096,
             request_timeout: 10,
             header_timeout: 15,
+            client_rate: 0,
+            client_burst: 1000,
+            address_rate: 0,
+            address_burst: 1000,
+            failure_rate: 100,
+            failure_burst: 10_000,
+            registration_rate: 10,
+            registration_burst: 1000,
         }
     }
 }
@@ -364,12 +413,17 @@ enum Allowed {
     Number(i64, i64),
     /// What these words say.
     Words(&'static str),
+    /// A list of what these words say.
+    List(&'static str),
 }
 
+/// More than any machine answers.
+const RATE: i64 = 1_000_000;
+
 /// Every key and what it may hold.
-const KEYS: [(&str, Allowed); 31] = {
-    use Allowed::{Number, Words};
-    [
+const KEYS: &[(&str, Allowed)] = {
+    use Allowed::{List, Number, Words};
+    &[
         (
             "server.listen",
             Words("an address and a port, for example 127.0.0.1:4455; port 0 picks a free one"),
@@ -382,6 +436,18 @@ const KEYS: [(&str, Allowed); 31] = {
             ),
         ),
         ("server.shutdown_delay", Number(0, 600)),
+        (
+            "server.trusted_proxies",
+            List("networks, for example [\"10.0.0.0/8\", \"192.0.2.7/32\", \"2001:db8::/32\"]"),
+        ),
+        (
+            "tls.certificate",
+            Words("the path of a PEM file with the certificate chain; set with tls.private_key"),
+        ),
+        (
+            "tls.private_key",
+            Words("the path of a PEM file with the private key; set with tls.certificate"),
+        ),
         ("storage.data_dir", Words("the path of a directory")),
         (
             "storage.url",
@@ -411,6 +477,14 @@ const KEYS: [(&str, Allowed); 31] = {
         ("limits.connections", Number(1, 1 << 20)),
         ("limits.request_timeout", Number(1, 600)),
         ("limits.header_timeout", Number(1, 600)),
+        ("limits.client_rate", Number(0, RATE)),
+        ("limits.client_burst", Number(1, RATE)),
+        ("limits.address_rate", Number(0, RATE)),
+        ("limits.address_burst", Number(1, RATE)),
+        ("limits.failure_rate", Number(0, RATE)),
+        ("limits.failure_burst", Number(1, RATE)),
+        ("limits.registration_rate", Number(0, RATE)),
+        ("limits.registration_burst", Number(1, RATE)),
         ("fetch.timeout", Number(1, 60)),
         ("fetch.max_body", Number(1024, 1 << 24)),
         (
@@ -440,9 +514,12 @@ const KEYS: [(&str, Allowed); 31] = {
 
 /// What a key, or a section, may hold, in words.
 fn allowed(key: &str) -> String {
+    // An element of a list is named by its position.
+    let key = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    let key = key.strip_suffix('.').unwrap_or(key);
     match KEYS.iter().find(|(known, _)| *known == key) {
         Some((_, Allowed::Number(low, high))) => format!("a whole number, {low}..={high}"),
-        Some((_, Allowed::Words(words))) => (*words).to_owned(),
+        Some((_, Allowed::Words(words) | Allowed::List(words))) => (*words).to_owned(),
         None => {
             let section = format!("{key}.");
             let keys: Vec<&str> = KEYS
@@ -520,7 +597,9 @@ fn environment(
         };
         // A node may be called 1, and an issuer is no date: only what is not text is parsed.
         let value = match kind {
-            Allowed::Words("true or false") | Allowed::Number(..) => text.parse(),
+            Allowed::Words("true or false") | Allowed::Number(..) | Allowed::List(_) => {
+                text.parse()
+            }
             Allowed::Words(_) => Ok(text.into()),
         };
         let Ok(value) = value;
@@ -612,7 +691,7 @@ impl Config {
 
     fn check(&self, figment: &Figment) -> Result<(), ConfigError> {
         let refuse = |key: &str, problem: &str| Err(refuse(figment, key, problem));
-        for (key, kind) in &KEYS {
+        for (key, kind) in KEYS {
             let Allowed::Number(low, high) = kind else {
                 continue;
             };
@@ -650,6 +729,19 @@ impl Config {
             return refuse("storage.url", "what is set is not a PostgreSQL URL");
         }
         check_issuer(&self.server.issuer).or_else(|problem| refuse("server.issuer", &problem))?;
+        if self.tls.is_on() && self.server.issuer.starts_with("http:") {
+            let issuer = &self.server.issuer;
+            let problem = format!("'{issuer}' does not use https, and [tls] is set");
+            return refuse("server.issuer", &problem);
+        }
+        match (
+            self.tls.is_on(),
+            self.tls.private_key.as_os_str().is_empty(),
+        ) {
+            (true, true) => return refuse("tls.private_key", "is not set"),
+            (false, false) => return refuse("tls.certificate", "is not set"),
+            _ => {}
+        }
         if self.server.issuer.is_empty() && !self.server.listen.ip().is_loopback() {
             let listen = self.server.listen;
             return Err(ConfigError {
@@ -684,10 +776,10 @@ impl Config {
     /// The issuer for the address actually bound, without a slash at the end.
     #[must_use]
     pub fn issuer(&self, bound: SocketAddr) -> String {
-        if self.server.issuer.is_empty() {
-            format!("http://{bound}")
-        } else {
-            self.server.issuer.clone()
+        match &self.server.issuer {
+            set if !set.is_empty() => set.clone(),
+            _ if self.tls.is_on() => format!("https://{bound}"),
+            _ => format!("http://{bound}"),
         }
     }
 }
@@ -863,6 +955,16 @@ mod tests {
                 "the environment (WRIT_REGISTRATION__MODE)\n  allowed: open, token or off",
             ),
             (
+                &[("WRIT_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\",\"ten\"]")],
+                &none,
+                "the environment (WRIT_SERVER__TRUSTED_PROXIES)\n  allowed: networks",
+            ),
+            (
+                &[("WRIT_SERVER__TRUSTED_PROXIES", "10.0.0.0/8")],
+                &none,
+                "the environment (WRIT_SERVER__TRUSTED_PROXIES)\n  allowed: networks",
+            ),
+            (
                 &[("WRIT_SERVER__LISTEN", "here")],
                 &none,
                 "the environment (WRIT_SERVER__LISTEN)\n  allowed: an address and a port",
@@ -896,6 +998,31 @@ mod tests {
             ("PATH", "/bin"),
         ];
         assert_eq!(with(&others, &Overrides::default()), Ok(Config::default()));
+    }
+
+    #[test]
+    fn tls_needs_both_files_and_an_https_issuer() {
+        let (chain, key) = (
+            ("WRIT_TLS__CERTIFICATE", "c"),
+            ("WRIT_TLS__PRIVATE_KEY", "k"),
+        );
+        let issuer = ("WRIT_SERVER__ISSUER", "http://127.0.0.1:1");
+        let none = Overrides::default();
+        for (variables, wanted) in [
+            (&[chain][..], "tls.private_key: is not set"),
+            (&[key], "tls.certificate: is not set"),
+            (
+                &[chain, key, issuer],
+                "does not use https, and [tls] is set",
+            ),
+        ] {
+            let error = with(variables, &none).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
+        let config = with(&[chain, key], &none).unwrap();
+        let bound = ([127, 0, 0, 1], 443).into();
+        assert_eq!(config.issuer(bound), "https://127.0.0.1:443");
+        assert_eq!(Config::default().issuer(bound), "http://127.0.0.1:443");
     }
 
     #[test]

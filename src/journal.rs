@@ -27,8 +27,11 @@ use crate::{
     audit::{Head, Record},
     clock::Clock,
     context,
-    registry::Registry,
-    store::{self, Change, Once, outbox},
+    registry::{Registry, Standing},
+    store::{
+        self, Change, Once,
+        outbox::{self, Heard},
+    },
 };
 
 /// Most commands in one transaction.
@@ -344,7 +347,15 @@ impl Writer {
             }
             from = last.seq;
             for heard in outbox::hear(&self.db, &rows).await? {
+                let anew = match &heard {
+                    Heard::TenantEnded(name) => Some(name.clone()),
+                    _ => None,
+                };
                 self.registry.hear(heard).map_err(unreadable)?;
+                if let Some(name) = anew {
+                    let put = |rows| self.registry.put(rows).map_err(unreadable);
+                    store::read(&self.db, Some(&name), put).await?;
+                }
             }
         }
         Ok(())
@@ -352,8 +363,14 @@ impl Writer {
 
     async fn reload(&mut self) -> Result<(), DbErr> {
         tracing::warn!("changes of other nodes were missed: everything is read again");
-        let rows = store::snapshot(&self.db).await?;
-        self.registry.reload(rows).map_err(unreadable)
+        let mut standing = Standing::default();
+        store::read(&self.db, None, |rows| {
+            standing.note(&rows);
+            self.registry.put(rows).map_err(unreadable)
+        })
+        .await?;
+        self.registry.keep(&standing);
+        Ok(())
     }
 }
 

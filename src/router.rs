@@ -20,7 +20,7 @@ use crate::{
     admin,
     app::AppState,
     context,
-    endpoints::{authorize, discovery, health, jwks, metrics, register, token},
+    endpoints::{authorize, discovery, health, introspect, jwks, metrics, register, revoke, token},
     error::OAuthError,
     resources,
 };
@@ -45,6 +45,7 @@ fn table() -> Router<AppState> {
         )
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
+        .route("/revoke", post(revoke::revoke))
         .route("/register", post(register::register))
         .route(
             "/register/{client_id}",
@@ -59,6 +60,7 @@ fn table() -> Router<AppState> {
     Router::new()
         .merge(open)
         .route("/authorize", get(authorize::answer).post(authorize::answer))
+        .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))

@@ -1,7 +1,9 @@
 //! A running server: its sockets, its first start, its background tasks, its end.
 
 mod connections;
+mod impatient;
 mod inside;
+mod tls;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -32,6 +34,8 @@ use crate::{
     store::{self, Change, Store},
 };
 
+pub use self::tls::TlsError;
+
 /// How often time's own work is done: key rotation, forgetting.
 const MAINTENANCE: Duration = Duration::from_secs(60);
 /// How often committed pages are moved into the database file.
@@ -57,6 +61,9 @@ pub enum ServeError {
          directory of its own"
     )]
     Taken(PathBuf),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Storage, keys.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -103,6 +110,7 @@ impl Server {
     /// # Errors
     /// [`ServeError`], which names the key and what is wrong.
     pub async fn start(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, ServeError> {
+        let tls = tls::Tls::new(&config.tls)?;
         let directory = config.storage.data_dir.clone();
         let broken = |error| ServeError::Directory(directory.clone(), error);
         make_directory(&directory).map_err(broken)?;
@@ -129,11 +137,12 @@ impl Server {
             starting.end().await;
         }
         let (stop, stopped) = watch::channel(false);
-        let accepting = connections::serve(listener, app.clone(), stopped.clone());
-        let accepting = tokio::spawn(accepting);
+        let accepting = connections::serve(listener, tls.clone(), app.clone(), stopped.clone());
+        let mut background = vec![tokio::spawn(accepting)];
+        background.extend(tls.map(|tls| tokio::spawn(tls.keep_current(stopped.clone()))));
         let checkpoints = tokio::spawn(checkpoint(app.clone(), stopped.clone()));
         let maintenance = tokio::spawn(maintain(app.clone(), stopped.clone()));
-        let mut background = vec![accepting, maintenance, checkpoints];
+        background.extend([maintenance, checkpoints]);
         if let Some(listener) = inside {
             background.push(tokio::spawn(inside::serve(listener, app.clone(), stopped)));
         }
@@ -208,6 +217,7 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
             Change::ForgetExpired {
                 before: app.clock.seconds(),
             },
+            Change::ForgetOrphanedGrants,
             Change::ForgetOutbox {
                 before: app.clock.millis() - OUTBOX,
             },

@@ -230,13 +230,17 @@ pub enum AdminScope {
     ResourceRegister,
     /// Register a client where registration asks for a token.
     ClientRegister,
+    /// Revoke tokens and end grants.
+    Revocations,
+    /// Introspect every token (RFC 7662).
+    TokenIntrospect,
     /// All of the above.
     Admin,
 }
 
 impl AdminScope {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Resources,
         Self::Clients,
@@ -246,6 +250,8 @@ impl AdminScope {
         Self::Tenants,
         Self::ResourceRegister,
         Self::ClientRegister,
+        Self::Revocations,
+        Self::TokenIntrospect,
         Self::Admin,
     ];
 
@@ -262,6 +268,8 @@ impl AdminScope {
             Self::Tenants => "writ:tenants",
             Self::ResourceRegister => "resource:register",
             Self::ClientRegister => "client:register",
+            Self::Revocations => "writ:revocations",
+            Self::TokenIntrospect => "token:introspect",
             Self::Admin => "writ:admin",
         }
     }
@@ -279,12 +287,16 @@ impl AdminScope {
                 Self::Tenants,
                 Self::ResourceRegister,
                 Self::ClientRegister,
+                Self::Revocations,
+                Self::TokenIntrospect,
             ],
             Self::Read
             | Self::Audit
             | Self::Metrics
             | Self::ResourceRegister
-            | Self::ClientRegister => &[],
+            | Self::ClientRegister
+            | Self::Revocations
+            | Self::TokenIntrospect => &[],
         }
     }
 
@@ -301,6 +313,8 @@ impl AdminScope {
             Self::Tenants => "Create, configure and remove tenants",
             Self::ResourceRegister => "Register an MCP server",
             Self::ClientRegister => "Register a client",
+            Self::Revocations => "Revoke tokens and end grants",
+            Self::TokenIntrospect => "Introspect every token",
             Self::Admin => "Everything an administrator may do",
         }
     }

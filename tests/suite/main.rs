@@ -11,10 +11,12 @@
 
 mod admin;
 mod attacks;
+mod cli;
 mod clients;
 mod cluster;
 mod config;
 mod context;
+mod edge;
 mod endpoints;
 mod grant_types;
 mod journal;

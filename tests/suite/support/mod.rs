@@ -13,6 +13,7 @@ mod jose;
 mod key_host;
 mod live;
 mod oracle;
+mod tls;
 
 pub(crate) use self::{
     app::{
@@ -24,4 +25,5 @@ pub(crate) use self::{
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
     key_host::KeyHost,
     live::{Connection, LiveServer, status},
+    tls::Certificate,
 };
