@@ -967,6 +967,16 @@ mod tests {
                 "the environment (WRIT_TELEMETRY__FILTER)\n  allowed: directives",
             ),
             (
+                &[("WRIT_TELEMETRY__METRICS_LISTEN", "9464")],
+                &none,
+                "the environment (WRIT_TELEMETRY__METRICS_LISTEN)\n  allowed: an address and a",
+            ),
+            (
+                &[("WRIT_TELEMETRY__OTLP_ENDPOINT", "collector:4318")],
+                &none,
+                "the environment (WRIT_TELEMETRY__OTLP_ENDPOINT)\n  allowed: the http or https",
+            ),
+            (
                 &[("WRIT_REGISTRATION__MODE", "maybe")],
                 &none,
                 "the environment (WRIT_REGISTRATION__MODE)\n  allowed: open, token or off",
@@ -1048,6 +1058,7 @@ mod tests {
             ("WRIT_STORAGE__NODE", "7"),
             ("WRIT_LIMITS__BODY", "2048"),
             ("WRIT_FETCH__ALLOW_PRIVATE_ADDRESSES_FOR_TESTS", "true"),
+            ("WRIT_TELEMETRY__METRICS_LISTEN", "127.0.0.1:9464"),
         ];
         let config = with(&variables, &Overrides::default()).unwrap();
         assert_eq!(
@@ -1055,6 +1066,8 @@ mod tests {
             ("7", 2048)
         );
         assert!(config.fetch.allow_private_addresses_for_tests);
+        let listen = config.telemetry.metrics_listen;
+        assert_eq!(listen, Some(([127, 0, 0, 1], 9464).into()));
     }
 
     #[test]

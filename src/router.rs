@@ -70,6 +70,15 @@ fn table() -> Router<AppState> {
         .fallback(nothing_here)
 }
 
+/// Every URL of the address for monitoring.
+pub fn inside(app: AppState) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::show_inside))
+        .route("/healthz", get(health::healthy))
+        .route("/readyz", get(health::ready))
+        .with_state(app)
+}
+
 fn cors() -> CorsLayer {
     let allowed: [HeaderName; 4] = [
         header::AUTHORIZATION,
