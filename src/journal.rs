@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    audit::{Head, Record},
+    audit::{Chain, Chains, KEY_LABEL, Record},
     clock::Clock,
     registry::Registry,
     store::{self, Change},
@@ -60,6 +60,7 @@ type Answer = oneshot::Sender<Result<(), JournalError>>;
 #[derive(Clone, Debug)]
 pub struct Journal {
     sender: mpsc::Sender<(Command, Answer)>,
+    chains: Arc<Chains>,
 }
 
 impl Journal {
@@ -73,14 +74,20 @@ impl Journal {
         queue: usize,
     ) -> (Self, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(queue);
+        let chains = Arc::new(Chains::new(node, &registry.sealer().derive(KEY_LABEL)));
         let writer = Writer {
             db,
             registry,
             clock,
-            node,
-            heads: HashMap::new(),
+            chains: chains.clone(),
         };
-        (Self { sender }, tokio::spawn(writer.run(receiver)))
+        (Self { sender, chains }, tokio::spawn(writer.run(receiver)))
+    }
+
+    /// The audit chains that this node writes.
+    #[must_use]
+    pub fn chains(&self) -> &Chains {
+        &self.chains
     }
 
     /// Commits a command and answers when it is on disk and in the registry.
@@ -103,8 +110,7 @@ struct Writer {
     db: DatabaseConnection,
     registry: Arc<Registry>,
     clock: Clock,
-    node: String,
-    heads: HashMap<String, Head>,
+    chains: Arc<Chains>,
 }
 
 /// One transaction's worth of commands, with what became of each.
@@ -113,7 +119,7 @@ struct Batch {
     tenants: HashMap<String, bool>,
     outcomes: Vec<Result<(), JournalError>>,
     rows: Vec<audit_event::Model>,
-    heads: HashMap<String, Head>,
+    chains: HashMap<String, Chain>,
 }
 
 impl Writer {
@@ -155,7 +161,7 @@ impl Writer {
     ) -> Result<Vec<Result<(), JournalError>>, DbErr> {
         let outcome = self.try_transact(commands).await;
         if outcome.is_err() {
-            self.heads.clear();
+            self.chains.doubt();
         }
         outcome
     }
@@ -174,7 +180,7 @@ impl Writer {
             .await?;
         let batch = self.fill(&transaction, commands).await?;
         transaction.commit().await?;
-        self.heads.extend(batch.heads);
+        self.chains.remember(batch.chains);
         for (command, outcome) in commands.iter().zip(&batch.outcomes) {
             if outcome.is_ok() {
                 for change in &command.changes {
@@ -196,7 +202,7 @@ impl Writer {
             tenants: HashMap::new(),
             outcomes: Vec::with_capacity(commands.len()),
             rows: Vec::with_capacity(commands.len()),
-            heads: HashMap::new(),
+            chains: HashMap::new(),
         };
         for command in commands {
             let outcome = self
@@ -204,15 +210,19 @@ impl Writer {
                 .await?;
             if outcome.is_ok() {
                 for record in &command.audit {
-                    let head = self
-                        .head(transaction, &mut batch.heads, &record.tenant)
+                    let chain = self
+                        .chain(transaction, &mut batch.chains, &record.tenant)
                         .await?;
-                    batch.rows.push(head.append(record.clone(), &self.node));
+                    let row = chain.last.append(record.clone(), self.chains.node());
+                    batch.rows.push(row);
                 }
             }
             batch.outcomes.push(outcome);
         }
         store::audit::append(transaction, std::mem::take(&mut batch.rows)).await?;
+        let chains = batch.chains.iter();
+        let heads = chains.map(|(tenant, chain)| self.chains.seal(tenant, chain));
+        store::audit::put_heads(transaction, heads.collect()).await?;
         Ok(batch)
     }
 
@@ -286,30 +296,28 @@ impl Writer {
         }
     }
 
-    async fn head<'h>(
+    /// A tenant's chain as this batch has moved it so far.
+    async fn chain<'b>(
         &self,
         transaction: &DatabaseTransaction,
-        heads: &'h mut HashMap<String, Head>,
+        moved: &'b mut HashMap<String, Chain>,
         tenant: &str,
-    ) -> Result<&'h mut Head, DbErr> {
-        if !heads.contains_key(tenant) {
-            let head = match self.heads.get(tenant) {
-                Some(head) => head.clone(),
-                None => match store::audit::head(transaction, tenant, &self.node).await? {
-                    Some((seq, hash)) => Head {
-                        seq,
-                        hash: hash.try_into().map_err(|_| {
-                            DbErr::Custom(format!("audit row {seq} has no SHA-256 hash"))
-                        })?,
-                    },
-                    None => Head::default(),
-                },
+    ) -> Result<&'b mut Chain, DbErr> {
+        if !moved.contains_key(tenant) {
+            let chain = match self.chains.at_hand(tenant) {
+                Some(chain) => chain,
+                None => {
+                    let node = self.chains.node();
+                    let head = store::audit::head(transaction, tenant, node).await?;
+                    let last = store::audit::last(transaction, tenant, node).await?;
+                    self.chains.resume(tenant, head.as_ref(), last)
+                }
             };
-            heads.insert(tenant.to_owned(), head);
+            moved.insert(tenant.to_owned(), chain);
         }
-        heads
+        moved
             .get_mut(tenant)
-            .ok_or_else(|| DbErr::Custom("no audit head".into()))
+            .ok_or_else(|| DbErr::Custom("no audit chain".into()))
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Every row belongs to a tenant. Times are Unix seconds unless a name says milliseconds.
 
+pub mod audit_cursor;
 pub mod audit_event;
+pub mod audit_head;
 pub mod client;
 pub mod grant;
 pub mod outbox;

@@ -6,6 +6,7 @@ pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::{MigrationTrait, async_trait};
 
 mod m20261122_core;
+mod m20261123_audit;
 
 /// The list of steps.
 pub struct Migrator;
@@ -13,6 +14,9 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_core::Step)]
+        vec![
+            Box::new(m20261122_core::Step),
+            Box::new(m20261123_audit::Step),
+        ]
     }
 }

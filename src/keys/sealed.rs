@@ -6,15 +6,21 @@ use std::{
     path::Path,
 };
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac::{self, HMAC_SHA256},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::KeyError;
 use crate::entropy::Entropy;
 
-/// Seals and opens private keys.
-pub struct Sealer(LessSafeKey);
+/// Seals and opens private keys, and is the root of the other keys that no database holds.
+pub struct Sealer {
+    aead: LessSafeKey,
+    key: Zeroizing<[u8; 32]>,
+}
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,8 +34,25 @@ impl Sealer {
     /// # Errors
     /// Never for 32 bytes; the library's type says it may.
     pub fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
-        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::Sealing)?;
-        Ok(Self(LessSafeKey::new(key)))
+        let aead = UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::Sealing)?;
+        Ok(Self {
+            aead: LessSafeKey::new(aead),
+            key: Zeroizing::new(*key),
+        })
+    }
+
+    /// A key for one other purpose: HKDF with SHA-256 and the label as `info`; the first block
+    /// (RFC 5869 §2.3) is all that 32 bytes need.
+    #[must_use]
+    pub fn derive(&self, label: &str) -> [u8; 32] {
+        let sign = |key: &[u8], message: &[u8]| {
+            let tag = hmac::sign(&hmac::Key::new(HMAC_SHA256, key), message);
+            let mut out = [0; 32];
+            out.copy_from_slice(tag.as_ref());
+            out
+        };
+        let pseudorandom = Zeroizing::new(sign(&[0; 32], self.key.as_slice()));
+        sign(pseudorandom.as_slice(), &[label.as_bytes(), &[1]].concat())
     }
 
     /// The sealer whose key is in `path`; the file is made on first use, readable by its owner.
@@ -71,7 +94,7 @@ impl Sealer {
     ) -> Result<Vec<u8>, KeyError> {
         let nonce = entropy.bytes::<NONCE_LEN>();
         let mut sealed = secret.to_vec();
-        self.0
+        self.aead
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(context),
@@ -93,7 +116,7 @@ impl Sealer {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyError::Sealing)?;
         let mut body = Zeroizing::new(body.to_vec());
         let length = self
-            .0
+            .aead
             .open_in_place(nonce, Aad::from(context), &mut body)
             .map_err(|_| KeyError::Sealing)?
             .len();
@@ -147,5 +170,24 @@ mod tests {
                 .is_err()
         );
         assert!(!sealed.windows(6).any(|w| w == b"secret"));
+    }
+
+    #[test]
+    fn derived_keys_are_those_of_hkdf() {
+        use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+        let sealer = Sealer::new(&[7; 32]).unwrap();
+        for label in ["a", "writ audit head"] {
+            let mut expected = [0; 32];
+            Salt::new(HKDF_SHA256, &[])
+                .extract(&[7; 32])
+                .expand(&[label.as_bytes()], HKDF_SHA256)
+                .and_then(|output| output.fill(&mut expected))
+                .unwrap();
+            assert_eq!(sealer.derive(label), expected);
+        }
+        assert_ne!(
+            sealer.derive("a"),
+            Sealer::new(&[8; 32]).unwrap().derive("a")
+        );
     }
 }

@@ -22,3 +22,4 @@ mod resources;
 mod serve;
 mod support;
 mod tenants;
+mod trail;

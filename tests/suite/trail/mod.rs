@@ -1,0 +1,3 @@
+//! The audit trail, read, judged and handed on.
+
+mod verify;
