@@ -2,14 +2,19 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use chrono::{DateTime, SecondsFormat};
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::jws::KeySet;
 
 use crate::{
-    audit::{Event, Kind, Record},
+    audit::{
+        Event, Kind, Record,
+        delivery::{self, Deliveries},
+        refusals::{Refusals, Summary},
+    },
     clock::Clock,
-    config::Config,
+    config::{self, Config},
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
@@ -57,6 +62,10 @@ pub struct App {
     pub fetch: Fetch,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
+    /// How much is written down of strangers.
+    pub refusals: Refusals,
+    /// How far the trail has been handed on.
+    pub deliveries: Deliveries,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -117,6 +126,8 @@ impl App {
             .time_to_idle(Duration::from_secs(86_400))
             .build();
         let fetch = Fetch::new(&config.fetch)?;
+        let deliveries = deliveries(&config.audit);
+        let refusals = Refusals::new(config.audit.refusals_per_minute);
         let app = Arc::new(Self {
             config,
             clock,
@@ -126,6 +137,8 @@ impl App {
             db: storage.reader,
             fetch,
             client_keys,
+            refusals,
+            deliveries,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {
@@ -150,6 +163,7 @@ impl App {
         let put = self
             .new_keys(tenant.name(), KeyState::Active, missing)
             .await?;
+        let kids = kids(&put);
         let changes = vec![Change::Keys {
             tenant: tenant.name().to_owned(),
             put,
@@ -159,6 +173,7 @@ impl App {
             tenant,
             Kind::KeysRotated,
             &Event {
+                object: Some(&kids),
                 reason: Some("first keys"),
                 ..Event::default()
             },
@@ -207,7 +222,9 @@ impl App {
             return Ok(());
         }
         put.extend(self.new_keys(tenant.name(), KeyState::Next, wanted).await?);
+        let kids = kids(&put);
         let event = Event {
+            object: Some(&kids),
             reason: Some(reason),
             ..Event::default()
         };
@@ -224,6 +241,76 @@ impl App {
     #[must_use]
     pub fn record(&self, tenant: &Tenant, kind: Kind, event: &Event<'_>) -> Record {
         Record::new(tenant.name(), self.clock.millis(), kind, event)
+    }
+
+    /// Remembers that somebody was refused who has proved nothing, as far as the budget for that
+    /// goes; beyond it they are counted.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub async fn remember_stranger(
+        &self,
+        tenant: &Tenant,
+        kind: Kind,
+        event: &Event<'_>,
+    ) -> Result<(), JournalError> {
+        let (written, ended) = self.refusals.spend(tenant.name(), self.clock.millis());
+        let mut audit: Vec<_> = ended.iter().map(|ended| self.counted(ended)).collect();
+        audit.extend(written.then(|| self.record(tenant, kind, event)));
+        self.remember_counted(audit, ended.as_slice()).await
+    }
+
+    /// Says how many refusals were only counted, in the minutes that have ended; at the end of the
+    /// server, in the one under way too.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub async fn sum_up_refusals(&self, at_the_end: bool) -> Result<(), JournalError> {
+        let now = (!at_the_end).then(|| self.clock.millis());
+        let ended = self.refusals.ended(now);
+        let audit = ended.iter().map(|ended| self.counted(ended)).collect();
+        self.remember_counted(audit, &ended).await
+    }
+
+    fn counted(&self, ended: &Summary) -> Record {
+        let since = DateTime::from_timestamp_millis(ended.since).unwrap_or_default();
+        let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let reason = format!(
+            "{} more were refused in the minute from {since}",
+            ended.count
+        );
+        let event = Event {
+            count: Some(ended.count),
+            reason: Some(&reason),
+            ..Event::default()
+        };
+        Record::new(
+            &ended.tenant,
+            self.clock.millis(),
+            Kind::RefusalsCounted,
+            &event,
+        )
+    }
+
+    async fn remember_counted(
+        &self,
+        audit: Vec<Record>,
+        ended: &[Summary],
+    ) -> Result<(), JournalError> {
+        if audit.is_empty() {
+            return Ok(());
+        }
+        let command = Command {
+            audit,
+            ..Command::default()
+        };
+        let committed = self.journal.commit(command).await;
+        if committed.is_err() {
+            for ended in ended {
+                self.refusals.give_back(ended);
+            }
+        }
+        committed
     }
 
     /// New keys, made where they do not hold up requests: an RSA key takes a tenth of a second.
@@ -249,6 +336,24 @@ impl App {
         .await
         .map_err(|_| KeyError::Generation)?
     }
+}
+
+/// The names of keys, so that the trail says later which were the issuer's.
+fn kids(rows: &[entity::signing_key::Model]) -> String {
+    let kids: Vec<&str> = rows.iter().map(|row| row.kid.as_str()).collect();
+    kids.join(" ")
+}
+
+/// The sinks that are configured, as they may be shown: a URL without what may be secret in it.
+fn deliveries(config: &config::Audit) -> Deliveries {
+    let webhook = url::Url::parse(&config.export_webhook)
+        .map_or_else(|_| String::new(), |url| url.origin().ascii_serialization());
+    let sinks = [
+        (delivery::FILE, config.export_file.display().to_string()),
+        (delivery::WEBHOOK, webhook),
+        (delivery::SYSLOG, config.export_syslog.clone()),
+    ];
+    Deliveries::new(sinks.into_iter().filter(|(_, target)| !target.is_empty()))
 }
 
 impl From<JournalError> for crate::error::OAuthError {

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    audit::{Chain, Chains, KEY_LABEL, Record},
+    audit::{Chain, Chains, Head, KEY_LABEL, Record},
     clock::Clock,
     registry::Registry,
     store::{self, Change},
@@ -209,6 +209,21 @@ impl Writer {
                 .change(transaction, &mut batch.tenants, &command.changes)
                 .await?;
             if outcome.is_ok() {
+                for change in &command.changes {
+                    if let Change::CutAudit {
+                        tenant,
+                        through,
+                        hash,
+                        ..
+                    } = change
+                    {
+                        let chain = self.chain(transaction, &mut batch.chains, tenant).await?;
+                        chain.first = Head {
+                            seq: *through,
+                            hash: *hash,
+                        };
+                    }
+                }
                 for record in &command.audit {
                     let chain = self
                         .chain(transaction, &mut batch.chains, &record.tenant)

@@ -13,6 +13,7 @@ use std::{
 use axum::{
     Router,
     extract::Request,
+    middleware,
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -23,14 +24,31 @@ use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, timeout::Timeout
 use crate::{
     admin,
     app::AppState,
-    endpoints::{authorize, discovery, extract::ForTenant, health, jwks, register, token},
+    endpoints::{
+        authorize, discovery,
+        extract::ForTenant,
+        health, jwks,
+        refused::{self, Protected},
+        register, token,
+    },
     error::OAuthError,
     registry::{Registry, Tenant},
     resources,
 };
 
 /// Every URL below an issuer.
-fn table() -> Router<AppState> {
+fn table(app: &AppState) -> Router<AppState> {
+    let remember = |at| middleware::from_fn_with_state((app.clone(), at), refused::remember);
+    let registrations = Router::new()
+        .route("/register", post(register::register))
+        .route(
+            "/register/{client_id}",
+            get(register::show)
+                .put(register::replace)
+                .delete(register::remove),
+        )
+        .merge(resources::router())
+        .layer(remember(Protected::Registrations));
     // Browser-based clients use these; none of them looks at cookies.
     let open = Router::new()
         .route(
@@ -47,14 +65,7 @@ fn table() -> Router<AppState> {
         )
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
-        .route("/register", post(register::register))
-        .route(
-            "/register/{client_id}",
-            get(register::show)
-                .put(register::replace)
-                .delete(register::remove),
-        )
-        .merge(resources::router())
+        .merge(registrations)
         // Inside the CORS layer, so that a preflight is answered by that and not by this.
         .method_not_allowed_fallback(wrong_method)
         .layer(cors());
@@ -62,7 +73,7 @@ fn table() -> Router<AppState> {
         .merge(open)
         .route("/authorize", get(authorize::answer).post(authorize::answer))
         .route("/healthz", get(health::healthy))
-        .nest("/admin", admin::router())
+        .nest("/admin", admin::router().layer(remember(Protected::Admin)))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
 }
@@ -133,7 +144,7 @@ pub fn service(app: AppState) -> Issuers {
     Issuers {
         registry,
         longest_headers: app.config.limits.headers,
-        inner: table().layer(layers).with_state(app),
+        inner: table(&app).layer(layers).with_state(app),
     }
 }
 

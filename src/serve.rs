@@ -29,6 +29,7 @@ use crate::{
         sealed::{Sealer, write_private},
     },
     store::{self, Change},
+    trail::{sinks, truncate},
 };
 
 /// How often time's own work is done: key rotation, forgetting.
@@ -122,14 +123,17 @@ impl Server {
         let accepting = connections::serve(listener, app.clone(), stopped.clone());
         let accepting = tokio::spawn(accepting);
         let checkpoints = tokio::spawn(checkpoint(app.clone(), stopped.clone()));
+        let mut background = sinks::start(&app, &stopped).map_err(StartError::from)?;
+        background.push(tokio::spawn(truncate::by_age(app.clone(), stopped.clone())));
         let maintenance = tokio::spawn(maintain(app.clone(), stopped));
+        background.extend([accepting, maintenance, checkpoints]);
         Ok(Self {
             app,
             address,
             issuer,
             credentials,
             stop,
-            background: vec![accepting, maintenance, checkpoints],
+            background,
             writer: started.writer,
             _lock: lock,
         })
@@ -159,6 +163,9 @@ impl Server {
         for task in self.background {
             let _ = task.await;
         }
+        if let Err(error) = self.app.sum_up_refusals(true).await {
+            tracing::error!(%error, "counted refusals cannot be written");
+        }
         // The last handle of the journal goes with the app.
         drop(self.app);
         let _ = self.writer.await;
@@ -172,6 +179,9 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
             if let Err(error) = app.maintain_keys(&tenant).await {
                 tracing::error!(tenant = tenant.name(), %error, "keys cannot be maintained");
             }
+        }
+        if let Err(error) = app.sum_up_refusals(false).await {
+            tracing::error!(%error, "counted refusals cannot be written");
         }
         let changes = vec![
             Change::ForgetReplays {

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{Query, Request, State, rejection::QueryRejection},
 };
 use chrono::DateTime;
 use http::{HeaderMap, HeaderValue, header};
@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::may;
+use super::{may, read};
 use crate::{
     app::AppState,
     endpoints::extract::ForTenant,
     error::{OAuthError, Result},
     registry::AdminScope,
     trail::{
+        checkpoint,
         select::{self, Filter},
+        truncate::{self, Truncated},
         verify::{self, Findings},
     },
 };
@@ -209,4 +211,120 @@ pub(super) async fn verify(
     Ok(Json(
         verify::verify(&app, &tenant, from.cursor.as_deref()).await?,
     ))
+}
+
+/// The trail as it is now, signed.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Signed {
+    /// A compact JWS by the tenant's EdDSA key: position and hash of every chain's last row.
+    checkpoint: String,
+}
+
+/// Signs what the trail is now, for somebody to keep elsewhere.
+#[utoipa::path(
+    get,
+    path = "/admin/audit/checkpoint",
+    responses((status = 200, body = Signed), (status = 409)),
+    security(("token" = ["writ:audit"]))
+)]
+pub(super) async fn checkpoint(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    headers: HeaderMap,
+) -> Result<Json<Signed>> {
+    may(&app, &tenant, &headers, AdminScope::Audit)?;
+    let checkpoint = checkpoint::sign(&app, &tenant).await?;
+    Ok(Json(Signed { checkpoint }))
+}
+
+/// What is to be taken away.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Truncation {
+    /// Events before this moment (RFC 3339).
+    before: String,
+}
+
+/// Takes away the oldest events of this node's chain, those that every sink has, some at a time.
+#[utoipa::path(
+    post,
+    path = "/admin/audit/truncate",
+    request_body = Truncation,
+    responses((status = 200, body = Truncated), (status = 409)),
+    security(("token" = ["writ:admin"]))
+)]
+pub(super) async fn truncate(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<Json<Truncated>> {
+    let who = may(&app, &tenant, request.headers(), AdminScope::Admin)?;
+    let wanted: Truncation = read(&app, request).await?;
+    let before = millis("before", Some(&wanted.before))?.unwrap_or_default();
+    // One at a time: each begins where the one before ended.
+    let _held = app.administration.lock().await;
+    let by = &who.client_id;
+    Ok(Json(
+        truncate::truncate(&app, tenant.name(), before, by).await?,
+    ))
+}
+
+/// A sink, and how far this node's events have been delivered to it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct SinkView {
+    /// file, webhook or syslog.
+    sink: &'static str,
+    /// Where the events go; shown to the server's own administrators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    /// The node that delivers.
+    node: String,
+    /// Position of the last event of this tenant that the sink has.
+    delivered: i64,
+    /// Position of the last event of this tenant.
+    written: i64,
+    /// Events of this tenant that wait.
+    lag: i64,
+    /// Why nothing is delivered at the moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// Since when, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<i64>,
+}
+
+/// Lists where events are delivered to, and how far that is.
+#[utoipa::path(
+    get,
+    path = "/admin/audit/sinks",
+    responses((status = 200, body = Vec<SinkView>)),
+    security(("token" = ["writ:audit"]))
+)]
+pub(super) async fn sinks(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    headers: HeaderMap,
+) -> Result<Json<Vec<SinkView>>> {
+    may(&app, &tenant, &headers, AdminScope::Audit)?;
+    let chains = app.journal.chains();
+    let own = tenant.is_default();
+    let views = app.deliveries.all().iter().map(|delivery| {
+        let progress = delivery.progress(tenant.name()).unwrap_or_default();
+        let now = chains
+            .written(tenant.name())
+            .map_or(0, |chain| chain.last.seq);
+        let written = progress.written.max(now);
+        let trouble = delivery.trouble().filter(|_| own);
+        SinkView {
+            sink: delivery.sink,
+            target: own.then(|| delivery.target.clone()),
+            node: chains.node().to_owned(),
+            delivered: progress.delivered,
+            written,
+            lag: (written - progress.delivered).max(0),
+            since: trouble.as_ref().map(|trouble| trouble.since),
+            problem: trouble.map(|trouble| trouble.why),
+        }
+    });
+    Ok(Json(views.collect()))
 }

@@ -207,6 +207,16 @@ impl Chains {
         self.known().chains.get(tenant).copied()
     }
 
+    /// Where every chain that the writer has met ends, by tenant.
+    #[must_use]
+    pub fn ends(&self) -> Vec<(String, i64)> {
+        let known = self.known();
+        let chains = known.chains.iter();
+        chains
+            .map(|(tenant, chain)| (tenant.clone(), chain.last.seq))
+            .collect()
+    }
+
     /// Remembers what was committed.
     pub fn remember(&self, chains: HashMap<String, Chain>) {
         self.known().chains.extend(chains);

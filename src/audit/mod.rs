@@ -4,12 +4,14 @@
 //! journal gives it its place in the chain, because only the writer knows the order.
 
 mod chain;
+pub mod delivery;
 pub mod ocsf;
+pub mod refusals;
 
 use serde::Serialize;
 
 pub use self::chain::{Broken, Chain, Chains, Head, KEY_LABEL};
-use crate::oauth::claims::{Actor, Audience};
+use crate::oauth::claims::{Actor, Audience, Confirmation};
 
 /// The kinds of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +20,18 @@ pub enum Kind {
     TokenIssued,
     /// An access token was issued for another one.
     TokenExchanged,
-    /// An authenticated client was refused a token.
+    /// A client was refused a token.
     TokenRefused,
+    /// Somebody did not prove to be the client they named.
+    ClientRefused,
+    /// A call of the admin API was refused for which a token was presented.
+    AdminRefused,
+    /// A registration was refused, of a client or an MCP server, for which a token was presented.
+    RegistrationRefused,
+    /// Old events were taken away.
+    AuditTruncated,
+    /// More was refused in a minute than is written down one by one.
+    RefusalsCounted,
     /// A client was declared, changed or removed.
     ClientChanged,
     /// A client registered, changed or removed itself.
@@ -42,6 +54,11 @@ impl Kind {
             Self::TokenIssued => "token.issued",
             Self::TokenExchanged => "token.exchanged",
             Self::TokenRefused => "token.refused",
+            Self::ClientRefused => "client.refused",
+            Self::AdminRefused => "admin.refused",
+            Self::RegistrationRefused => "registration.refused",
+            Self::AuditTruncated => "audit.truncated",
+            Self::RefusalsCounted => "refusals.counted",
             Self::ClientChanged => "client.changed",
             Self::ClientRegistered => "client.registered",
             Self::ResourceChanged => "resource.changed",
@@ -76,7 +93,13 @@ pub struct Event<'a> {
     /// The token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<&'a str>,
-    /// What was changed, by its id.
+    /// The key the token is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<&'a Confirmation>,
+    /// How many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// What was changed, by its id, or what was called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<&'a str>,
     /// What was done to it, or why it was refused.

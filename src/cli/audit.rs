@@ -1,6 +1,8 @@
 //! `writ audit`
 
+mod checkpoint;
 mod events;
+mod keeping;
 mod verify;
 
 use std::process::ExitCode;
@@ -28,6 +30,12 @@ enum Action {
     Export(events::Export),
     /// Check every row and both ends of every chain; exit code 1 if one does not hold.
     Verify(verify::Verify),
+    /// Sign what the trail is now: position and hash of every chain, to be kept elsewhere.
+    Checkpoint(checkpoint::Sign),
+    /// Where the server delivers events to, and how many wait.
+    Sinks(keeping::Sinks),
+    /// Take away the oldest events, those that every sink has; of a trail that holds.
+    Truncate(keeping::Truncate),
 }
 
 impl Audit {
@@ -37,6 +45,9 @@ impl Audit {
             Action::Tail(tail) => tail.run(&self.connection, json).await,
             Action::Export(export) => export.run(&self.connection).await,
             Action::Verify(verify) => verify.run(&self.connection, json).await,
+            Action::Checkpoint(sign) => sign.run(&self.connection, json).await,
+            Action::Sinks(sinks) => sinks.run(&self.connection, json).await,
+            Action::Truncate(truncate) => truncate.run(&self.connection, json).await,
         }
     }
 }

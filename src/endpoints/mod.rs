@@ -8,5 +8,6 @@ pub mod discovery;
 pub mod extract;
 pub mod health;
 pub mod jwks;
+pub mod refused;
 pub mod register;
 pub mod token;

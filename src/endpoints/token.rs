@@ -9,12 +9,13 @@ use http::{HeaderValue, header};
 
 use super::extract::{ForTenant, form};
 use crate::{
-    app::AppState,
-    clients,
+    app::{App, AppState},
+    clients::{self, Authenticated},
     error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
-    oauth::{grant_type::AuthMethod, params::Params},
+    oauth::{error_code::ErrorCode, grant_type::AuthMethod, params::Params},
     policy::Permit,
+    registry::Tenant,
     store::Change,
     tokens::{self, TokenResponse},
 };
@@ -43,19 +44,45 @@ pub async fn token(
     let (grant_type, permit) = match decide(request).await {
         Ok(decided) => decided,
         Err(refusal) => {
-            // Nobody is remembered who proved nothing: strangers must not be able to fill the disk.
-            if authenticated.method != AuthMethod::None {
-                let client_id = authenticated.client.id();
-                tokens::refuse(&app, &tenant, client_id, &refusal, spent).await?;
-            }
+            refuse(&app, &tenant, &authenticated, &refusal, spent).await?;
             return Err(refusal);
         }
     };
-    let response = tokens::issue(&app, &tenant, permit, spent).await?;
+    let response = match tokens::issue(&app, &tenant, permit, spent.clone()).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            refuse(&app, &tenant, &authenticated, &refusal, spent).await?;
+            return Err(refusal);
+        }
+    };
     Ok(match (grant_type.issues)(&params) {
         Some(token_type) => response.issued_as(token_type),
         None => response,
     })
+}
+
+/// Remembers that no token was issued, and uses up what the request presented.
+async fn refuse(
+    app: &App,
+    tenant: &Tenant,
+    authenticated: &Authenticated,
+    refusal: &OAuthError,
+    spent: Option<Change>,
+) -> Result<()> {
+    let client_id = authenticated.client.id();
+    match refusal.code {
+        // What fails inside is in the log.
+        ErrorCode::ServerError | ErrorCode::TemporarilyUnavailable => Ok(()),
+        // The assertion had been used before.
+        ErrorCode::InvalidClient => {
+            clients::remember(app, tenant, Some(client_id.to_owned()), refusal).await
+        }
+        // It has proved nothing: strangers must not be able to fill the disk.
+        _ if authenticated.method == AuthMethod::None => {
+            tokens::refuse_stranger(app, tenant, client_id, refusal).await
+        }
+        _ => tokens::refuse(app, tenant, client_id, refusal, spent).await,
+    }
 }
 
 async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit)> {

@@ -176,6 +176,7 @@ impl Registry {
                     self.put_keys(&tenant, &rows)?;
                 }
             }
+            Change::AuditCursors(_) | Change::CutAudit { .. } => {}
             Change::UseOnce(_) | Change::ForgetReplays { .. } | Change::ForgetOutbox { .. } => {}
         }
         Ok(())

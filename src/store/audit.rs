@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use entity::{audit_event, audit_head, outbox};
+use entity::{audit_cursor, audit_event, audit_head, outbox};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, DbBackend, DbErr,
@@ -293,4 +293,64 @@ pub async fn written_at(
         .into_tuple()
         .one(db)
         .await
+}
+
+/// Takes away the rows of a chain up to a position.
+///
+/// # Errors
+/// When the database does.
+pub async fn cut(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    node: &str,
+    through: i64,
+) -> Result<(), DbErr> {
+    audit_event::Entity::delete_many()
+        .filter(audit_event::Column::Tenant.eq(tenant))
+        .filter(audit_event::Column::Node.eq(node))
+        .filter(audit_event::Column::Seq.lte(through))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+/// How far a node's chains have been delivered to a sink.
+///
+/// # Errors
+/// When the database does.
+pub async fn cursors(
+    db: &impl ConnectionTrait,
+    sink: &str,
+    node: &str,
+) -> Result<Vec<audit_cursor::Model>, DbErr> {
+    audit_cursor::Entity::find()
+        .filter(audit_cursor::Column::Sink.eq(sink))
+        .filter(audit_cursor::Column::Node.eq(node))
+        .all(db)
+        .await
+}
+
+/// Says how far chains have been delivered.
+///
+/// # Errors
+/// When the database does.
+pub async fn put_cursors(
+    db: &impl ConnectionTrait,
+    cursors: &[audit_cursor::Model],
+) -> Result<(), DbErr> {
+    for cursor in cursors {
+        audit_cursor::Entity::insert(cursor.clone().into_active_model())
+            .on_conflict(
+                OnConflict::columns([
+                    audit_cursor::Column::Sink,
+                    audit_cursor::Column::Tenant,
+                    audit_cursor::Column::Node,
+                ])
+                .update_column(audit_cursor::Column::Seq)
+                .to_owned(),
+            )
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
 }

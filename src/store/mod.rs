@@ -6,7 +6,7 @@ pub mod audit;
 
 use std::{path::Path, time::Duration};
 
-use entity::{client, grant, outbox, replay, resource, signing_key, tenant};
+use entity::{audit_cursor, client, grant, outbox, replay, resource, signing_key, tenant};
 use migration::MigratorTrait as _;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, ConnectOptions, ConnectionTrait, Database,
@@ -74,6 +74,19 @@ pub enum Change {
     },
     /// Uses a name that holds once; fails when it was used before.
     UseOnce(replay::Model),
+    /// Says how far audit chains have been delivered.
+    AuditCursors(Vec<audit_cursor::Model>),
+    /// Takes away the beginning of an audit chain; what is left begins at its new anchor.
+    CutAudit {
+        /// The tenant, which may have ended.
+        tenant: String,
+        /// The node, which is the one that commits this.
+        node: String,
+        /// Position of the last row that goes.
+        through: i64,
+        /// Its hash.
+        hash: [u8; 32],
+    },
     /// Forgets names that cannot be presented any more.
     ForgetReplays {
         /// Unix seconds.
@@ -108,6 +121,7 @@ impl Change {
             Self::RemoveResource { tenant, id } => Some((tenant, "resource", id)),
             Self::PutGrant(row) => Some((&row.tenant, "grant", &row.id)),
             Self::Keys { tenant, .. } => Some((tenant, "keys", "")),
+            Self::AuditCursors(_) | Self::CutAudit { .. } => None,
             Self::UseOnce(_) | Self::ForgetReplays { .. } | Self::ForgetOutbox { .. } => None,
         }
     }
@@ -291,6 +305,19 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<bool, D
                 .exec_without_returning(db)
                 .await?;
             Ok(written == 1)
+        }
+        Change::AuditCursors(cursors) => {
+            audit::put_cursors(db, cursors).await?;
+            Ok(true)
+        }
+        Change::CutAudit {
+            tenant,
+            node,
+            through,
+            ..
+        } => {
+            audit::cut(db, tenant, node, *through).await?;
+            Ok(true)
         }
         Change::ForgetReplays { before } => {
             replay::Entity::delete_many()

@@ -112,6 +112,7 @@ pub async fn issue(
         scope: claims.scope.as_deref(),
         grant_id: Some(&grant_id),
         jti: Some(&claims.jti),
+        cnf: claims.cnf.as_ref(),
         ..Event::default()
     };
     let audit = vec![app.record(tenant, kind, &event)];
@@ -143,7 +144,7 @@ pub async fn refuse(
     refusal: &OAuthError,
     spent: Option<Change>,
 ) -> Result<()> {
-    let reason = format!("{}: {}", refusal.code.as_str(), refusal.description());
+    let reason = refusal.said().to_string();
     let event = Event {
         client_id: Some(client_id),
         reason: Some(&reason),
@@ -158,6 +159,27 @@ pub async fn refuse(
         },
     )
     .await
+}
+
+/// Remembers that a client was refused which has proved nothing, as far as the budget for that
+/// goes.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn refuse_stranger(
+    app: &App,
+    tenant: &Tenant,
+    client_id: &str,
+    refusal: &OAuthError,
+) -> Result<()> {
+    let reason = refusal.said().to_string();
+    let event = Event {
+        client_id: Some(client_id),
+        reason: Some(&reason),
+        ..Event::default()
+    };
+    let kind = Kind::TokenRefused;
+    Ok(app.remember_stranger(tenant, kind, &event).await?)
 }
 
 async fn commit(app: &App, command: Command) -> Result<()> {

@@ -4,8 +4,14 @@
 //! |---|---|
 //! | [`verify`] | whether every chain is what was written, in pages |
 //! | [`select`] | the events that are wanted, in the order of time |
+//! | [`truncate`] | its beginning taken away, once it has been judged and delivered |
+//! | [`checkpoint`] | what it was at a moment, signed |
+//! | [`sinks`] | every event handed on: to a file, a URL, a syslog receiver |
 
+pub mod checkpoint;
 pub mod select;
+pub mod sinks;
+pub mod truncate;
 pub mod verify;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

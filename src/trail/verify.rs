@@ -86,7 +86,7 @@ pub async fn verify(app: &App, tenant: &Tenant, cursor: Option<&str>) -> Result<
         }
         let position = place.position.take().filter(|_| *node == place.node);
         node.clone_into(&mut place.node);
-        let mut judge = Judge::new(app, tenant, node, position);
+        let mut judge = Judge::new(app, tenant.name(), node, position);
         while !judge.done && place.events.saturating_add(judge.events) < until {
             judge.page().await?;
         }
@@ -106,6 +106,18 @@ pub async fn verify(app: &App, tenant: &Tenant, cursor: Option<&str>) -> Result<
         problems,
         next,
     })
+}
+
+/// Judges the whole chain of one node; what is wrong with it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn chain(app: &App, tenant: &str, node: &str) -> Result<Vec<Problem>> {
+    let mut judge = Judge::new(app, tenant, node, None);
+    while !judge.done {
+        judge.page().await?;
+    }
+    Ok(judge.problems)
 }
 
 /// Every node with a chain in this tenant, and this one if it has ever written there.
@@ -133,7 +145,7 @@ async fn total(app: &App, tenant: &Tenant, nodes: &[String]) -> Result<i64> {
 /// Judges one chain.
 struct Judge<'a> {
     app: &'a App,
-    tenant: &'a Tenant,
+    tenant: &'a str,
     node: &'a str,
     /// How far it holds; none before it is begun.
     position: Option<Head>,
@@ -144,7 +156,7 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    const fn new(app: &'a App, tenant: &'a Tenant, node: &'a str, position: Option<Head>) -> Self {
+    const fn new(app: &'a App, tenant: &'a str, node: &'a str, position: Option<Head>) -> Self {
         Self {
             app,
             tenant,
@@ -161,10 +173,10 @@ impl<'a> Judge<'a> {
         let chains = self.app.journal.chains();
         // Read before the database: that can only be further on then.
         let written = (self.node == chains.node())
-            .then(|| chains.written(self.tenant.name()))
+            .then(|| chains.written(self.tenant))
             .flatten();
         let after = self.position.map(|position| position.seq);
-        let page = audit::page(&self.app.db, self.tenant.name(), self.node, after, PAGE).await?;
+        let page = audit::page(&self.app.db, self.tenant, self.node, after, PAGE).await?;
         let head = match &page.head {
             Some(head) => chains.open(head),
             None => Err(Broken::NoHead),

@@ -76,7 +76,7 @@ impl Selection {
 }
 
 /// A moment as the server reads it.
-fn moment(text: &str) -> Result<String, String> {
+pub(super) fn moment(text: &str) -> Result<String, String> {
     if DateTime::parse_from_rfc3339(text).is_ok() {
         return Ok(text.to_owned());
     }

@@ -1,14 +1,17 @@
 //! `writ audit verify`
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::{
-    Failure,
-    api::{Api, Connection, query},
-    print,
+use super::{
+    super::{
+        Failure,
+        api::{Api, Connection, query},
+        print,
+    },
+    checkpoint,
 };
 
 /// Pages after which a person wants to know how far it is.
@@ -16,7 +19,11 @@ const PAGES_PER_NOTE: usize = 10;
 
 /// Whether the trail is what was written.
 #[derive(Debug, Args)]
-pub(super) struct Verify {}
+pub(super) struct Verify {
+    /// Hold it against this checkpoint, too: the history must still be the one it vouches for.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+}
 
 impl Verify {
     pub(super) async fn run(
@@ -25,7 +32,17 @@ impl Verify {
         json: bool,
     ) -> Result<ExitCode, Failure> {
         let api = Api::connect(connection).await?;
-        let found = whole(&api).await?;
+        let mut found = whole(&api).await?;
+        if let Some(file) = &self.checkpoint {
+            let compared = checkpoint::compare(&api, file).await?;
+            if !compared.problems.is_empty() {
+                found["intact"] = json!(false);
+            }
+            if let Some(problems) = found["problems"].as_array_mut() {
+                problems.extend(compared.problems);
+            }
+            found["checkpoint"] = compared.said;
+        }
         let intact = found["intact"] == true;
         if json {
             print::json(&found);
@@ -43,7 +60,7 @@ impl Verify {
 }
 
 /// Asks page after page, and puts together what they found.
-async fn whole(api: &Api) -> Result<Value, Failure> {
+pub(super) async fn whole(api: &Api) -> Result<Value, Failure> {
     let (mut problems, mut cursor) = (Vec::new(), None);
     for page in 1.. {
         let query = query(&[("cursor", cursor.take())]);
@@ -77,6 +94,13 @@ fn verdict(found: &Value) -> Vec<String> {
             print::tame(&format!("BROKEN: {place}: {what}")).into_owned()
         })
         .collect();
+    if let Some(signed_at) = found["checkpoint"]["signed_at"].as_i64() {
+        let (kid, key) = (&found["checkpoint"]["kid"], &found["checkpoint"]["key"]);
+        let signed_at = print::moment(signed_at);
+        print::note(&format!(
+            "held against the checkpoint of {signed_at}, key {kid}, {key}"
+        ));
+    }
     lines.push(if lines.is_empty() {
         format!("intact: {events} events")
     } else {

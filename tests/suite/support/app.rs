@@ -92,7 +92,7 @@ static PLAIN: OnceCell<Template> = OnceCell::const_new();
 static TENANTS: OnceCell<Template> = OnceCell::const_new();
 
 /// A data directory as a first start leaves it.
-pub(super) async fn data_directory() -> TempDir {
+pub(crate) async fn data_directory() -> TempDir {
     PLAIN.get_or_init(|| Template::make(&[])).await.lay_out()
 }
 

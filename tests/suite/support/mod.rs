@@ -14,7 +14,8 @@ mod oracle;
 
 pub(crate) use self::{
     app::{
-        ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, secret_of, short_limits,
+        ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, data_directory, secret_of,
+        short_limits,
     },
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},

@@ -4,6 +4,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use serde_json::Value;
+use writ::audit::Event;
 
 use crate::support::{ACME, TestApp, WEATHER};
 
@@ -17,16 +18,6 @@ async fn scene() -> TestApp {
 }
 
 impl TestApp {
-    async fn sql(&self, sql: &str) {
-        self.state.db.execute_unprepared(sql).await.unwrap();
-    }
-
-    async fn number(&self, sql: &str) -> i64 {
-        let query = Statement::from_string(DbBackend::Sqlite, format!("SELECT ({sql}) AS n"));
-        let row = self.state.db.query_one_raw(query).await.unwrap().unwrap();
-        row.try_get("", "n").unwrap()
-    }
-
     /// What verification of a tenant says, without a new event: the token is there already.
     async fn verdict(&self, tenant: Option<&str>, token: &str) -> Value {
         let path = tenant.map_or_else(String::new, |name| format!("/t/{name}"));
@@ -313,29 +304,8 @@ async fn a_long_trail_is_judged_in_pages_and_every_chain_of_it() {
     const ROWS: i64 = 12_000;
     let app = scene().await;
     let token = app.admin_token(None, "writ:audit").await;
-    let chains = app.state.journal.chains();
-    // Another node's chain, as that node would have written it: it has the same sealing key.
-    let other = writ::audit::Chains::new(
-        "2".into(),
-        &app.state.registry.sealer().derive(writ::audit::KEY_LABEL),
-    );
-    assert_eq!(chains.node(), "1");
-    let mut chain = writ::audit::Chain::default();
-    let event = writ::audit::Event::default();
-    let mut rows = Vec::new();
-    for at in 0..ROWS {
-        let record =
-            writ::audit::Record::new("default", at, writ::audit::Kind::TokenIssued, &event);
-        rows.push(chain.last.append(record, "2"));
-    }
-    writ::store::audit::append(&app.state.db, rows)
-        .await
-        .unwrap();
-    let head = other.seal("default", &chain);
-    writ::store::audit::put_heads(&app.state.db, vec![head])
-        .await
-        .unwrap();
-
+    app.other_node((0..ROWS).map(|at| (at, Event::default())))
+        .await;
     let (mut pages, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = app
