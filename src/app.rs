@@ -1,12 +1,15 @@
 //! What a running server is made of, taken whole by every handler.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+pub mod readiness;
+
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, SecondsFormat};
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::jws::KeySet;
 
+use self::readiness::Readiness;
 use crate::{
     audit::{
         Event, Kind, Record,
@@ -14,21 +17,27 @@ use crate::{
         refusals::{Refusals, Summary},
     },
     clock::Clock,
+    cluster::{self, Feed},
     config::{self, Config},
+    context,
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
     keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer},
     registry::{Registry, RegistryError, Tenant},
-    store::{self, Change},
+    store::{self, Change, Starting, Store, outbox},
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database.
-    #[error("storage.data_dir: the database in {0} cannot be opened: {1}")]
-    Database(PathBuf, DbErr),
+    #[error("{0}: the database cannot be opened: {1}")]
+    Database(String, DbErr),
+    /// Reading it.
+    #[error(transparent)]
+    Read(#[from] DbErr),
     /// What is in it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -58,6 +67,8 @@ pub struct App {
     pub journal: Journal,
     /// For reading lists.
     pub db: DatabaseConnection,
+    /// Whether the other nodes' changes are heard.
+    pub feed: Arc<Feed>,
     /// The way out.
     pub fetch: Fetch,
     /// Key sets fetched from clients' `jwks_uri`.
@@ -66,6 +77,12 @@ pub struct App {
     pub refusals: Refusals,
     /// How far the trail has been handed on.
     pub deliveries: Deliveries,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Traces>,
+    /// Whether the server has been told to stop, and what it last said of itself.
+    pub readiness: Readiness,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -88,12 +105,16 @@ pub type AppState = Arc<App>;
 pub struct Started {
     /// The server.
     pub app: AppState,
-    /// Ends when everything is written.
+    /// Ends when everything is written and the database is let go.
     pub writer: JoinHandle<()>,
+    /// Ends after the server, when all traces have been sent or given up.
+    pub exporter: Option<JoinHandle<()>>,
+    /// Holds up other nodes that start, until this one has.
+    pub starting: Option<Starting>,
 }
 
 impl App {
-    /// Opens storage, reads the registry, makes what a first start needs.
+    /// Reads the registry from an open database and makes what a first start needs.
     ///
     /// # Errors
     /// [`StartError`], which names what to mend.
@@ -103,24 +124,29 @@ impl App {
         clock: Clock,
         entropy: Entropy,
         sealer: Sealer,
+        store: Store,
     ) -> Result<Started, StartError> {
-        let directory = config.storage.data_dir.clone();
-        let broken = |error| StartError::Database(directory.clone(), error);
-        let storage = store::open(&directory).await.map_err(broken)?;
-        let rows = store::snapshot(&storage.reader).await.map_err(broken)?;
-        let registry = Arc::new(Registry::open(
-            issuer,
-            config.registration.mode,
-            sealer,
-            rows,
-        )?);
-        let (journal, writer) = Journal::start(
-            storage.writer,
+        let broken = |error| StartError::Database(config.storage.place(), error);
+        // First how far everyone has come, then what there is: what comes in between is heard.
+        let positions = outbox::positions(&store.reader).await.map_err(broken)?;
+        let registry = Arc::new(Registry::open(issuer, config.registration.mode, sealer));
+        store::read(&store.reader, None, |rows| Ok(registry.put(rows)?))
+            .await
+            .map_err(|error| match error {
+                StartError::Read(error) => broken(error),
+                other => other,
+            })?;
+        let (journal, refresh, writer) = Journal::start(
+            store.writer,
             registry.clone(),
             clock.clone(),
             config.storage.node.clone(),
             config.storage.queue,
-        );
+            positions.into_iter().map(|at| (at.name, at.seq)).collect(),
+        )
+        .await
+        .map_err(broken)?;
+        let feed = Arc::new(Feed::default());
         let client_keys = moka::future::Cache::builder()
             .max_capacity(10_000)
             .time_to_idle(Duration::from_secs(86_400))
@@ -128,23 +154,51 @@ impl App {
         let fetch = Fetch::new(&config.fetch)?;
         let deliveries = deliveries(&config.audit);
         let refusals = Refusals::new(config.audit.refusals_per_minute);
+        let numbers = journal.state().numbers().clone();
+        let (traces, exporter) = Traces::start(&config.telemetry, &entropy).unzip();
         let app = Arc::new(Self {
             config,
             clock,
             entropy,
             registry,
             journal,
-            db: storage.reader,
+            db: store.reader,
+            feed: feed.clone(),
             fetch,
             client_keys,
             refusals,
             deliveries,
+            metrics: Metrics::new(numbers),
+            traces,
+            readiness: Readiness::default(),
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {
             app.ensure_signing_keys(&tenant).await?;
         }
-        Ok(Started { app, writer })
+        let storage = &app.config.storage;
+        let following = store.lease.map(|lease| {
+            cluster::follow(
+                storage.url.clone(),
+                storage.node.clone(),
+                lease,
+                refresh,
+                feed,
+            )
+        });
+        let writer = tokio::spawn(async move {
+            if let Some(following) = following {
+                let _ = tokio::join!(writer, following);
+            } else {
+                let _ = writer.await;
+            }
+        });
+        Ok(Started {
+            app,
+            writer,
+            exporter,
+            starting: store.starting,
+        })
     }
 
     /// Makes the active keys a tenant lacks, so that it can sign. The next keys can wait for
@@ -237,10 +291,16 @@ impl App {
         Ok(self.journal.commit(Command { changes, audit }).await?)
     }
 
-    /// An audit record of now.
+    /// An audit record of now, with the request that it happened in.
     #[must_use]
     pub fn record(&self, tenant: &Tenant, kind: Kind, event: &Event<'_>) -> Record {
-        Record::new(tenant.name(), self.clock.millis(), kind, event)
+        let request = context::current();
+        let event = Event {
+            request_id: request.as_ref().map(|request| request.id().as_str()),
+            trace_id: request.as_ref().map(|request| request.trace().id()),
+            ..event.clone()
+        };
+        Record::new(tenant.name(), self.clock.millis(), kind, &event)
     }
 
     /// Remembers that somebody was refused who has proved nothing, as far as the budget for that
@@ -365,7 +425,12 @@ impl From<JournalError> for crate::error::OAuthError {
                 "The server is busy: try again in a second.",
             )
             .because(error),
-            JournalError::Conflict => {
+            JournalError::Unavailable(_) => Self::new(
+                ErrorCode::TemporarilyUnavailable,
+                "The server cannot write to its database at the moment: try again in a second.",
+            )
+            .because(error),
+            JournalError::Conflict | JournalError::Used(_) => {
                 Self::conflict("It exists already, or was changed or removed meanwhile.")
             }
             JournalError::Failed(_) => Self::server_error(error),
@@ -390,6 +455,14 @@ impl From<StartError> for crate::error::OAuthError {
 
 impl From<DbErr> for crate::error::OAuthError {
     fn from(error: DbErr) -> Self {
+        use crate::oauth::error_code::ErrorCode;
+        if store::is_unavailable(&error) {
+            return Self::new(
+                ErrorCode::TemporarilyUnavailable,
+                "The server cannot read its database at the moment: try again in a second.",
+            )
+            .because(error);
+        }
         Self::server_error(error)
     }
 }

@@ -55,6 +55,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The issuer; empty means `http://` and the address in use.
     pub issuer: String,
+    /// Seconds between "not ready" and the end of accepting, when the server is told to stop.
+    pub shutdown_delay: u64,
 }
 
 /// `[storage]`
@@ -63,16 +65,33 @@ pub struct Server {
 pub struct Storage {
     /// Directory of database, sealing key and administrator's credentials.
     pub data_dir: PathBuf,
-    /// This node's name in the audit chain.
+    /// A PostgreSQL database that nodes may share; empty means SQLite in `data_dir`.
+    pub url: String,
+    /// This node's name: in the audit chain, and among those that share a database.
     pub node: String,
     /// Commands that may wait for the writer.
     pub queue: usize,
+}
+
+impl Storage {
+    /// Where the database is, for people: the key that says so, and never a password.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if self.url.is_empty() {
+            format!("storage.data_dir: {}", self.data_dir.display())
+        } else {
+            "storage.url".into()
+        }
+    }
 }
 
 /// `[keys]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
+    /// The file with the key that seals private keys; empty means `sealing.key` in the data
+    /// directory. Nodes that share a database share it.
+    pub sealing_key: PathBuf,
     /// Seconds until a signing key is replaced; 0 means only on request.
     pub rotate_after: i64,
     /// Seconds a key is published before it signs.
@@ -196,6 +215,19 @@ pub enum LogFormat {
     Json,
 }
 
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestLines {
+    /// None.
+    Off,
+    /// Those answered with 4xx or 5xx, up to a number a second.
+    #[default]
+    Refused,
+    /// Every one.
+    All,
+}
+
 /// `[telemetry]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -204,6 +236,43 @@ pub struct Telemetry {
     pub filter: String,
     /// How they look.
     pub format: LogFormat,
+    /// Which requests get one.
+    pub requests: RequestLines,
+    /// Where metrics and health are answered without a token.
+    #[serde(with = "or_nothing")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// The collector that traces are sent to; empty means none.
+    pub otlp_endpoint: String,
+    /// How many of 10 000 traces that begin here are recorded.
+    pub otlp_sample: u32,
+}
+
+/// A value that is written as empty text when there is none.
+mod or_nothing {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => to.collect_str(value),
+            None => to.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<T>, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let wrong = || D::Error::custom(format!("found '{text}'"));
+        text.parse().map(Some).map_err(|_| wrong())
+    }
 }
 
 impl Default for Server {
@@ -211,6 +280,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4455)),
             issuer: String::new(),
+            shutdown_delay: 0,
         }
     }
 }
@@ -219,6 +289,7 @@ impl Default for Storage {
     fn default() -> Self {
         Self {
             data_dir: "writ-data".into(),
+            url: String::new(),
             node: "1".into(),
             queue: 8192,
         }
@@ -228,6 +299,7 @@ impl Default for Storage {
 impl Default for Keys {
     fn default() -> Self {
         Self {
+            sealing_key: PathBuf::new(),
             rotate_after: 90 * 86_400,
             publish_before_use: 600,
             cache: 300,
@@ -304,6 +376,10 @@ impl Default for Telemetry {
         Self {
             filter: "info,sea_orm_migration=warn".into(),
             format: LogFormat::Text,
+            requests: RequestLines::Refused,
+            metrics_listen: None,
+            otlp_endpoint: String::new(),
+            otlp_sample: 10_000,
         }
     }
 }
@@ -341,7 +417,7 @@ enum Allowed {
 }
 
 /// Every key and what it may hold.
-const KEYS: [(&str, Allowed); 32] = {
+const KEYS: [(&str, Allowed); 39] = {
     use Allowed::{Number, Words};
     [
         (
@@ -355,9 +431,21 @@ const KEYS: [(&str, Allowed); 32] = {
                  segments, for example https://auth.example/main",
             ),
         ),
+        ("server.shutdown_delay", Number(0, 600)),
         ("storage.data_dir", Words("the path of a directory")),
+        (
+            "storage.url",
+            Words(
+                "empty for SQLite in storage.data_dir, or a PostgreSQL URL, for example \
+                 postgres://writ@db.example/writ?sslmode=verify-full",
+            ),
+        ),
         ("storage.node", Words("1 to 64 printable ASCII characters")),
         ("storage.queue", Number(1, 1 << 20)),
+        (
+            "keys.sealing_key",
+            Words("the path of a file; empty for sealing.key in storage.data_dir"),
+        ),
         ("keys.rotate_after", Number(0, 10 * 365 * 86_400)),
         ("keys.publish_before_use", Number(0, 30 * 86_400)),
         ("keys.cache", Number(0, 86_400)),
@@ -404,6 +492,19 @@ const KEYS: [(&str, Allowed); 32] = {
             Words("directives in the syntax of RUST_LOG, for example info,writ=debug"),
         ),
         ("telemetry.format", Words("text or json")),
+        ("telemetry.requests", Words("off, refused or all")),
+        (
+            "telemetry.metrics_listen",
+            Words("an address and a port, for example 127.0.0.1:9464; empty for none"),
+        ),
+        (
+            "telemetry.otlp_endpoint",
+            Words(
+                "the http or https URL of an OTLP/HTTP collector without the path /v1/traces, for \
+                 example http://127.0.0.1:4318; empty for none",
+            ),
+        ),
+        ("telemetry.otlp_sample", Number(0, 10_000)),
     ]
 };
 
@@ -613,6 +714,11 @@ impl Config {
         if node.is_empty() || node.len() > 64 || !node.bytes().all(|b| b.is_ascii_graphic()) {
             return refuse("storage.node", &format!("'{node}' cannot name a node"));
         }
+        let url = &self.storage.url;
+        if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            // It may hold a password: nothing of it is shown.
+            return refuse("storage.url", "what is set is not a PostgreSQL URL");
+        }
         check_issuer(&self.server.issuer).or_else(|problem| refuse("server.issuer", &problem))?;
         if self.server.issuer.is_empty() && !self.server.listen.ip().is_loopback() {
             let listen = self.server.listen;
@@ -648,7 +754,19 @@ impl Config {
             let filter = &self.telemetry.filter;
             return refuse("telemetry.filter", &format!("'{filter}': {why}"));
         }
+        telemetry::traces::check(&self.telemetry.otlp_endpoint)
+            .or_else(|problem| refuse("telemetry.otlp_endpoint", problem))?;
         Ok(())
+    }
+
+    /// The file with the key that seals private keys.
+    #[must_use]
+    pub fn sealing_key(&self) -> PathBuf {
+        if self.keys.sealing_key.as_os_str().is_empty() {
+            self.storage.data_dir.join("sealing.key")
+        } else {
+            self.keys.sealing_key.clone()
+        }
     }
 
     /// The issuer for the address actually bound, without a slash at the end.

@@ -77,7 +77,7 @@ impl Fetch {
     pub async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
         let url = self.allowed(url)?;
         let mut response = self.client.get(url).send().await.map_err(|error| {
-            tracing::debug!(%error, "fetch failed");
+            tracing::debug!(error = %error.without_url(), "fetch failed");
             FetchError::Answer
         })?;
         if response.status() != http::StatusCode::OK {

@@ -5,28 +5,39 @@
 //! the registry and then answers everyone. There is no timer: while one commit reaches the disk,
 //! the next batch gathers. A command whose expectation does not hold is undone alone; a failed
 //! commit fails everyone who waits for it, so nothing is acknowledged that is not on disk.
+//!
+//! Where nodes share a database, the writer is also the one who takes over what the others
+//! committed: nobody else changes the registry, so an older reading never covers a newer one.
 
-use std::{collections::HashMap, sync::Arc};
+mod batch;
+mod state;
 
-use entity::audit_event;
-use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait as _,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
+    time::Instant,
 };
 
+use self::batch::{Base, Failure};
+pub use self::state::State;
 use crate::{
-    audit::{Chain, Chains, Head, KEY_LABEL, Record},
+    audit::{Chains, KEY_LABEL, Record},
     clock::Clock,
-    registry::Registry,
-    store::{self, Change},
+    context,
+    registry::{Registry, Standing},
+    store::{
+        self, Change, Once,
+        outbox::{self, Heard},
+    },
 };
 
 /// Most commands in one transaction.
 const BATCH: usize = 1024;
+/// How often a database that did not take the last commit is tried.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// What is committed together, or not at all.
 #[derive(Debug, Default)]
@@ -43,10 +54,16 @@ pub enum JournalError {
     /// Too many commands wait already.
     #[error("the journal is full")]
     Full,
-    /// The row to change is not as expected: it is there already, or gone, or used.
+    /// The row to change is not as expected: it is there already, or gone.
     #[error("the change does not fit what is stored")]
     Conflict,
-    /// The database failed; nothing was changed.
+    /// A name that holds once was used before.
+    #[error("it was used before")]
+    Used(Once),
+    /// The database is away, full or read-only; nothing was acknowledged.
+    #[error("the database does not take it: {0}")]
+    Unavailable(String),
+    /// The database refused this command; nothing was changed.
     #[error("the journal cannot be written: {0}")]
     Failed(String),
     /// The server is going down.
@@ -54,34 +71,91 @@ pub enum JournalError {
     Closed,
 }
 
-type Answer = oneshot::Sender<Result<(), JournalError>>;
+impl JournalError {
+    /// In a word, for a label.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Conflict => "conflict",
+            Self::Used(_) => "used",
+            Self::Unavailable(_) => "unavailable",
+            Self::Failed(_) => "failed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// What became of a command.
+type Outcome = Result<(), JournalError>;
+type Waiting = (Command, oneshot::Sender<Outcome>);
 
 /// A handle to the writer.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    sender: mpsc::Sender<(Command, Answer)>,
+    sender: mpsc::Sender<Waiting>,
+    state: Arc<State>,
     chains: Arc<Chains>,
 }
 
+/// Asks the writer to take over what other nodes committed. Does not keep it running.
+#[derive(Clone, Debug)]
+pub struct Refresh(mpsc::Sender<oneshot::Sender<Result<(), DbErr>>>);
+
+impl Refresh {
+    /// Takes over everything that others have committed by now.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn now(&self) -> Result<(), DbErr> {
+        let (answer, done) = oneshot::channel();
+        let closed = || DbErr::Custom("the writer has ended".into());
+        self.0.send(answer).await.map_err(|_| closed())?;
+        done.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Waits until the writer has ended.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
 impl Journal {
-    /// Starts the writer. It ends when the last handle is dropped and all is written.
-    #[must_use]
-    pub fn start(
+    /// Starts the writer, which has read the registry when the nodes were at `positions`. It ends
+    /// when the last handle is dropped and all is written.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn start(
         db: DatabaseConnection,
         registry: Arc<Registry>,
         clock: Clock,
         node: String,
         queue: usize,
-    ) -> (Self, JoinHandle<()>) {
-        let (sender, receiver) = mpsc::channel(queue);
-        let chains = Arc::new(Chains::new(node, &registry.sealer().derive(KEY_LABEL)));
+        positions: HashMap<String, i64>,
+    ) -> Result<(Self, Refresh, JoinHandle<()>), DbErr> {
+        let (sender, commands) = mpsc::channel(queue);
+        let (refresh, refreshes) = mpsc::channel(1);
+        let state = Arc::new(State::default());
+        let position = outbox::position(&db, &node).await?;
+        let key = registry.sealer().derive(KEY_LABEL);
+        let chains = Arc::new(Chains::new(node.clone(), &key));
         let writer = Writer {
             db,
             registry,
             clock,
+            node,
+            state: state.clone(),
+            position,
             chains: chains.clone(),
+            positions,
         };
-        (Self { sender, chains }, tokio::spawn(writer.run(receiver)))
+        let running = tokio::spawn(writer.run(commands, refreshes));
+        let journal = Self {
+            sender,
+            state,
+            chains,
+        };
+        Ok((journal, Refresh(refresh), running))
     }
 
     /// The audit chains that this node writes.
@@ -93,8 +167,17 @@ impl Journal {
     /// Commits a command and answers when it is on disk and in the registry.
     ///
     /// # Errors
-    /// [`JournalError`]; nothing of the command was kept then.
+    /// [`JournalError`]; nothing of the command was kept then, unless the database went away while
+    /// it committed.
     pub async fn commit(&self, command: Command) -> Result<(), JournalError> {
+        let outcome = context::committing(self.send(command)).await;
+        if let Err(error) = &outcome {
+            self.state.numbers().not_committed(error.reason());
+        }
+        outcome
+    }
+
+    async fn send(&self, command: Command) -> Outcome {
         let (answer, committed) = oneshot::channel();
         self.sender
             .try_send((command, answer))
@@ -104,238 +187,208 @@ impl Journal {
             })?;
         committed.await.unwrap_or(Err(JournalError::Closed))
     }
+
+    /// How many commands wait.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
+    /// How the writer fares.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
 }
 
 struct Writer {
     db: DatabaseConnection,
     registry: Arc<Registry>,
     clock: Clock,
+    node: String,
+    state: Arc<State>,
+    /// Position of this node's last outbox row.
+    position: i64,
+    /// The audit chains that this node writes.
     chains: Arc<Chains>,
-}
-
-/// One transaction's worth of commands, with what became of each.
-struct Batch {
-    /// Tenants that this batch has made or ended so far.
-    tenants: HashMap<String, bool>,
-    outcomes: Vec<Result<(), JournalError>>,
-    rows: Vec<audit_event::Model>,
-    chains: HashMap<String, Chain>,
+    /// Up to where each node's changes are in the registry.
+    positions: HashMap<String, i64>,
 }
 
 impl Writer {
-    async fn run(mut self, mut receiver: mpsc::Receiver<(Command, Answer)>) {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Waiting>,
+        mut refreshes: mpsc::Receiver<oneshot::Sender<Result<(), DbErr>>>,
+    ) {
         let mut waiting = Vec::with_capacity(BATCH);
-        while receiver.recv_many(&mut waiting, BATCH).await > 0 {
-            let (commands, answers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-            for (outcome, answer) in self.commit(&commands).await.into_iter().zip(answers) {
-                // Whoever asked may have gone; the command stands all the same.
-                let _ = answer.send(outcome);
+        loop {
+            tokio::select! {
+                biased;
+                Some(answer) = refreshes.recv() => {
+                    let _ = answer.send(self.refresh().await);
+                }
+                taken = commands.recv_many(&mut waiting, BATCH) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.serve(&mut waiting).await;
+                }
+                () = tokio::time::sleep(PROBE), if self.state.failure().is_some() => {
+                    self.probe().await;
+                }
             }
         }
     }
 
-    /// Commits all commands in one transaction; when that fails, each in one of its own, so that
-    /// a command which cannot be written does not take its neighbours down.
-    async fn commit(&mut self, commands: &[Command]) -> Vec<Result<(), JournalError>> {
+    async fn serve(&mut self, waiting: &mut Vec<Waiting>) {
+        let (commands, answers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+        for (outcome, answer) in self.commit(&commands).await.into_iter().zip(answers) {
+            // Whoever asked may have gone; the command stands all the same.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    /// Commits all commands in one transaction; when that fails for one of them, each in one of
+    /// its own, so that a command which cannot be written does not take its neighbours down.
+    async fn commit(&mut self, commands: &[Command]) -> Vec<Outcome> {
         match self.transact(commands).await {
             Ok(outcomes) => outcomes,
-            Err(error) if commands.len() == 1 => vec![Err(failed(&error))],
-            Err(error) => {
+            Err(Failure::Statement(error)) if commands.len() > 1 => {
                 tracing::warn!(%error, commands = commands.len(), "batch failed, one by one now");
                 let mut outcomes = Vec::with_capacity(commands.len());
                 for command in commands {
-                    outcomes.push(match self.transact(std::slice::from_ref(command)).await {
+                    let alone = self.transact(std::slice::from_ref(command)).await;
+                    outcomes.push(match alone {
                         Ok(mut outcome) => outcome.pop().unwrap_or(Err(JournalError::Closed)),
-                        Err(error) => Err(failed(&error)),
+                        Err(failure) => Err(failure.into()),
                     });
                 }
                 outcomes
             }
+            Err(failure) => vec![Err(JournalError::from(failure)); commands.len()],
         }
     }
 
-    /// One transaction. When it fails, what was remembered of the chains may be wrong too.
-    async fn transact(
-        &mut self,
-        commands: &[Command],
-    ) -> Result<Vec<Result<(), JournalError>>, DbErr> {
-        let outcome = self.try_transact(commands).await;
-        if outcome.is_err() {
-            self.chains.doubt();
-        }
-        outcome
-    }
-
-    async fn try_transact(
-        &mut self,
-        commands: &[Command],
-    ) -> Result<Vec<Result<(), JournalError>>, DbErr> {
-        let transaction = self
-            .db
-            .begin_with_options(TransactionOptions {
-                isolation_level: None,
-                access_mode: None,
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            })
-            .await?;
-        let batch = self.fill(&transaction, commands).await?;
-        transaction.commit().await?;
-        self.chains.remember(batch.chains);
-        for (command, outcome) in commands.iter().zip(&batch.outcomes) {
-            if outcome.is_ok() {
-                for change in &command.changes {
-                    if let Err(error) = self.registry.apply(change) {
-                        tracing::error!(%error, "a committed change cannot be read back");
-                    }
+    /// One transaction. When it fails, what was remembered of the database may be wrong too.
+    async fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
+        self.settle().await.map_err(Failure::Database)?;
+        match self.try_transact(commands).await {
+            Ok(outcomes) => {
+                self.state.worked();
+                Ok(outcomes)
+            }
+            Err(failure) => {
+                self.chains.doubt();
+                if let Failure::Database(error) = &failure {
+                    self.state.failed(error);
                 }
+                Err(failure)
             }
         }
-        Ok(batch.outcomes)
     }
 
-    async fn fill(
-        &self,
-        transaction: &DatabaseTransaction,
-        commands: &[Command],
-    ) -> Result<Batch, DbErr> {
-        let mut batch = Batch {
-            tenants: HashMap::new(),
-            outcomes: Vec::with_capacity(commands.len()),
-            rows: Vec::with_capacity(commands.len()),
-            chains: HashMap::new(),
+    async fn try_transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
+        let base = Base {
+            registry: &self.registry,
+            node: &self.node,
+            position: self.position,
+            chains: &self.chains,
+            at: self.clock.millis(),
         };
-        for command in commands {
-            let outcome = self
-                .change(transaction, &mut batch.tenants, &command.changes)
+        let began = Instant::now();
+        let done = batch::commit(&self.db, &base, commands).await?;
+        self.position = done.position;
+        self.chains.remember(done.chains);
+        for change in &done.changes {
+            if let Err(error) = self.registry.apply(change) {
+                tracing::error!(%error, "a committed change cannot be read back");
+            }
+        }
+        self.state
+            .committed(commands, &done.outcomes, &done.changes, began.elapsed());
+        Ok(done.outcomes)
+    }
+
+    /// After a failure: whether the last commit reached the database is not known. What it holds
+    /// of this node beyond what is in memory is taken over before anything new is written.
+    async fn settle(&mut self) -> Result<(), DbErr> {
+        if self.state.failure().is_none() {
+            return Ok(());
+        }
+        let stored = outbox::position(&self.db, &self.node).await?;
+        if stored != self.position {
+            self.follow(&self.node.clone(), self.position, stored)
                 .await?;
-            if outcome.is_ok() {
-                for change in &command.changes {
-                    if let Change::CutAudit {
-                        tenant,
-                        through,
-                        hash,
-                        ..
-                    } = change
-                    {
-                        let chain = self.chain(transaction, &mut batch.chains, tenant).await?;
-                        chain.first = Head {
-                            seq: *through,
-                            hash: *hash,
-                        };
-                    }
-                }
-                for record in &command.audit {
-                    let chain = self
-                        .chain(transaction, &mut batch.chains, &record.tenant)
-                        .await?;
-                    let row = chain.last.append(record.clone(), self.chains.node());
-                    batch.rows.push(row);
-                }
-            }
-            batch.outcomes.push(outcome);
+            self.position = stored;
         }
-        store::audit::append(transaction, std::mem::take(&mut batch.rows)).await?;
-        let chains = batch.chains.iter();
-        let heads = chains.map(|(tenant, chain)| self.chains.seal(tenant, chain));
-        store::audit::put_heads(transaction, heads.collect()).await?;
-        Ok(batch)
+        Ok(())
     }
 
-    /// Makes a command's changes: all of them hold or none.
-    async fn change(
-        &self,
-        transaction: &DatabaseTransaction,
-        tenants: &mut HashMap<String, bool>,
-        changes: &[Change],
-    ) -> Result<Result<(), JournalError>, DbErr> {
-        if changes.is_empty() {
-            return Ok(Ok(()));
-        }
-        if let Some(error) = changes.iter().find_map(|c| self.registry.check(c).err()) {
-            return Ok(Err(JournalError::Failed(error.to_string())));
-        }
-        let mut known = tenants.clone();
-        // One change alone holds or touches nothing. It needs no savepoint, which matters for
-        // every token that is asked for with an assertion.
-        let made = if changes.len() == 1 {
-            self.make(transaction, &mut known, changes).await?
-        } else {
-            let savepoint = transaction.begin().await?;
-            let made = self.make(&savepoint, &mut known, changes).await?;
-            if made {
-                savepoint.commit().await?;
-            } else {
-                savepoint.rollback().await?;
-            }
-            made
+    async fn probe(&mut self) {
+        let outcome = match self.settle().await {
+            Ok(()) => outbox::probe(&self.db, &self.node).await,
+            Err(error) => Err(error),
         };
-        if !made {
-            return Ok(Err(JournalError::Conflict));
-        }
-        *tenants = known;
-        Ok(Ok(()))
-    }
-
-    /// Makes changes in order and says what is new; `false` at the first that does not hold.
-    async fn make(
-        &self,
-        transaction: &DatabaseTransaction,
-        tenants: &mut HashMap<String, bool>,
-        changes: &[Change],
-    ) -> Result<bool, DbErr> {
-        for change in changes {
-            if !self.has_its_tenant(tenants, change) || !store::apply(transaction, change).await? {
-                return Ok(false);
-            }
-        }
-        store::audit::announce(transaction, changes.iter(), self.clock.millis()).await?;
-        Ok(true)
-    }
-
-    /// Whether the tenant of a change exists at this place in the batch. A request that began
-    /// before its tenant ended must not leave anything behind for the next tenant of that name.
-    fn has_its_tenant(&self, tenants: &mut HashMap<String, bool>, change: &Change) -> bool {
-        match change {
-            Change::PutTenant(row) => {
-                tenants.insert(row.name.clone(), true);
-                true
-            }
-            Change::RemoveTenant(name) => {
-                tenants.insert(name.clone(), false);
-                true
-            }
-            other => other.tenant().is_none_or(|name| {
-                let made = tenants.get(name).copied();
-                made.unwrap_or_else(|| self.registry.find(name).is_some())
-            }),
+        match outcome {
+            Ok(()) => self.state.worked(),
+            Err(error) => self.state.failed(&error),
         }
     }
 
-    /// A tenant's chain as this batch has moved it so far.
-    async fn chain<'b>(
-        &self,
-        transaction: &DatabaseTransaction,
-        moved: &'b mut HashMap<String, Chain>,
-        tenant: &str,
-    ) -> Result<&'b mut Chain, DbErr> {
-        if !moved.contains_key(tenant) {
-            let chain = match self.chains.at_hand(tenant) {
-                Some(chain) => chain,
-                None => {
-                    let node = self.chains.node();
-                    let head = store::audit::head(transaction, tenant, node).await?;
-                    let last = store::audit::last(transaction, tenant, node).await?;
-                    self.chains.resume(tenant, head.as_ref(), last)
-                }
+    /// Takes over what the other nodes have committed since the last time.
+    async fn refresh(&mut self) -> Result<(), DbErr> {
+        for at in outbox::positions(&self.db).await? {
+            let known = self.positions.get(&at.name).copied().unwrap_or_default();
+            if at.name != self.node && at.seq > known {
+                self.follow(&at.name, known, at.seq).await?;
+                self.positions.insert(at.name, at.seq);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies a node's changes from one position to another.
+    async fn follow(&mut self, node: &str, mut from: i64, to: i64) -> Result<(), DbErr> {
+        while from < to {
+            let rows = outbox::after(&self.db, node, from).await?;
+            let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+                return self.reload().await;
             };
-            moved.insert(tenant.to_owned(), chain);
+            if first.seq != from + 1 {
+                // They are forgotten after a while: this node was away for longer.
+                return self.reload().await;
+            }
+            from = last.seq;
+            for heard in outbox::hear(&self.db, &rows).await? {
+                let anew = match &heard {
+                    Heard::TenantEnded(name) => Some(name.clone()),
+                    _ => None,
+                };
+                self.registry.hear(heard).map_err(unreadable)?;
+                if let Some(name) = anew {
+                    let put = |rows| self.registry.put(rows).map_err(unreadable);
+                    store::read(&self.db, Some(&name), put).await?;
+                }
+            }
         }
-        moved
-            .get_mut(tenant)
-            .ok_or_else(|| DbErr::Custom("no audit chain".into()))
+        Ok(())
+    }
+
+    async fn reload(&mut self) -> Result<(), DbErr> {
+        tracing::warn!("changes of other nodes were missed: everything is read again");
+        let mut standing = Standing::default();
+        store::read(&self.db, None, |rows| {
+            standing.note(&rows);
+            self.registry.put(rows).map_err(unreadable)
+        })
+        .await?;
+        self.registry.keep(&standing);
+        Ok(())
     }
 }
 
-fn failed(error: &DbErr) -> JournalError {
-    JournalError::Failed(error.to_string())
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unreadable(error: crate::registry::RegistryError) -> DbErr {
+    DbErr::Custom(error.to_string())
 }

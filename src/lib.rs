@@ -16,7 +16,9 @@
 //! | [`store`] | the only place with SQL | `oauth` |
 //! | [`audit`] | what happened, in a hash chain | `oauth` |
 //! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `store` |
-//! | [`journal`] | the one writer | `audit`, `clock`, `registry`, `store` |
+//! | [`context`] | the request that is being answered | `entropy`, `registry` |
+//! | [`journal`] | the one writer | `audit`, `clock`, `context`, `registry`, `store` |
+//! | [`cluster`] | what other nodes have done | `journal`, `store` |
 //! | [`app`] | a server without its sockets | all of the above |
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
 //! | [`clients`] | who is asking | the above; `grant_types` for its list |
@@ -36,7 +38,10 @@ pub mod audit;
 pub mod cli;
 pub mod clients;
 pub mod clock;
+pub mod cluster;
+
 pub mod config;
+pub mod context;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod endpoints;

@@ -1,6 +1,7 @@
 //! A running server: its sockets, its first start, its background tasks, its end.
 
 mod connections;
+mod inside;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -28,7 +29,7 @@ use crate::{
         KeyError,
         sealed::{Sealer, write_private},
     },
-    store::{self, Change},
+    store::{self, Change, Store},
     trail::{sinks, truncate},
 };
 
@@ -42,9 +43,12 @@ const OUTBOX: i64 = 24 * 3600 * 1000;
 /// Why a server does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address.
-    #[error("server.listen: cannot listen on {0}: {1}")]
-    Listen(SocketAddr, io::Error),
+    /// An address.
+    #[error(
+        "{0}: cannot listen on {1}: {2}; give an address of this machine whose port is free, or \
+         stop what listens there"
+    )]
+    Listen(&'static str, SocketAddr, io::Error),
     /// The data directory.
     #[error("storage.data_dir: {0}: {1}")]
     Directory(PathBuf, io::Error),
@@ -59,8 +63,8 @@ pub enum ServeError {
     Start(#[from] StartError),
     /// The database is there and the key to it is not.
     #[error(
-        "{0} is missing, and the signing keys in writ.db cannot be opened without it: restore it \
-         from a backup (a new one would not help)"
+        "{0} is missing (keys.sealing_key), and the signing keys in the database cannot be opened \
+         without it: restore it from a backup, or copy it from the node that made it"
     )]
     SealingKey(PathBuf),
     /// The first administrator.
@@ -80,6 +84,8 @@ pub struct Server {
     pub app: AppState,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where metrics and health are answered without a token, if anywhere.
+    pub metrics_address: Option<SocketAddr>,
     /// Its issuer.
     pub issuer: String,
     /// Where the administrator's credentials are.
@@ -87,6 +93,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     background: Vec<JoinHandle<()>>,
     writer: JoinHandle<()>,
+    exporter: Option<JoinHandle<()>>,
     /// Held until the last row is written.
     _lock: File,
 }
@@ -101,40 +108,48 @@ impl Server {
         let broken = |error| ServeError::Directory(directory.clone(), error);
         make_directory(&directory).map_err(broken)?;
         let lock = lock(&directory)?;
-        let sealing_key = directory.join("sealing.key");
-        let has_rows = fs::metadata(directory.join("writ.db")).is_ok_and(|db| db.len() > 0);
-        if has_rows && !sealing_key.exists() {
+        private_files(&directory).map_err(broken)?;
+        let (listener, address) = bind("server.listen", config.server.listen).await?;
+        let inside = match config.telemetry.metrics_listen {
+            Some(listen) => Some(bind("telemetry.metrics_listen", listen).await?),
+            None => None,
+        };
+        let (inside, metrics_address) = inside.unzip();
+        let issuer = config.issuer(address);
+        let away = |error| StartError::Database(config.storage.place(), error);
+        let store = Store::open(&config.storage).await.map_err(away)?;
+        let sealing_key = config.sealing_key();
+        if !sealing_key.exists() && store.has_keys().await.map_err(away)? {
             return Err(ServeError::SealingKey(sealing_key));
         }
-        private_files(&directory).map_err(broken)?;
-        let listen = config.server.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .map_err(|e| ServeError::Listen(listen, e))?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| ServeError::Listen(listen, e))?;
-        let issuer = config.issuer(address);
         let sealer = Sealer::from_file(&sealing_key, &entropy)?;
-        let started = App::start(config, issuer.clone(), clock, entropy, sealer).await?;
+        let started = App::start(config, issuer.clone(), clock, entropy, sealer, store).await?;
         let app = started.app;
         let credentials = administrator_file(&app, &directory).await?;
+        if let Some(starting) = started.starting {
+            starting.end().await;
+        }
         let (stop, stopped) = watch::channel(false);
         let accepting = connections::serve(listener, app.clone(), stopped.clone());
         let accepting = tokio::spawn(accepting);
         let checkpoints = tokio::spawn(checkpoint(app.clone(), stopped.clone()));
+        let maintenance = tokio::spawn(maintain(app.clone(), stopped.clone()));
         let mut background = sinks::start(&app, &stopped).map_err(StartError::from)?;
         background.push(tokio::spawn(truncate::by_age(app.clone(), stopped.clone())));
-        let maintenance = tokio::spawn(maintain(app.clone(), stopped));
         background.extend([accepting, maintenance, checkpoints]);
+        if let Some(listener) = inside {
+            background.push(tokio::spawn(inside::serve(listener, app.clone(), stopped)));
+        }
         Ok(Self {
             app,
             address,
+            metrics_address,
             issuer,
             credentials,
             stop,
             background,
             writer: started.writer,
+            exporter: started.exporter,
             _lock: lock,
         })
     }
@@ -157,8 +172,10 @@ impl Server {
         new_administrator(&self.app, &self.credentials).await
     }
 
-    /// Stops taking requests, finishes those under way, writes everything that was accepted.
+    /// Stops taking requests, finishes those under way, writes everything that was accepted and
+    /// sends what was recorded.
     pub async fn stop(self) {
+        self.app.readiness.stop();
         let _ = self.stop.send(true);
         for task in self.background {
             let _ = task.await;
@@ -169,7 +186,20 @@ impl Server {
         // The last handle of the journal goes with the app.
         drop(self.app);
         let _ = self.writer.await;
+        if let Some(exporter) = self.exporter {
+            let _ = exporter.await;
+        }
     }
+}
+
+async fn bind(
+    key: &'static str,
+    listen: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let broken = |error| ServeError::Listen(key, listen, error);
+    let listener = TcpListener::bind(listen).await.map_err(broken)?;
+    let address = listener.local_addr().map_err(broken)?;
+    Ok((listener, address))
 }
 
 async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
@@ -184,7 +214,7 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
             tracing::error!(%error, "counted refusals cannot be written");
         }
         let changes = vec![
-            Change::ForgetReplays {
+            Change::ForgetExpired {
                 before: app.clock.seconds(),
             },
             Change::ForgetOutbox {

@@ -18,6 +18,8 @@ pub struct Model {
     pub client_id: String,
     /// Whom its tokens speak for.
     pub subject: String,
+    /// References of the resources its tokens are for, separated by spaces.
+    pub resources: String,
     /// The grant it was derived from by token exchange.
     pub parent: Option<String>,
     /// When it was created.

@@ -1,4 +1,4 @@
-//! Changes that other parts and nodes must hear of, in the order they were committed.
+//! Changes that other parts and nodes must hear of, in the order each node committed them.
 
 use sea_orm::entity::prelude::*;
 
@@ -6,8 +6,11 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "outbox")]
 pub struct Model {
-    /// Order of commitment on this database.
-    #[sea_orm(primary_key)]
+    /// The node that committed it.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub node: String,
+    /// Order of commitment on that node, from 1, without gaps.
+    #[sea_orm(primary_key, auto_increment = false)]
     pub seq: i64,
     /// Tenant.
     pub tenant: String,
@@ -19,7 +22,7 @@ pub struct Model {
     pub at: i64,
 }
 
-/// No relations: a row is found by its tenant and its own key.
+/// No relations: a row is found by its node and position.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

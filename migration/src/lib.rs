@@ -7,6 +7,8 @@ use sea_orm_migration::prelude::{MigrationTrait, async_trait};
 
 mod m20261122_core;
 mod m20261123_audit;
+mod m20261123_nodes;
+mod table;
 
 /// The list of steps.
 pub struct Migrator;
@@ -16,6 +18,7 @@ impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(m20261122_core::Step),
+            Box::new(m20261123_nodes::Step),
             Box::new(m20261123_audit::Step),
         ]
     }

@@ -2,65 +2,14 @@
 
 use sea_orm_migration::{prelude::*, schema};
 
+use super::table::{bytes, bytes_null, number, number_null, table, text, text_null, unique};
+
 pub(crate) struct Step;
 
 impl MigrationName for Step {
     fn name(&self) -> &'static str {
         "m20261122_core"
     }
-}
-
-/// A table whose primary key is made of the named columns.
-fn table(
-    name: &'static str,
-    columns: Vec<ColumnDef>,
-    key: &[&'static str],
-) -> TableCreateStatement {
-    let mut table = Table::create();
-    table.table(Alias::new(name));
-    for column in columns {
-        table.col(column);
-    }
-    let mut primary = Index::create();
-    for column in key {
-        primary.col(Alias::new(*column));
-    }
-    table.primary_key(&mut primary);
-    table
-}
-
-fn text(name: &'static str) -> ColumnDef {
-    schema::text(Alias::new(name)).take()
-}
-
-fn text_null(name: &'static str) -> ColumnDef {
-    schema::text_null(Alias::new(name)).take()
-}
-
-fn number(name: &'static str) -> ColumnDef {
-    schema::big_integer(Alias::new(name)).take()
-}
-
-fn number_null(name: &'static str) -> ColumnDef {
-    schema::big_integer_null(Alias::new(name)).take()
-}
-
-fn bytes(name: &'static str) -> ColumnDef {
-    schema::blob(Alias::new(name)).take()
-}
-
-fn bytes_null(name: &'static str) -> ColumnDef {
-    schema::blob_null(Alias::new(name)).take()
-}
-
-fn unique(table: &'static str, column: &'static str) -> IndexCreateStatement {
-    Index::create()
-        .name(format!("{table}_{column}"))
-        .table(Alias::new(table))
-        .col(Alias::new("tenant"))
-        .col(Alias::new(column))
-        .unique()
-        .take()
 }
 
 #[async_trait::async_trait]

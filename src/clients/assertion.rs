@@ -205,6 +205,8 @@ async fn fetch_keys(app: &App, url: &str) -> Option<Arc<KeySet>> {
     match body.and_then(|body| KeySet::from_jwks(&body).map_err(|why| why.to_string())) {
         Ok(keys) => Some(Arc::new(keys)),
         Err(error) => {
+            // A query string may hold what only the client should know.
+            let url = url.split('?').next();
             tracing::info!(url, error, "jwks_uri cannot be read");
             None
         }

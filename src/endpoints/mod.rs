@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod extract;
 pub mod health;
 pub mod jwks;
+pub mod metrics;
 pub mod refused;
 pub mod register;
 pub mod token;

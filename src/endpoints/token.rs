@@ -11,12 +11,13 @@ use super::extract::{ForTenant, form};
 use crate::{
     app::{App, AppState},
     clients::{self, Authenticated},
+    context,
     error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
     oauth::{error_code::ErrorCode, grant_type::AuthMethod, params::Params},
     policy::Permit,
     registry::Tenant,
-    store::Change,
+    store::{Change, Once},
     tokens::{self, TokenResponse},
 };
 
@@ -34,7 +35,11 @@ pub async fn token(
         OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string())))
     })?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
-    let spent = authenticated.once.take().map(Change::UseOnce);
+    context::asked_by(&authenticated.client);
+    let spent = authenticated.once.take().map(|row| Change::UseOnce {
+        row,
+        what: Once::Assertion,
+    });
     let request = TokenRequest {
         app: &app,
         tenant: &tenant,
@@ -96,6 +101,7 @@ async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit
             grant_types::names().join(", ")
         ))
     })?;
+    context::asked_for(grant_type.name);
     if !request.authenticated.client.may_use(grant_type.name) {
         return Err(OAuthError::unauthorized_client(format!(
             "This client is not registered for the grant type '{name}'."

@@ -1,18 +1,22 @@
 //! What the token path reads: tenants, clients, resources, grants and keys, in memory.
 //!
-//! The database is read once, at start. After that the journal is the only writer, and it applies
-//! every committed change here before it answers, so a request that follows an answer sees it.
-//! Readers take no lock.
+//! The database is read once, at start. After that the journal's writer alone changes what is
+//! here: it applies every change it has committed before it answers, so a request that follows an
+//! answer sees it, and what it hears of other nodes' changes. Readers take no lock.
 
 mod client;
 mod resource;
 mod tenant;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use entity::{
-    client as client_row, grant, resource as resource_row, signing_key, tenant as tenant_row,
+    client as client_row, grant, resource as resource_row, revoked_token, signing_key,
+    tenant as tenant_row,
 };
 
 pub use self::{
@@ -20,12 +24,12 @@ pub use self::{
     resource::{
         ADMIN_ID, AdminScope, Resource, ResourceDocument, ScopeDeclaration, Tool, builtin_document,
     },
-    tenant::{DEFAULT, Resources, Tenant, check_tenant_name},
+    tenant::{DEFAULT, Resources, Sizes, Tenant, check_tenant_name},
 };
 use crate::{
     config::RegistrationMode,
     keys::{KeyError, KeyRing, sealed::Sealer},
-    store::{Change, Snapshot},
+    store::{Change, Rows, outbox::Heard},
 };
 
 /// A row that cannot be read, which only a foreign hand can have written.
@@ -39,6 +43,50 @@ pub enum RegistryError {
     Row(&'static str, String, String, String),
 }
 
+/// Whatever exists, by tenant and id.
+#[derive(Debug, Default)]
+pub struct Standing {
+    tenants: HashSet<String>,
+    clients: HashMap<String, HashSet<String>>,
+    resources: HashMap<String, HashSet<String>>,
+    grants: HashMap<String, HashSet<String>>,
+}
+
+impl Standing {
+    /// Notes rows as they are read.
+    pub fn note(&mut self, rows: &Rows) {
+        let mut add = |of: fn(&mut Self) -> &mut HashMap<_, HashSet<_>>, tenant: &str, id: &str| {
+            let ids = of(self).entry(tenant.to_owned()).or_default();
+            ids.insert(id.to_owned());
+        };
+        match rows {
+            Rows::Tenants(rows) => {
+                let names = rows.iter().map(|row| row.name.clone());
+                self.tenants.extend(names);
+            }
+            Rows::Clients(rows) => rows
+                .iter()
+                .for_each(|row| add(|s| &mut s.clients, &row.tenant, &row.client_id)),
+            Rows::Resources(rows) => rows
+                .iter()
+                .for_each(|row| add(|s| &mut s.resources, &row.tenant, &row.id)),
+            Rows::Grants(rows) => rows
+                .iter()
+                .for_each(|row| add(|s| &mut s.grants, &row.tenant, &row.id)),
+            // Keys are replaced whole, and a token that was revoked stays so.
+            Rows::Keys(_) | Rows::RevokedTokens(_) => {}
+        }
+    }
+}
+
+fn by_tenant<T>(rows: Vec<T>, tenant: impl Fn(&T) -> &String) -> HashMap<String, Vec<T>> {
+    let mut sorted: HashMap<String, Vec<T>> = HashMap::new();
+    for row in rows {
+        sorted.entry(tenant(&row).clone()).or_default().push(row);
+    }
+    sorted
+}
+
 /// All tenants of this server.
 #[derive(Debug)]
 pub struct Registry {
@@ -50,46 +98,49 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Builds it from the rows of a database.
-    ///
-    /// # Errors
-    /// When a row cannot be read or a key cannot be opened.
-    pub fn open(
-        issuer: String,
-        default_registration: RegistrationMode,
-        sealer: Sealer,
-        rows: Snapshot,
-    ) -> Result<Self, RegistryError> {
+    /// One with nothing in it but the tenant of the issuer itself.
+    #[must_use]
+    pub fn open(issuer: String, default_registration: RegistrationMode, sealer: Sealer) -> Self {
         let root = Arc::new(Tenant::new(DEFAULT, &issuer, default_registration));
-        let registry = Self {
+        Self {
             tenants: ArcSwap::from_pointee(HashMap::from([(DEFAULT.to_owned(), root.clone())])),
             issuer,
             root,
             sealer,
             default_registration,
-        };
-        for row in rows.tenants {
-            registry.put_tenant(&row);
         }
-        for row in &rows.resources {
-            registry.put_resource(row)?;
+    }
+
+    /// Takes rows as they are read from the database.
+    ///
+    /// # Errors
+    /// When a row cannot be read or a key cannot be opened.
+    pub fn put(&self, rows: Rows) -> Result<(), RegistryError> {
+        match rows {
+            Rows::Tenants(rows) => rows.iter().for_each(|row| self.put_tenant(row)),
+            Rows::Keys(rows) => {
+                for (tenant, rows) in by_tenant(rows, |row| &row.tenant) {
+                    if let Some(tenant) = self.find(&tenant) {
+                        self.put_keys(&tenant, &rows)?;
+                    }
+                }
+            }
+            Rows::Resources(rows) => {
+                for (tenant, rows) in by_tenant(rows, |row| &row.tenant) {
+                    let resources = rows.iter().map(Resource::from_row);
+                    let resources = resources.collect::<Result<Vec<_>, _>>()?;
+                    if let Some(tenant) = self.find(&tenant) {
+                        tenant.change_resources(|all| {
+                            resources.iter().for_each(|one| all.insert(one.clone()));
+                        });
+                    }
+                }
+            }
+            Rows::Clients(rows) => rows.iter().try_for_each(|row| self.put_client(row))?,
+            Rows::Grants(rows) => rows.iter().for_each(|row| self.put_grant(row)),
+            Rows::RevokedTokens(rows) => rows.iter().for_each(|row| self.revoke_token(row)),
         }
-        for row in &rows.clients {
-            registry.put_client(row)?;
-        }
-        for row in &rows.grants {
-            registry.put_grant(row);
-        }
-        for tenant in registry.tenants.load().values() {
-            let keys: Vec<_> = rows
-                .keys
-                .iter()
-                .filter(|k| k.tenant == tenant.name())
-                .cloned()
-                .collect();
-            registry.put_keys(tenant, &keys)?;
-        }
-        Ok(registry)
+        Ok(())
     }
 
     /// The tenant at the root of the issuer.
@@ -110,6 +161,19 @@ impl Registry {
         let mut all: Vec<_> = self.tenants.load().values().cloned().collect();
         all.sort_by(|a, b| a.name().cmp(b.name()));
         all
+    }
+
+    /// How much there is, in all tenants.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        let tenants = self.all();
+        let own = tenants.iter().map(|tenant| tenant.sizes());
+        own.fold(Sizes::default(), |sum, one| Sizes {
+            tenants: sum.tenants + one.tenants,
+            clients: sum.clients + one.clients,
+            resources: sum.resources + one.resources,
+            grants: sum.grants + one.grants,
+        })
     }
 
     /// Opens sealed keys.
@@ -138,13 +202,7 @@ impl Registry {
     pub fn apply(&self, change: &Change) -> Result<(), RegistryError> {
         match change {
             Change::PutTenant(row) => self.put_tenant(row),
-            Change::RemoveTenant(name) => {
-                self.tenants.rcu(|tenants| {
-                    let mut tenants = HashMap::clone(tenants);
-                    tenants.remove(name);
-                    tenants
-                });
-            }
+            Change::RemoveTenant(name) => self.remove_tenant(name),
             Change::PutClient { row, .. } => self.put_client(row)?,
             Change::RemoveClient { tenant, client_id } => {
                 if let Some(tenant) = self.find(tenant) {
@@ -158,6 +216,19 @@ impl Registry {
                 }
             }
             Change::PutGrant(row) => self.put_grant(row),
+            Change::GrantsEnded { tenant, ids } => {
+                if let Some(tenant) = self.find(tenant) {
+                    for id in ids {
+                        tenant.end_grant(id);
+                    }
+                }
+            }
+            Change::RevokeToken(row) => self.revoke_token(row),
+            Change::ForgetExpired { before } => {
+                for tenant in self.tenants.load().values() {
+                    tenant.forget_expired(*before);
+                }
+            }
             Change::Keys {
                 tenant,
                 put,
@@ -176,10 +247,69 @@ impl Registry {
                     self.put_keys(&tenant, &rows)?;
                 }
             }
-            Change::AuditCursors(_) | Change::CutAudit { .. } => {}
-            Change::UseOnce(_) | Change::ForgetReplays { .. } | Change::ForgetOutbox { .. } => {}
+            // What was made in the place of EndGrants is GrantsEnded.
+            Change::EndGrants { .. }
+            | Change::UseOnce { .. }
+            | Change::AuditCursors(_)
+            | Change::CutAudit { .. }
+            | Change::ForgetOutbox { .. } => {}
         }
         Ok(())
+    }
+
+    /// Takes over what other nodes committed.
+    ///
+    /// # Errors
+    /// When a row cannot be read or a key cannot be opened.
+    pub fn hear(&self, heard: Heard) -> Result<(), RegistryError> {
+        match heard {
+            Heard::Changes(changes) => changes.iter().try_for_each(|change| self.apply(change)),
+            Heard::TenantEnded(name) => {
+                self.remove_tenant(&name);
+                Ok(())
+            }
+            Heard::Keys(name, rows) => match self.find(&name) {
+                Some(tenant) => self.put_keys(&tenant, &rows),
+                None => Ok(()),
+            },
+            Heard::Grants(name, rows) => {
+                let ids = rows.iter().map(|row| row.id.clone()).collect();
+                if let Some(tenant) = self.find(&name) {
+                    tenant.keep_grants(&ids);
+                }
+                self.put(Rows::Grants(rows))
+            }
+        }
+    }
+
+    /// Forgets whatever is not among these: after having lost track of the others' changes,
+    /// everything was read again.
+    pub fn keep(&self, standing: &Standing) {
+        for tenant in self.all() {
+            let name = tenant.name();
+            if !tenant.is_default() && !standing.tenants.contains(name) {
+                self.remove_tenant(name);
+                continue;
+            }
+            let none = HashSet::new();
+            tenant.keep_clients(standing.clients.get(name).unwrap_or(&none));
+            tenant.keep_resources(standing.resources.get(name).unwrap_or(&none));
+            tenant.keep_grants(standing.grants.get(name).unwrap_or(&none));
+        }
+    }
+
+    fn remove_tenant(&self, name: &str) {
+        self.tenants.rcu(|tenants| {
+            let mut tenants = HashMap::clone(tenants);
+            tenants.remove(name);
+            tenants
+        });
+    }
+
+    fn revoke_token(&self, row: &revoked_token::Model) {
+        if let Some(tenant) = self.find(&row.tenant) {
+            tenant.revoke_token(row);
+        }
     }
 
     fn put_tenant(&self, row: &tenant_row::Model) {

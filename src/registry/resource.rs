@@ -222,6 +222,8 @@ pub enum AdminScope {
     Keys,
     /// Read the audit trail.
     Audit,
+    /// Read the metrics; only of use at the default tenant.
+    Metrics,
     /// Manage tenants; only of use at the default tenant.
     Tenants,
     /// Register an MCP server.
@@ -234,12 +236,13 @@ pub enum AdminScope {
 
 impl AdminScope {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Read,
         Self::Resources,
         Self::Clients,
         Self::Keys,
         Self::Audit,
+        Self::Metrics,
         Self::Tenants,
         Self::ResourceRegister,
         Self::ClientRegister,
@@ -255,6 +258,7 @@ impl AdminScope {
             Self::Clients => "writ:clients",
             Self::Keys => "writ:keys",
             Self::Audit => "writ:audit",
+            Self::Metrics => "writ:metrics",
             Self::Tenants => "writ:tenants",
             Self::ResourceRegister => "resource:register",
             Self::ClientRegister => "client:register",
@@ -271,11 +275,16 @@ impl AdminScope {
                 Self::Clients,
                 Self::Keys,
                 Self::Audit,
+                Self::Metrics,
                 Self::Tenants,
                 Self::ResourceRegister,
                 Self::ClientRegister,
             ],
-            Self::Read | Self::Audit | Self::ResourceRegister | Self::ClientRegister => &[],
+            Self::Read
+            | Self::Audit
+            | Self::Metrics
+            | Self::ResourceRegister
+            | Self::ClientRegister => &[],
         }
     }
 
@@ -288,6 +297,7 @@ impl AdminScope {
             Self::Clients => "Declare, change and remove clients",
             Self::Keys => "Rotate signing keys",
             Self::Audit => "Read and verify the audit trail",
+            Self::Metrics => "Read the metrics",
             Self::Tenants => "Create, configure and remove tenants",
             Self::ResourceRegister => "Register an MCP server",
             Self::ClientRegister => "Register a client",

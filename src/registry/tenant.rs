@@ -1,7 +1,7 @@
 //! One tenant in memory.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +11,7 @@ use std::{
 use super::{Client, Origin, Resource};
 use crate::{config::RegistrationMode, keys::KeyRing, oauth::resource::normalise};
 use arc_swap::{ArcSwap, Guard};
-use entity::grant;
+use entity::{grant, revoked_token};
 
 /// The tenant whose issuer is the server's own.
 pub const DEFAULT: &str = "default";
@@ -81,6 +81,19 @@ struct GrantOrigin {
 /// One client's grants: identity → grant id.
 type Grants = papaya::HashMap<Box<str>, Arc<str>>;
 
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Tenants.
+    pub tenants: usize,
+    /// Clients.
+    pub clients: usize,
+    /// Resources.
+    pub resources: usize,
+    /// Grants.
+    pub grants: usize,
+}
+
 /// One issuer with everything that belongs to it.
 #[derive(Debug)]
 pub struct Tenant {
@@ -97,6 +110,8 @@ pub struct Tenant {
     grants: papaya::HashMap<Box<str>, Arc<Grants>>,
     /// By id: whose it is, and what it was derived from.
     grant_origins: papaya::HashMap<Box<str>, GrantOrigin>,
+    /// Access tokens that were revoked one by one: `jti` and when they expire.
+    revoked_tokens: papaya::HashMap<Box<str>, i64>,
 }
 
 impl Tenant {
@@ -117,6 +132,18 @@ impl Tenant {
             registered: AtomicUsize::new(0),
             grants: papaya::HashMap::new(),
             grant_origins: papaya::HashMap::new(),
+            revoked_tokens: papaya::HashMap::new(),
+        }
+    }
+
+    /// How much belongs to it, counted without a walk.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            tenants: 1,
+            clients: self.clients.len(),
+            resources: self.resources.load().by_id.len(),
+            grants: self.grant_origins.len(),
         }
     }
 
@@ -235,6 +262,24 @@ impl Tenant {
         from
     }
 
+    /// Whether the access token of this name was revoked.
+    #[must_use]
+    pub fn is_revoked(&self, jti: &str) -> bool {
+        self.revoked_tokens.pin().contains_key(jti)
+    }
+
+    /// How many grants it holds.
+    #[must_use]
+    pub fn grant_count(&self) -> usize {
+        self.grant_origins.len()
+    }
+
+    /// How many clients it has.
+    #[must_use]
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
     /// Whether this client has ever been granted anything.
     #[must_use]
     pub fn has_grants(&self, client_id: &str) -> bool {
@@ -286,20 +331,73 @@ impl Tenant {
     pub(super) fn put_grant(&self, row: &grant::Model) {
         let clients = self.grants.pin();
         let grants = clients.get_or_insert_with(row.client_id.as_str().into(), Arc::default);
-        // The first one stays: the row that lost the race was not written.
-        let grants = grants.pin();
-        if grants
-            .try_insert(row.identity.as_str().into(), row.id.as_str().into())
-            .is_ok()
-        {
-            let origin = GrantOrigin {
-                client_id: row.client_id.as_str().into(),
-                parent: row.parent.as_deref().map(Into::into),
-            };
-            self.grant_origins
-                .pin()
-                .insert(row.id.as_str().into(), origin);
+        grants
+            .pin()
+            .insert(row.identity.as_str().into(), row.id.as_str().into());
+        let origin = GrantOrigin {
+            client_id: row.client_id.as_str().into(),
+            parent: row.parent.as_deref().map(Into::into),
+        };
+        self.grant_origins
+            .pin()
+            .insert(row.id.as_str().into(), origin);
+    }
+
+    pub(super) fn end_grant(&self, id: &str) {
+        let origins = self.grant_origins.pin();
+        let Some(origin) = origins.remove(id) else {
+            return;
+        };
+        let clients = self.grants.pin();
+        let Some(grants) = clients.get(&*origin.client_id) else {
+            return;
+        };
+        // A client has few; there may be another grant of this identity already.
+        grants.pin().retain(|_, held| &**held != id);
+        if grants.is_empty() {
+            clients.remove(&*origin.client_id);
         }
+    }
+
+    /// Ends every grant but these.
+    pub(super) fn keep_grants(&self, ids: &HashSet<String>) {
+        let held: Vec<Box<str>> = self.grant_origins.pin().keys().cloned().collect();
+        for id in held.iter().filter(|id| !ids.contains(&***id)) {
+            self.end_grant(id);
+        }
+    }
+
+    /// Removes every client but these.
+    pub(super) fn keep_clients(&self, ids: &HashSet<String>) {
+        let held: Vec<Box<str>> = self.clients.pin().keys().cloned().collect();
+        for id in held.iter().filter(|id| !ids.contains(&***id)) {
+            self.remove_client(id);
+        }
+    }
+
+    /// Removes every resource but these and the built-in one.
+    pub(super) fn keep_resources(&self, ids: &HashSet<String>) {
+        self.change_resources(|resources| {
+            let gone: Vec<_> = resources
+                .by_id
+                .values()
+                .filter(|resource| !resource.is_builtin() && !ids.contains(resource.id()))
+                .cloned()
+                .collect();
+            for resource in gone {
+                resources.remove(resource.id());
+            }
+        });
+    }
+
+    pub(super) fn revoke_token(&self, row: &revoked_token::Model) {
+        self.revoked_tokens
+            .pin()
+            .insert(row.jti.as_str().into(), row.expires_at);
+    }
+
+    pub(super) fn forget_expired(&self, before: i64) {
+        self.revoked_tokens.pin().retain(|_, end| *end >= before);
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tower::Service as _;
 
-use crate::{app::AppState, config::Limits, router};
+use crate::{app::AppState, config::Limits, context::Peer, router};
 
 /// Time that connections may take to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
@@ -52,8 +52,8 @@ pub(super) async fn serve(
             _ = stopped.changed() => break,
         };
         match accepted {
-            Ok((stream, _)) => tokio::select! {
-                () = room.make_place() => room.admit(stream),
+            Ok((stream, peer)) => tokio::select! {
+                () = room.make_place() => room.admit(stream, Peer(peer)),
                 _ = stopped.changed() => break,
             },
             // Out of file descriptors, or the peer left: take a breath and go on.
@@ -127,7 +127,7 @@ impl Room {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream) {
+    fn admit(&mut self, stream: TcpStream, peer: Peer) {
         let _ = stream.set_nodelay(true);
         let stalled = Duration::from_secs(self.limits.request_timeout + STALLED);
         let seat = Arc::new(Seat {
@@ -136,7 +136,8 @@ impl Room {
         });
         let answering = {
             let (seat, turns, service) = (seat.clone(), self.turns.clone(), self.service.clone());
-            service_fn(move |request: http::Request<Incoming>| {
+            service_fn(move |mut request: http::Request<Incoming>| {
+                request.extensions_mut().insert(peer);
                 let at_work = AtWork::begin(&seat, &turns);
                 let answer = service.clone().call(request);
                 async move {
@@ -146,11 +147,12 @@ impl Room {
                 }
             })
         };
+        let open = self.service.app().metrics.connections.one();
         let stream = TokioIo::new(Impatient::new(stream, stalled));
         let connection = self.http.serve_connection(stream, answering);
         let (own, mut stopped) = (seat.clone(), self.stopped.clone());
         let task = self.tasks.spawn(async move {
-            let mut connection = pin!(connection);
+            let (_open, mut connection) = (open, pin!(connection));
             tokio::select! {
                 // A peer that breaks off is its own business.
                 _ = connection.as_mut() => return,

@@ -36,6 +36,7 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
         identity: identity.clone(),
         client_id: client_id.to_owned(),
         subject: permit.subject().to_owned(),
+        resources: references(permit).join(" "),
         parent: match permit.grant() {
             Grant::Own => None,
             Grant::Carried(from) => Some(tenant.carried_from(client_id, from).to_string()),
@@ -61,13 +62,18 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
     Ok(tenant.grant(client_id, &identity).unwrap_or(id))
 }
 
+/// The resources a permit is for, by the names that stay.
+fn references(permit: &Permit) -> Vec<&str> {
+    let mut references: Vec<&str> = permit.resources().iter().map(|r| r.reference()).collect();
+    references.sort_unstable();
+    references
+}
+
 /// What makes a grant one. Client ids and references hold no space.
 fn identity(tenant: &Tenant, permit: &Permit) -> String {
     let mut identity = String::with_capacity(128);
     identity.push_str(permit.client().id());
-    let mut references: Vec<&str> = permit.resources().iter().map(|r| r.reference()).collect();
-    references.sort_unstable();
-    for reference in references {
+    for reference in references(permit) {
         identity.push(' ');
         identity.push_str(reference);
     }

@@ -14,7 +14,7 @@ use crate::{
     oauth::claims::{AccessClaims, Audience},
     policy::Permit,
     registry::Tenant,
-    store::Change,
+    store::{Change, Once},
 };
 
 /// A successful token response (RFC 6749 §5.1, RFC 8693 §2.2.1). Never cached.
@@ -187,8 +187,7 @@ async fn commit(app: &App, command: Command) -> Result<()> {
         .commit(command)
         .await
         .map_err(|error| match error {
-            // The only thing here that can be there already is an assertion's name.
-            JournalError::Conflict => assertion::replayed(),
+            JournalError::Used(Once::Assertion) => assertion::replayed(),
             other => other.into(),
         })
 }

@@ -16,6 +16,9 @@ pub enum Refused {
     /// Too old.
     #[error("has expired")]
     Expired,
+    /// It was ended before its time.
+    #[error("was revoked")]
+    Revoked,
     /// Its client, or one that it was exchanged from, is gone.
     #[error("hangs from a grant that has ended")]
     GrantGone,
@@ -51,6 +54,9 @@ pub fn access_token(app: &App, tenant: &Tenant, token: &str) -> Result<AccessCla
     }
     if claims.exp <= now {
         return Err(Refused::Expired);
+    }
+    if tenant.is_revoked(&claims.jti) {
+        return Err(Refused::Revoked);
     }
     // Whoever the token comes from, in however many steps, must still be there.
     let grant = claims.grant_id.as_deref().unwrap_or_default();

@@ -102,8 +102,7 @@ async fn commit(app: &App, tenant: &str, (first, anchor): (Head, Head), by: &str
     let changes = vec![Change::CutAudit {
         tenant: tenant.to_owned(),
         node: app.journal.chains().node().to_owned(),
-        through: anchor.seq,
-        hash: anchor.hash,
+        anchor: (anchor.seq, anchor.hash),
     }];
     Ok(app
         .journal

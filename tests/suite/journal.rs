@@ -192,7 +192,7 @@ async fn what_changed_is_announced_to_others_in_the_same_commit() {
         .state
         .db
         .query_one_raw(sea_orm::Statement::from_string(
-            sea_orm::DbBackend::Sqlite,
+            app.state.db.get_database_backend(),
             "SELECT count(*) AS n FROM outbox WHERE kind = 'client' AND subject = 'helper'",
         ))
         .await

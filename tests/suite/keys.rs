@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use writ::keys::{KeyState, SigningAlgorithm};
 
-use crate::support::{Answer, TestApp, WEATHER, parts, verify};
+use crate::support::{Answer, AtRest, TestApp, WEATHER, parts, verify};
 
 async fn published(app: &TestApp) -> BTreeSet<String> {
     let body = app.get("/jwks.json").await.ok();
@@ -202,9 +202,8 @@ async fn private_keys_are_sealed_on_disk() {
     let app = TestApp::new().await;
     let key = crate::support::ServerKey::of(&app, &app.tenant(None));
     let private = key.seed();
-    let directory = app.stop().await.0;
-    let bytes = std::fs::read(directory.path().join("writ.db")).unwrap();
-    let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    let kept = AtRest::read(&app.stop().await.0).await;
+    let holds = |part: &[u8]| kept.holds(part);
     // The search finds what is there: the key's name.
     assert!(holds(key.header()["kid"].as_str().unwrap().as_bytes()));
     assert!(!holds(&private));

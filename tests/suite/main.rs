@@ -12,7 +12,9 @@
 mod admin;
 mod attacks;
 mod clients;
+mod cluster;
 mod config;
+mod context;
 mod endpoints;
 mod grant_types;
 mod journal;
@@ -21,5 +23,6 @@ mod properties;
 mod resources;
 mod serve;
 mod support;
+mod telemetry;
 mod tenants;
 mod trail;

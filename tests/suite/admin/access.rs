@@ -30,12 +30,13 @@ pub(crate) const OPERATIONS: [(&str, &str, &str); 22] = [
     ("DELETE", "/tenants/nobody", "writ:tenants"),
 ];
 
-const SCOPES: [&str; 8] = [
+const SCOPES: [&str; 9] = [
     "writ:read",
     "writ:resources",
     "writ:clients",
     "writ:keys",
     "writ:audit",
+    "writ:metrics",
     "writ:tenants",
     "resource:register",
     "client:register",

@@ -4,4 +4,5 @@ mod authorize;
 mod discovery;
 mod health;
 mod jwks;
+mod metrics;
 mod token;

@@ -3,23 +3,23 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::Method;
-use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::{sync::OnceCell, task::JoinHandle};
 use writ::{
     admin::{By, apply, tenants::put_administrator},
-    app::{App, AppState},
+    app::{App, AppState, Started},
     clock::Clock,
     config::Config,
     entropy::Entropy,
     error::OAuthError,
+    journal::{Command, JournalError},
     keys::sealed::Sealer,
     registry::Tenant,
     router::{self, Issuers},
+    store::{Change, Store},
 };
 
-use super::{Call, Key, verify};
+use super::{Call, Home, Key, verify};
 
 /// When every scene begins: Unix seconds.
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -43,78 +43,52 @@ pub(crate) fn secret_of(client_id: &str) -> String {
     format!("writ_cs_of-{client_id}-0123456789")
 }
 
-/// What a first start leaves on disk. RSA keys take a tenth of a second each, so it is made once
+/// What a first start leaves behind. RSA keys take a tenth of a second each, so it is made once
 /// and every test gets its own copy.
-struct Template {
-    database: Vec<u8>,
-    sealing_key: Vec<u8>,
-}
-
-impl Template {
-    async fn make(tenants: &[&str]) -> Self {
-        let directory = TempDir::new().unwrap();
-        let (app, writer) = open(&directory, ISSUER, Config::default(), 0).await;
-        put_administrator(&app, app.registry.root(), ADMIN_SECRET)
+async fn first_start(tenants: &[&str]) -> Home {
+    let home = Home::empty().await;
+    let started = open(&home, ISSUER, Config::default(), 0).await;
+    let app = started.app;
+    put_administrator(&app, app.registry.root(), ADMIN_SECRET)
+        .await
+        .unwrap();
+    for name in tenants {
+        let declaration = json!({ "tenants": [{ "name": name }] });
+        let declaration = serde_json::from_value(declaration).unwrap();
+        let root = app.registry.root();
+        apply::make_true(&app, root, &declaration, By::Operator, false)
             .await
             .unwrap();
-        for name in tenants {
-            let declaration = json!({ "tenants": [{ "name": name }] });
-            let declaration = serde_json::from_value(declaration).unwrap();
-            let root = app.registry.root();
-            apply::make_true(&app, root, &declaration, By::Operator, false)
-                .await
-                .unwrap();
-            let tenant = app.registry.find(name).unwrap();
-            put_administrator(&app, &tenant, ADMIN_SECRET)
-                .await
-                .unwrap();
-        }
-        let copy = directory.path().join("copy.db");
-        let vacuum = format!("VACUUM INTO '{}'", copy.display());
-        app.db.execute_unprepared(&vacuum).await.unwrap();
-        drop(app);
-        writer.await.unwrap();
-        Self {
-            database: std::fs::read(copy).unwrap(),
-            sealing_key: std::fs::read(directory.path().join("sealing.key")).unwrap(),
-        }
+        let tenant = app.registry.find(name).unwrap();
+        put_administrator(&app, &tenant, ADMIN_SECRET)
+            .await
+            .unwrap();
     }
-
-    fn lay_out(&self) -> TempDir {
-        let directory = TempDir::new().unwrap();
-        std::fs::write(directory.path().join("writ.db"), &self.database).unwrap();
-        std::fs::write(directory.path().join("sealing.key"), &self.sealing_key).unwrap();
-        directory
-    }
+    let reader = app.db.clone();
+    drop(app);
+    started.writer.await.unwrap();
+    // The last connection takes the write-ahead log into the file.
+    reader.close().await.unwrap();
+    home
 }
 
-static PLAIN: OnceCell<Template> = OnceCell::const_new();
-static TENANTS: OnceCell<Template> = OnceCell::const_new();
+static PLAIN: OnceCell<Home> = OnceCell::const_new();
+static TENANTS: OnceCell<Home> = OnceCell::const_new();
 
-/// A data directory as a first start leaves it.
-pub(crate) async fn data_directory() -> TempDir {
-    PLAIN.get_or_init(|| Template::make(&[])).await.lay_out()
+/// A place as a first start leaves it.
+pub(crate) async fn after_first_start() -> Home {
+    Home::copy(PLAIN.get_or_init(|| first_start(&[])).await).await
 }
 
 /// Opens a server; each start has its own seed, so that no start makes what one before it made.
-async fn open(
-    directory: &TempDir,
-    issuer: &str,
-    config: Config,
-    seed: u64,
-) -> (AppState, JoinHandle<()>) {
-    let (config, clock) = (settled(directory, config), Clock::manual(NOW));
+async fn open(home: &Home, issuer: &str, config: Config, seed: u64) -> Started {
+    let (config, clock) = (home.settle(config), Clock::manual(NOW));
     let entropy = Entropy::seeded(seed);
-    let sealer = Sealer::from_file(&directory.path().join("sealing.key"), &entropy).unwrap();
-    let started = App::start(config, issuer.to_owned(), clock, entropy, sealer)
+    let sealer = Sealer::from_file(&home.path().join("sealing.key"), &entropy).unwrap();
+    let store = Store::open(&config.storage).await.unwrap();
+    App::start(config, issuer.to_owned(), clock, entropy, sealer, store)
         .await
-        .unwrap();
-    (started.app, started.writer)
-}
-
-pub(super) fn settled(directory: &TempDir, mut config: Config) -> Config {
-    config.storage.data_dir = directory.path().to_owned();
-    config
+        .unwrap()
 }
 
 /// Limits that a test can reach in a moment.
@@ -129,7 +103,7 @@ pub(crate) fn short_limits(config: &mut Config) {
 pub(crate) struct TestApp {
     pub(crate) state: AppState,
     pub(crate) issuer: String,
-    pub(crate) directory: TempDir,
+    pub(crate) directory: Home,
     service: Issuers,
     writer: JoinHandle<()>,
     starts: u64,
@@ -145,7 +119,7 @@ impl TestApp {
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         change(&mut config);
-        Self::start(data_directory().await, ISSUER, config, 1).await
+        Self::start(after_first_start().await, ISSUER, config, 1).await
     }
 
     /// A server with the tenants `acme` and `globex`, which have administrators of their own.
@@ -155,8 +129,9 @@ impl TestApp {
 
     /// The same under another issuer.
     pub(crate) async fn tenants_at(issuer: &str) -> Self {
-        let template = TENANTS.get_or_init(|| Template::make(&[ACME, "globex"]));
-        Self::start(template.await.lay_out(), issuer, Config::default(), 1).await
+        let template = TENANTS.get_or_init(|| first_start(&[ACME, "globex"]));
+        let home = Home::copy(template.await).await;
+        Self::start(home, issuer, Config::default(), 1).await
     }
 
     /// Two MCP servers, and the client `agent` that may use what is not sensitive there.
@@ -201,8 +176,9 @@ impl TestApp {
         self.apply_in(tenant, scene).await.unwrap();
     }
 
-    async fn start(directory: TempDir, issuer: &str, config: Config, starts: u64) -> Self {
-        let (state, writer) = open(&directory, issuer, config, starts).await;
+    async fn start(directory: Home, issuer: &str, config: Config, starts: u64) -> Self {
+        let started = open(&directory, issuer, config, starts).await;
+        let (state, writer) = (started.app, started.writer);
         Self {
             service: router::service(state.clone()),
             state,
@@ -211,6 +187,21 @@ impl TestApp {
             writer,
             starts,
         }
+    }
+
+    /// Another node on the same database, with the clock of this one.
+    pub(crate) async fn another_node(&self, name: &str) -> Self {
+        let mut config = Config::default();
+        config.storage.node = name.to_owned();
+        let app = Self::start(self.directory.neighbour(), &self.issuer, config, 99).await;
+        app.advance(self.now() - NOW);
+        app
+    }
+
+    /// Has the journal make changes.
+    pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<(), JournalError> {
+        let audit = Vec::new();
+        self.state.journal.commit(Command { changes, audit }).await
     }
 
     /// Stops the server and starts another one on its directory, at the same time of day.
@@ -224,7 +215,7 @@ impl TestApp {
     }
 
     /// Stops the server; everything that was accepted is written then.
-    pub(crate) async fn stop(self) -> (TempDir, String) {
+    pub(crate) async fn stop(self) -> (Home, String) {
         drop(self.service);
         drop(self.state);
         self.writer.await.unwrap();

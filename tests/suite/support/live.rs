@@ -2,14 +2,16 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 use writ::{clock::Clock, config::Config, entropy::Entropy, serve::Server};
 
-use super::app::{NOW, data_directory, settled};
+use super::{
+    Home,
+    app::{NOW, after_first_start},
+};
 
 /// Long enough for a machine with other things to do; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,14 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A running server.
 pub(crate) struct LiveServer {
     pub(crate) server: Server,
-    _directory: TempDir,
+    _home: Home,
 }
 
 impl LiveServer {
     /// Starts one on a free port.
     pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Self {
-        let directory = data_directory().await;
-        let mut config = settled(&directory, Config::default());
+        let home = after_first_start().await;
+        let mut config = home.settle(Config::default());
         config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         change(&mut config);
         let server = Server::start(config, Clock::manual(NOW), Entropy::seeded(7))
@@ -32,13 +34,13 @@ impl LiveServer {
             .unwrap();
         Self {
             server,
-            _directory: directory,
+            _home: home,
         }
     }
 
     /// A new connection.
     pub(crate) async fn connect(&self) -> Connection {
-        Connection(TcpStream::connect(self.server.address).await.unwrap())
+        Connection::to(self.server.address).await
     }
 
     /// Sends one request on a connection of its own and reads until the server closes.
@@ -66,6 +68,11 @@ pub(crate) fn status(response: &str) -> u16 {
 pub(crate) struct Connection(TcpStream);
 
 impl Connection {
+    /// A new one to any address.
+    pub(crate) async fn to(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
     /// Sends bytes; a server that has closed already is no failure.
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.0.write_all(bytes.as_ref()).await;

@@ -6,6 +6,8 @@
 //! answer that comes back through [`Call`] has passed the checks of [`oracle`].
 
 mod app;
+mod at_rest;
+mod home;
 mod http;
 mod jose;
 mod key_host;
@@ -14,9 +16,11 @@ mod oracle;
 
 pub(crate) use self::{
     app::{
-        ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, data_directory, secret_of,
-        short_limits,
+        ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, after_first_start,
+        secret_of, short_limits,
     },
+    at_rest::AtRest,
+    home::Home,
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
     key_host::KeyHost,

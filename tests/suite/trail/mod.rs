@@ -21,10 +21,19 @@ impl TestApp {
 
     /// A number from the real database.
     async fn number(&self, sql: &str) -> i64 {
-        let backend = DbBackend::Sqlite;
+        let backend = self.state.db.get_database_backend();
         let query = Statement::from_string(backend, format!("SELECT ({sql}) AS n"));
         let row = self.state.db.query_one_raw(query).await.unwrap().unwrap();
         row.try_get("", "n").unwrap()
+    }
+
+    /// Bytes as the database reads them.
+    fn blob(&self, bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match self.state.db.get_database_backend() {
+            DbBackend::Postgres => format!("'\\x{hex}'::bytea"),
+            _ => format!("x'{hex}'"),
+        }
     }
 
     /// All events of a selection.

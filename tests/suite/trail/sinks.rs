@@ -13,7 +13,6 @@ use std::{
 use axum::{Router, extract::State, routing::post};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
@@ -23,28 +22,27 @@ use writ::{
     audit::Kind, clock::Clock, config::Config, entropy::Entropy, journal::Command, serve::Server,
 };
 
-use crate::support::{NOW, data_directory};
+use crate::support::{Home, NOW, after_first_start};
 
 /// Long enough for a machine with other things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server on a directory that can be started again.
 struct Scene {
-    directory: TempDir,
+    home: Home,
     config: Config,
     server: Option<Server>,
 }
 
 impl Scene {
     async fn start(change: impl FnOnce(&mut Config, &Path)) -> Self {
-        let directory = data_directory().await;
-        let mut config = Config::default();
-        config.storage.data_dir = directory.path().to_owned();
+        let home = after_first_start().await;
+        let mut config = home.settle(Config::default());
         config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.server.issuer = "http://127.0.0.1:1".into();
-        change(&mut config, directory.path());
+        change(&mut config, home.path());
         let mut scene = Self {
-            directory,
+            home,
             config,
             server: None,
         };
@@ -140,7 +138,7 @@ async fn a_file_gets_every_event_and_a_restart_goes_on() {
         config.audit.export_file = directory.join("audit.jsonl");
     })
     .await;
-    let file: PathBuf = scene.directory.path().join("audit.jsonl");
+    let file: PathBuf = scene.home.path().join("audit.jsonl");
     scene.write(0..10).await;
     until("ten events", || numbers(lines(&file)).len() >= 10).await;
     until("no lag", || scene.lag("file") == 0).await;

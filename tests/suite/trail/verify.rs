@@ -2,7 +2,7 @@
 //! who may write to it and does not have the sealing key.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::Value;
 use writ::audit::Event;
 
@@ -58,7 +58,7 @@ const TAMPERING: [(&str, &str); 16] = [
         "row 2 was changed",
     ),
     (
-        "UPDATE audit_event SET hash = zeroblob(32) WHERE seq = 2",
+        "UPDATE audit_event SET hash = (SELECT hash FROM audit_event WHERE seq = 3 LIMIT 1) WHERE seq = 2",
         "row 2 was changed",
     ),
     // Removed: within, at the front, at the end, all of them.
@@ -156,15 +156,11 @@ fn hash(previous: &[u8], seq: i64, at: i64, kind: &str, event: &str) -> Vec<u8> 
     digest(&SHA256, &text).as_ref().to_vec()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Computes the whole chain anew, as it would be had another client got the tokens.
 async fn rewrite(app: &TestApp) -> Vec<u8> {
     let query = "SELECT seq, at, kind, replace(event, '\"agent\"', '\"other\"') AS event FROM \
                  audit_event WHERE tenant = 'default' ORDER BY seq";
-    let query = Statement::from_string(DbBackend::Sqlite, query);
+    let query = Statement::from_string(app.state.db.get_database_backend(), query);
     let rows = app.state.db.query_all_raw(query).await.unwrap();
     let mut previous = vec![0; 32];
     for row in rows {
@@ -177,9 +173,9 @@ async fn rewrite(app: &TestApp) -> Vec<u8> {
         previous = hash(&previous, seq, at, &kind, &event);
         let event = event.replace('\'', "''");
         app.sql(&format!(
-            "UPDATE audit_event SET event = '{event}', hash = x'{}' WHERE tenant = 'default' AND \
+            "UPDATE audit_event SET event = '{event}', hash = {} WHERE tenant = 'default' AND \
              seq = {seq}",
-            hex(&previous)
+            app.blob(&previous)
         ))
         .await;
     }
@@ -194,8 +190,8 @@ async fn a_chain_that_was_computed_anew_without_the_key_is_found() {
     found(&app.verdict(None, &token).await, "computed anew", "rows");
     // The head can be made to say so too, but not signed.
     app.sql(&format!(
-        "UPDATE audit_head SET last_hash = x'{}'",
-        hex(&last)
+        "UPDATE audit_head SET last_hash = {}",
+        app.blob(&last)
     ))
     .await;
     found(

@@ -1,0 +1,243 @@
+//! One transaction's worth of commands.
+
+use std::collections::{HashMap, HashSet};
+
+use entity::replay;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait as _,
+};
+
+use super::{Command, JournalError, Outcome};
+use crate::{
+    audit::{Chain, Chains, Head},
+    registry::{DEFAULT, Registry},
+    store::{self, Change, Made, Once, outbox},
+};
+
+/// Why a transaction failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The database would not take any command now, or nobody knows whether it took this one.
+    Database(DbErr),
+    /// A statement failed; another command may fare better.
+    Statement(DbErr),
+}
+
+impl From<DbErr> for Failure {
+    fn from(error: DbErr) -> Self {
+        if store::is_unavailable(&error) {
+            Self::Database(error)
+        } else {
+            Self::Statement(error)
+        }
+    }
+}
+
+impl From<Failure> for JournalError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Database(error) => Self::Unavailable(error.to_string()),
+            Failure::Statement(error) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What a batch is written on top of.
+pub(super) struct Base<'w> {
+    pub(super) registry: &'w Registry,
+    pub(super) node: &'w str,
+    /// Position of the node's last outbox row.
+    pub(super) position: i64,
+    /// The audit chains that it writes.
+    pub(super) chains: &'w Chains,
+    /// Unix milliseconds.
+    pub(super) at: i64,
+}
+
+/// A committed transaction.
+pub(super) struct Done {
+    pub(super) outcomes: Vec<Outcome>,
+    /// What was changed, in order.
+    pub(super) changes: Vec<Change>,
+    pub(super) position: i64,
+    /// Chains that grew or were cut, as they are now.
+    pub(super) chains: HashMap<String, Chain>,
+}
+
+/// Writes all commands in one transaction: those that do not hold are left out.
+///
+/// # Errors
+/// When the transaction failed as a whole.
+pub(super) async fn commit(
+    db: &DatabaseConnection,
+    base: &Base<'_>,
+    commands: &[Command],
+) -> Result<Done, Failure> {
+    let transaction = db
+        .begin_with_options(TransactionOptions {
+            isolation_level: None,
+            access_mode: None,
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        })
+        .await
+        .map_err(Failure::Database)?;
+    let done = fill(&transaction, base, commands).await?;
+    // Whether a commit that failed has reached the disk is not known.
+    transaction.commit().await.map_err(Failure::Database)?;
+    Ok(done)
+}
+
+async fn fill(
+    transaction: &DatabaseTransaction,
+    base: &Base<'_>,
+    commands: &[Command],
+) -> Result<Done, DbErr> {
+    let mut done = Done {
+        outcomes: Vec::with_capacity(commands.len()),
+        changes: Vec::new(),
+        position: base.position,
+        chains: HashMap::new(),
+    };
+    let mut fresh = use_up(transaction, commands).await?;
+    let mut rows = Vec::with_capacity(commands.len());
+    for command in commands {
+        let outcome = match only_names(command) {
+            Some(names) => take(&mut fresh, names),
+            None => change(transaction, base, &command.changes, &mut done.changes).await?,
+        };
+        if outcome.is_ok() {
+            for change in &command.changes {
+                if let Change::CutAudit { tenant, anchor, .. } = change {
+                    let chain = chain(transaction, base, &mut done.chains, tenant).await?;
+                    let (seq, hash) = *anchor;
+                    chain.first = Head { seq, hash };
+                }
+            }
+            for record in &command.audit {
+                let chain = chain(transaction, base, &mut done.chains, &record.tenant).await?;
+                rows.push(chain.last.append(record.clone(), base.node));
+            }
+        }
+        done.outcomes.push(outcome);
+    }
+    store::audit::append(transaction, rows).await?;
+    let moved = done.chains.iter();
+    let heads = moved.map(|(tenant, chain)| base.chains.seal(tenant, chain));
+    store::audit::put_heads(transaction, heads.collect()).await?;
+    let news = outbox::rows(&done.changes, base.node, &mut done.position, base.at);
+    outbox::append(transaction, news).await?;
+    Ok(done)
+}
+
+/// The names that a command uses up, when that is all it changes. Most do no more, and for them
+/// one statement serves the whole batch.
+fn only_names(command: &Command) -> Option<Vec<(&replay::Model, Once)>> {
+    let name = |change| match change {
+        &Change::UseOnce { ref row, what } => Some((row, what)),
+        _ => None,
+    };
+    command.changes.iter().map(name).collect()
+}
+
+async fn use_up(
+    transaction: &DatabaseTransaction,
+    commands: &[Command],
+) -> Result<HashSet<(String, Vec<u8>)>, DbErr> {
+    let names = commands.iter().filter_map(only_names).flatten();
+    let rows: Vec<_> = names.map(|(row, _)| row.clone()).collect();
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    store::once::use_up(transaction, rows).await
+}
+
+/// Takes a command's names out of those that nobody has used.
+fn take(fresh: &mut HashSet<(String, Vec<u8>)>, names: Vec<(&replay::Model, Once)>) -> Outcome {
+    for (row, what) in names {
+        if !fresh.remove(&(row.tenant.clone(), row.digest.clone())) {
+            return Err(JournalError::Used(what));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a command's changes: all of them hold or none.
+async fn change(
+    transaction: &DatabaseTransaction,
+    base: &Base<'_>,
+    changes: &[Change],
+    made: &mut Vec<Change>,
+) -> Result<Outcome, DbErr> {
+    if let Some(error) = changes.iter().find_map(|c| base.registry.check(c).err()) {
+        return Ok(Err(JournalError::Failed(error.to_string())));
+    }
+    // One change alone holds or touches nothing: it needs no savepoint.
+    let outcome = if changes.len() == 1 {
+        make(transaction, changes).await?
+    } else {
+        let savepoint = transaction.begin().await?;
+        let outcome = make(&savepoint, changes).await?;
+        if outcome.is_ok() {
+            savepoint.commit().await?;
+        } else {
+            savepoint.rollback().await?;
+        }
+        outcome
+    };
+    Ok(outcome.map(|changes| made.extend(changes)))
+}
+
+/// Makes changes in order, and says what was really made, up to the first that does not hold.
+async fn make(
+    db: &impl ConnectionTrait,
+    changes: &[Change],
+) -> Result<Result<Vec<Change>, JournalError>, DbErr> {
+    let mut all = Vec::with_capacity(changes.len());
+    for change in changes {
+        if !has_its_tenant(db, change).await? {
+            return Ok(Err(JournalError::Conflict));
+        }
+        match (store::change::apply(db, change).await?, change) {
+            (Made::AsAsked, _) => all.push(change.clone()),
+            (Made::Instead(made), _) => all.extend(made),
+            (Made::No, Change::UseOnce { what, .. }) => {
+                return Ok(Err(JournalError::Used(*what)));
+            }
+            (Made::No, _) => return Ok(Err(JournalError::Conflict)),
+        }
+    }
+    Ok(Ok(all))
+}
+
+/// Whether the tenant of a change exists at this moment. A request that began before its tenant
+/// ended must not leave anything behind for the next tenant of that name.
+async fn has_its_tenant(db: &impl ConnectionTrait, change: &Change) -> Result<bool, DbErr> {
+    match (change, change.tenant()) {
+        (Change::PutTenant(_) | Change::RemoveTenant(_), _) | (_, None | Some(DEFAULT)) => Ok(true),
+        (_, Some(name)) => store::change::holds_tenant(db, name).await,
+    }
+}
+
+/// A tenant's chain as this batch has moved it so far.
+async fn chain<'b>(
+    transaction: &DatabaseTransaction,
+    base: &Base<'_>,
+    moved: &'b mut HashMap<String, Chain>,
+    tenant: &str,
+) -> Result<&'b mut Chain, DbErr> {
+    if !moved.contains_key(tenant) {
+        let chain = match base.chains.at_hand(tenant) {
+            Some(chain) => chain,
+            None => {
+                let head = store::audit::head(transaction, tenant, base.node).await?;
+                let last = store::audit::last(transaction, tenant, base.node).await?;
+                base.chains.resume(tenant, head.as_ref(), last)
+            }
+        };
+        moved.insert(tenant.to_owned(), chain);
+    }
+    moved
+        .get_mut(tenant)
+        .ok_or_else(|| DbErr::Custom("no audit chain".into()))
+}

@@ -1,0 +1,474 @@
+//! Changes of state, and how each is made.
+//!
+//! No statement here can raise an error for what it finds: a row that is there already, or is
+//! not, or belongs to another, is a change that does not hold, and costs its neighbours in the
+//! same transaction nothing. That must stay so, because nodes that share a database race.
+
+use entity::{
+    audit_cursor, client, grant, outbox, replay, resource, revoked_token, signing_key, tenant,
+};
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
+    EntityTrait, IntoActiveModel as _, QueryFilter as _, QuerySelect as _, Statement,
+    sea_query::{ExprTrait as _, LikeExpr, OnConflict},
+};
+
+use super::audit;
+
+/// What must hold of the row a change replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// There is none yet.
+    Absent,
+    /// There is one.
+    Present,
+}
+
+/// A kind of name that holds once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// The `jti` of a client assertion (RFC 7523 §3).
+    Assertion,
+}
+
+/// Whose grants end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This one.
+    Grant(String),
+    /// All of a client.
+    Client(String),
+    /// All that speak for a subject.
+    Subject(String),
+    /// All for a resource, by its reference.
+    Resource(String),
+    /// All of the tenant.
+    All,
+}
+
+impl Whose {
+    /// Whether a grant is among them.
+    #[must_use]
+    pub fn includes(&self, row: &grant::Model) -> bool {
+        match self {
+            Self::Grant(id) => row.id == *id,
+            Self::Client(id) => row.client_id == *id,
+            Self::Subject(subject) => row.subject == *subject,
+            Self::Resource(reference) => row.resources.split(' ').any(|r| r == reference),
+            Self::All => true,
+        }
+    }
+
+    /// The rows, as far as SQL can tell them apart.
+    fn condition(&self) -> Condition {
+        let all = Condition::all();
+        match self {
+            Self::Grant(id) => all.add(grant::Column::Id.eq(id)),
+            Self::Client(id) => all.add(grant::Column::ClientId.eq(id)),
+            Self::Subject(subject) => all.add(grant::Column::Subject.eq(subject)),
+            Self::Resource(reference) => {
+                // References are URIs or ids: no spaces, so a space on both sides finds one.
+                let escaped = reference
+                    .replace('\\', "\\\\")
+                    .replace('%', "\\%")
+                    .replace('_', "\\_");
+                let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
+                all.add(grant::Column::Resources.into_expr().like(pattern))
+            }
+            Self::All => all,
+        }
+    }
+}
+
+/// One change of state.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Creates a tenant or changes its settings.
+    PutTenant(tenant::Model),
+    /// Ends a tenant and everything that belongs to it; its audit trail stays.
+    RemoveTenant(String),
+    /// Writes a client.
+    PutClient {
+        /// The row.
+        row: client::Model,
+        /// What must hold of the row before.
+        expect: Expect,
+    },
+    /// Takes a client away, with its grants.
+    RemoveClient {
+        /// Its tenant.
+        tenant: String,
+        /// Its identifier.
+        client_id: String,
+    },
+    /// Writes a resource. Its URI stays what it is.
+    PutResource {
+        /// The row.
+        row: resource::Model,
+        /// What must hold of the row before.
+        expect: Expect,
+    },
+    /// Takes a resource away, with the grants for it.
+    RemoveResource {
+        /// Its tenant.
+        tenant: String,
+        /// Its id.
+        id: String,
+    },
+    /// Remembers a grant; the first one of an identity stays.
+    PutGrant(grant::Model),
+    /// Ends grants, and with them every token that hangs from them or from what was derived.
+    EndGrants {
+        /// The tenant.
+        tenant: String,
+        /// Which.
+        whose: Whose,
+    },
+    /// These grants have ended.
+    GrantsEnded {
+        /// The tenant.
+        tenant: String,
+        /// Their ids.
+        ids: Vec<String>,
+    },
+    /// Ends one access token.
+    RevokeToken(revoked_token::Model),
+    /// Writes and removes signing keys of one tenant, all at once.
+    Keys {
+        /// The tenant.
+        tenant: String,
+        /// New and changed rows.
+        put: Vec<signing_key::Model>,
+        /// Keys that leave.
+        remove: Vec<String>,
+    },
+    /// Uses a name that holds once; fails when it was used before.
+    UseOnce {
+        /// The name.
+        row: replay::Model,
+        /// What it names.
+        what: Once,
+    },
+    /// Says how far audit chains have been delivered.
+    AuditCursors(Vec<audit_cursor::Model>),
+    /// Takes away the beginning of an audit chain; what is left begins at the anchor.
+    CutAudit {
+        /// The tenant, which may have ended.
+        tenant: String,
+        /// The node, which is the one that commits this.
+        node: String,
+        /// Position and hash of the last row that goes.
+        anchor: (i64, [u8; 32]),
+    },
+    /// Forgets what cannot be presented any more: names, and tokens that have expired.
+    ForgetExpired {
+        /// Unix seconds.
+        before: i64,
+    },
+    /// Forgets outbox rows that everyone has seen.
+    ForgetOutbox {
+        /// Unix milliseconds.
+        before: i64,
+    },
+}
+
+impl Change {
+    /// The tenant it belongs to; none for the housekeeping of all.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        match self {
+            Self::PutTenant(row) => Some(&row.name),
+            Self::RemoveTenant(name) => Some(name),
+            Self::PutClient { row, .. } => Some(&row.tenant),
+            Self::PutResource { row, .. } => Some(&row.tenant),
+            Self::PutGrant(row) => Some(&row.tenant),
+            Self::RevokeToken(row) => Some(&row.tenant),
+            Self::UseOnce { row, .. } => Some(&row.tenant),
+            Self::RemoveClient { tenant, .. }
+            | Self::RemoveResource { tenant, .. }
+            | Self::EndGrants { tenant, .. }
+            | Self::GrantsEnded { tenant, .. }
+            | Self::Keys { tenant, .. } => Some(tenant),
+            Self::AuditCursors(_) | Self::CutAudit { .. } => None,
+            Self::ForgetExpired { .. } | Self::ForgetOutbox { .. } => None,
+        }
+    }
+}
+
+/// What became of a change.
+#[derive(Clone, Debug)]
+pub enum Made {
+    /// What it expects does not hold, and nothing was changed.
+    No,
+    /// It was made as asked.
+    AsAsked,
+    /// This was made in its place.
+    Instead(Vec<Change>),
+}
+
+impl Made {
+    fn if_one(rows_affected: u64) -> Self {
+        if rows_affected == 1 {
+            Self::AsAsked
+        } else {
+            Self::No
+        }
+    }
+}
+
+/// Makes one change.
+///
+/// # Errors
+/// When the database fails.
+pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, DbErr> {
+    match change {
+        Change::PutTenant(row) => {
+            tenant::Entity::insert(row.clone().into_active_model())
+                .on_conflict(
+                    OnConflict::column(tenant::Column::Name)
+                        .update_column(tenant::Column::Registration)
+                        .to_owned(),
+                )
+                .exec_without_returning(db)
+                .await?;
+            Ok(Made::AsAsked)
+        }
+        Change::RemoveTenant(name) => remove_tenant(db, name).await,
+        Change::PutClient { row, expect } => put_client(db, row, *expect).await,
+        Change::RemoveClient { tenant, client_id } => {
+            hold_grants(db, tenant, Hold::ToEnd).await?;
+            let key = (tenant.clone(), client_id.clone());
+            let gone = client::Entity::delete_by_id(key).exec(db).await?;
+            if gone.rows_affected != 1 {
+                return Ok(Made::No);
+            }
+            let ended = end_grants(db, tenant, &Whose::Client(client_id.clone())).await?;
+            Ok(Made::Instead(vec![change.clone(), ended]))
+        }
+        Change::PutResource { row, expect } => put_resource(db, row, *expect).await,
+        Change::RemoveResource { tenant, id } => {
+            let key = (tenant.clone(), id.clone());
+            let Some(row) = resource::Entity::find_by_id(key.clone()).one(db).await? else {
+                return Ok(Made::No);
+            };
+            resource::Entity::delete_by_id(key).exec(db).await?;
+            let ended = end_grants(db, tenant, &Whose::Resource(row.normalised)).await?;
+            Ok(Made::Instead(vec![change.clone(), ended]))
+        }
+        Change::PutGrant(row) => put_grant(db, row).await,
+        Change::EndGrants { tenant, whose } => {
+            Ok(Made::Instead(vec![end_grants(db, tenant, whose).await?]))
+        }
+        Change::GrantsEnded { tenant, ids } => {
+            for ids in ids.chunks(super::CHUNK) {
+                grant::Entity::delete_many()
+                    .filter(grant::Column::Tenant.eq(tenant))
+                    .filter(grant::Column::Id.is_in(ids))
+                    .exec(db)
+                    .await?;
+            }
+            Ok(Made::AsAsked)
+        }
+        Change::RevokeToken(row) => {
+            insert_or_ignore(db, row.clone().into_active_model()).await?;
+            Ok(Made::AsAsked)
+        }
+        Change::Keys {
+            tenant,
+            put,
+            remove,
+        } => {
+            for kid in remove.iter().chain(put.iter().map(|row| &row.kid)) {
+                let key = (tenant.clone(), kid.clone());
+                signing_key::Entity::delete_by_id(key).exec(db).await?;
+            }
+            for row in put {
+                insert_or_ignore(db, row.clone().into_active_model()).await?;
+            }
+            Ok(Made::AsAsked)
+        }
+        Change::UseOnce { row, .. } => {
+            let written = insert_or_ignore(db, row.clone().into_active_model()).await?;
+            Ok(Made::if_one(written))
+        }
+        Change::AuditCursors(cursors) => {
+            audit::put_cursors(db, cursors).await?;
+            Ok(Made::AsAsked)
+        }
+        Change::CutAudit {
+            tenant,
+            node,
+            anchor,
+        } => {
+            audit::cut(db, tenant, node, anchor.0).await?;
+            Ok(Made::AsAsked)
+        }
+        Change::ForgetExpired { before } => {
+            replay::Entity::delete_many()
+                .filter(replay::Column::ExpiresAt.lt(*before))
+                .exec(db)
+                .await?;
+            revoked_token::Entity::delete_many()
+                .filter(revoked_token::Column::ExpiresAt.lt(*before))
+                .exec(db)
+                .await?;
+            Ok(Made::AsAsked)
+        }
+        Change::ForgetOutbox { before } => {
+            outbox::Entity::delete_many()
+                .filter(outbox::Column::At.lt(*before))
+                .exec(db)
+                .await?;
+            Ok(Made::AsAsked)
+        }
+    }
+}
+
+/// Writes a row unless one with a key of its own is there; says how many were written.
+async fn insert_or_ignore<A>(db: &impl ConnectionTrait, row: A) -> Result<u64, DbErr>
+where
+    A: sea_orm::ActiveModelTrait,
+{
+    <A::Entity as EntityTrait>::insert(row)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(db)
+        .await
+}
+
+/// Changes the row with this primary key, in all columns that are set.
+async fn update<A>(db: &impl ConnectionTrait, row: A, filter: Condition) -> Result<u64, DbErr>
+where
+    A: sea_orm::ActiveModelTrait,
+{
+    let changed = <A::Entity as EntityTrait>::update_many()
+        .set(row)
+        .filter(filter)
+        .exec(db)
+        .await?;
+    Ok(changed.rows_affected)
+}
+
+/// The tenant's own row goes first: whoever is about to add something to it holds that.
+async fn remove_tenant(db: &impl ConnectionTrait, name: &str) -> Result<Made, DbErr> {
+    let gone = tenant::Entity::delete_by_id(name).exec(db).await?;
+    macro_rules! empty {
+        ($($table:ident),*) => {$(
+            $table::Entity::delete_many()
+                .filter($table::Column::Tenant.eq(name))
+                .exec(db)
+                .await?;
+        )*};
+    }
+    empty!(client, resource, grant, replay, revoked_token, signing_key);
+    Ok(Made::if_one(gone.rows_affected))
+}
+
+async fn put_client(
+    db: &impl ConnectionTrait,
+    row: &client::Model,
+    expect: Expect,
+) -> Result<Made, DbErr> {
+    let model = row.clone().into_active_model();
+    let written = match expect {
+        Expect::Absent => insert_or_ignore(db, model).await?,
+        Expect::Present => {
+            let key = Condition::all()
+                .add(client::Column::Tenant.eq(&row.tenant))
+                .add(client::Column::ClientId.eq(&row.client_id));
+            update(db, model.reset_all(), key).await?
+        }
+    };
+    Ok(Made::if_one(written))
+}
+
+async fn put_resource(
+    db: &impl ConnectionTrait,
+    row: &resource::Model,
+    expect: Expect,
+) -> Result<Made, DbErr> {
+    let model = row.clone().into_active_model();
+    let written = match expect {
+        // Another resource may hold this URI already: that index is minded too.
+        Expect::Absent => insert_or_ignore(db, model).await?,
+        Expect::Present => {
+            let key = Condition::all()
+                .add(resource::Column::Tenant.eq(&row.tenant))
+                .add(resource::Column::Id.eq(&row.id))
+                .add(resource::Column::Normalised.eq(&row.normalised));
+            update(db, model.reset_all(), key).await?
+        }
+    };
+    Ok(Made::if_one(written))
+}
+
+/// Whoever comes second uses the first one's grant.
+async fn put_grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made, DbErr> {
+    hold_grants(db, &row.tenant, Hold::ToMake).await?;
+    let holder = (row.tenant.clone(), row.client_id.clone());
+    if client::Entity::find_by_id(holder).one(db).await?.is_none() {
+        return Ok(Made::No);
+    }
+    if insert_or_ignore(db, row.clone().into_active_model()).await? == 1 {
+        return Ok(Made::AsAsked);
+    }
+    let first = grant::Entity::find()
+        .filter(grant::Column::Tenant.eq(&row.tenant))
+        .filter(grant::Column::Identity.eq(&row.identity))
+        .one(db)
+        .await?;
+    Ok(first.map_or(Made::No, |first| {
+        Made::Instead(vec![Change::PutGrant(first)])
+    }))
+}
+
+/// What a transaction is about to do with a tenant's grants.
+enum Hold {
+    /// Make one: others may too.
+    ToMake,
+    /// End some: all that are made so far, and none meanwhile.
+    ToEnd,
+}
+
+/// Until the transaction ends, no other node ends grants while one is made, nor makes one while
+/// they are ended: one that was answered before would outlive them. SQLite has one writer anyway.
+async fn hold_grants(db: &impl ConnectionTrait, tenant: &str, hold: Hold) -> Result<(), DbErr> {
+    if db.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let sql = match hold {
+        Hold::ToMake => "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))",
+        Hold::ToEnd => "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
+    };
+    let name = format!("writ grants {tenant}");
+    let lock = Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()]);
+    db.execute_raw(lock).await.map(drop)
+}
+
+async fn end_grants(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    whose: &Whose,
+) -> Result<Change, DbErr> {
+    hold_grants(db, tenant, Hold::ToEnd).await?;
+    let found = grant::Entity::find()
+        .filter(grant::Column::Tenant.eq(tenant))
+        .filter(whose.condition())
+        .all(db)
+        .await?;
+    let ended = found.into_iter().filter(|row| whose.includes(row));
+    let change = Change::GrantsEnded {
+        tenant: tenant.to_owned(),
+        ids: ended.map(|row| row.id).collect(),
+    };
+    Box::pin(apply(db, &change)).await?;
+    Ok(change)
+}
+
+/// Whether a tenant exists, and will until this transaction ends.
+///
+/// # Errors
+/// When the database does.
+pub async fn holds_tenant(db: &impl ConnectionTrait, name: &str) -> Result<bool, DbErr> {
+    let row = tenant::Entity::find_by_id(name).lock_shared().one(db);
+    Ok(row.await?.is_some())
+}
