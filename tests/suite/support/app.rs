@@ -76,7 +76,7 @@ static PLAIN: OnceCell<Home> = OnceCell::const_new();
 static TENANTS: OnceCell<Home> = OnceCell::const_new();
 
 /// A place as a first start leaves it.
-pub(super) async fn after_first_start() -> Home {
+pub(crate) async fn after_first_start() -> Home {
     Home::copy(PLAIN.get_or_init(|| first_start(&[])).await).await
 }
 
