@@ -633,7 +633,7 @@ async fn behind_a_proxy_the_url_is_the_one_that_clients_know() {
         let proof = key.proof(&json!({
             "jti": jti, "htm": "GET", "htu": htu, "iat": NOW, "ath": token_hash(&token),
         }));
-        let request = Request::get(uri)
+        let request = http::Request::get(uri)
             .header("host", "127.0.0.1:8000")
             .header("x-forwarded-host", "evil.example")
             .header("authorization", format!("DPoP {token}"))
