@@ -102,6 +102,7 @@ class Postgres:
             self.process = subprocess.Popen(
                 [*self._as_owner("INT"), program("postgres"), "-D", str(self.data), *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, start_new_session=True,
+                restore_signals=False,  # a file that is too long is no reason to die
             )
         self.wait()
         return self

@@ -3,17 +3,17 @@
     python disk_full.py [sqlite | postgres]
 
 What has to be small is a tmpfs in a mount namespace of this judge's own, as root or in a user namespace; where
-neither is to be had, the processes are forbidden to write any file (RLIMIT_FSIZE), which fails with EFBIG
+neither is to be had, the processes are forbidden to write long files (RLIMIT_FSIZE), which fails with EFBIG
 instead of ENOSPC. The log says which it was.
 """
 
 import asyncio
 import contextlib
 import os
-import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,9 +23,10 @@ from judging import ROOT, Judge, http
 from load import SETTINGS, Load, document
 from node import Node, Psql, Sqlite
 from play import Play, play
-from postgres import Postgres
+from postgres import CannotRun, Postgres, bounded
 
-STAGE = "WRIT_JUDGE_STAGE"  # which way of keeping a disk small this process is to use
+STAGE = "JUDGE_STAGE"  # which way of keeping a disk small this process is to use
+PLACE = "JUDGE_PLACE"  # where the small disks are; whoever this is may have another number in each stage
 SIZES = {"sqlite": "64m", "postgres": "192m"}
 # Small segments, so that the write-ahead log has to grow soon.
 SMALL_LOG = {"settings": ["max_wal_size=4MB", "min_wal_size=2MB"], "initdb": ["--wal-segsize=1"]}
@@ -37,6 +38,8 @@ class SmallDisk:
     kind = "a small tmpfs"
 
     def __init__(self, place):
+        if not place.is_mount():
+            raise CannotRun(f"nothing is mounted at {place}, and a disk that others use is not to be filled")
         self.place, self.ballast = place, place / "ballast"
 
     def fill(self, _pids):
@@ -53,7 +56,7 @@ class SmallDisk:
 
 
 class WriteLimit:
-    """No file may grow; for where nothing can be mounted."""
+    """No file may be written beyond a point that the log does not reach; for where nothing can be mounted."""
 
     kind = "RLIMIT_FSIZE, because nothing can be mounted here"
 
@@ -62,14 +65,17 @@ class WriteLimit:
 
     def _set(self, pids, limit):
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            with contextlib.suppress(FileNotFoundError):
+                # Only who runs a process may do this, and root is not always allowed everything.
+                owner = Path(f"/proc/{pid}").stat()
+                subprocess.run(["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--keep-groups",
+                                "prlimit", "--pid", str(pid), f"--fsize={limit}:"], capture_output=True, timeout=20)
 
     def fill(self, pids):
-        self._set(pids, 1)
+        self._set(pids, 256 * 1024)
 
     def empty(self, pids):
-        self._set(pids, resource.RLIM_INFINITY)
+        self._set(pids, "unlimited")
 
     def free(self):
         return 0
@@ -163,15 +169,23 @@ def works(*command):
 def enclose():
     """Starts this program again where it may mount; what it must do there is in the variable."""
     mine = [sys.executable, __file__, *sys.argv[1:]]
+    with tempfile.TemporaryDirectory(prefix="writ-small-") as place:
+        os.chmod(place, 0o755)
+        os.environ[PLACE] = place
+        return subprocess.run([*bounded(), *enclosed(mine)]).returncode
+
+
+def enclosed(mine):
+    """The command that starts it."""
     probe = ("sh", "-c", "mount -t tmpfs -o size=1m tmpfs /mnt")
     for namespace in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
         if works(*namespace, *probe):
             # Inside a user namespace PostgreSQL would take us for root: the second one undoes that.
             stage = "mount" if os.geteuid() == 0 else "mount and drop"
             os.environ[STAGE] = stage
-            os.execvp(namespace[0], [*namespace, *mine])
+            return [*namespace, *mine]
     os.environ[STAGE] = "limit"
-    os.execvp(mine[0], mine)
+    return mine
 
 
 def mount(places):
@@ -185,12 +199,12 @@ def mount(places):
 
 def main():
     if STAGE not in os.environ:
-        enclose()
+        sys.exit(enclose())
     kinds = sys.argv[1:] or list(SIZES)
     scenes = ROOT / "target/conformance/scenes/disk-full"
     if os.environ[STAGE] != "mounted":
         shutil.rmtree(scenes, ignore_errors=True)
-    places = {kind: Path("/tmp") / f"writ-small-{os.getuid()}-{kind}" for kind in kinds}
+    places = {kind: Path(os.environ[PLACE]) / kind for kind in kinds}
     for place in places.values():
         place.mkdir(exist_ok=True)
     if os.environ[STAGE].startswith("mount") and os.environ[STAGE] != "mounted":

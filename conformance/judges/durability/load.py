@@ -156,6 +156,8 @@ class Load:
             self.check_refusal(kind, answer)
             await asyncio.sleep(0.02)
             return None
+        if answer.status == 408 or answer.status >= 500:
+            ledger.unanswered[kind] += 1  # it may have happened all the same
         ledger.wrong.append(f"{kind}: {answer.status} {answer.body[:300]!r}")
         return None
 

@@ -47,7 +47,8 @@ class Node:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WRIT_")}
         with open(log, "wb") as output:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
-                                            stderr=subprocess.STDOUT, env=environment | self.settings)
+                                            stderr=subprocess.STDOUT, env=environment | self.settings,
+                                            restore_signals=False)  # a file that is too long is no reason to die
         self.begun = time.monotonic()
 
     def wait(self, limit=READY_LIMIT):
