@@ -4,7 +4,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `serve`, `apply`, `resource`, `client`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
+//! | `serve`, `apply`, `resource`, `client`, `revoke`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
 //! | `api`, `token_request`, `possession`, `http` | the admin API from the outside, from top to bottom |
 //! | `import`, `mcp` | a live MCP server's tools, as a declaration |
 //! | `paste` | what the author of an MCP server needs |
@@ -25,6 +25,7 @@ mod possession;
 mod print;
 mod private_key;
 mod resource;
+mod revoke;
 mod serve;
 mod tenant;
 mod token;
@@ -58,6 +59,8 @@ enum Command {
     Resource(resource::Resource),
     /// Agents and other clients: how they authenticate and what they may ask for.
     Client(client::Client),
+    /// End tokens before their time.
+    Revoke(revoke::Revoke),
     /// Signing keys.
     Keys(keys::Keys),
     /// What happened, in a chain that shows tampering.
@@ -118,6 +121,7 @@ pub fn run() -> ExitCode {
             Command::Apply(apply) => apply.run(json).await,
             Command::Resource(resource) => resource.run(json).await,
             Command::Client(client) => client.run(json).await,
+            Command::Revoke(revoke) => revoke.run(json).await,
             Command::Keys(keys) => keys.run(json).await,
             Command::Audit(audit) => audit.run(json).await,
             Command::Tenant(tenant) => tenant.run(json).await,
@@ -171,6 +175,8 @@ mod tests {
             "writ client add --id x --jwks a.json --secret-stdin",
             "writ client key generate",
             "writ token",
+            "writ revoke",
+            "writ revoke client",
             "writ token x --client-id a --key k.pem --client-secret-stdin",
             "writ token x --key k.pem",
             "writ token x --client-id a",

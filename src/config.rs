@@ -13,6 +13,7 @@ use figment::{
     providers::{Format as _, Serialized, Toml},
     value::{Dict, Map, Value},
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use writ_resource::claims::MAX_ACTORS;
 
@@ -27,6 +28,8 @@ use crate::{
 pub struct Config {
     /// Where to listen and who we are.
     pub server: Server,
+    /// The certificate.
+    pub tls: Tls,
     /// Where state is kept.
     pub storage: Storage,
     /// Signing keys.
@@ -53,8 +56,30 @@ pub struct Config {
 pub struct Server {
     /// Address and port; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// The issuer; empty means `http://` and the address in use.
+    /// The issuer; empty means the scheme and the address in use.
     pub issuer: String,
+    /// Seconds between "not ready" and the end of accepting, when the server is told to stop.
+    pub shutdown_delay: u64,
+    /// Networks of proxies whose word on the client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file of the certificate and those between it and its root; empty means no TLS.
+    pub certificate: PathBuf,
+    /// PEM file of the certificate's private key.
+    pub private_key: PathBuf,
+}
+
+impl Tls {
+    /// Whether connections are encrypted here, and not by a proxy.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.certificate.as_os_str().is_empty()
+    }
 }
 
 /// `[storage]`
@@ -167,6 +192,23 @@ pub struct Limits {
     pub request_timeout: u64,
     /// Seconds for a request's headers, or idle.
     pub header_timeout: u64,
+    /// Requests a second that one client may make at the token, introspection and revocation
+    /// endpoints; 0 means any number, here and below.
+    pub client_rate: u32,
+    /// How many it may make at once.
+    pub client_burst: u32,
+    /// Requests a second from one address.
+    pub address_rate: u32,
+    /// How many at once.
+    pub address_burst: u32,
+    /// Failed client authentications a second from one address.
+    pub failure_rate: u32,
+    /// How many at once.
+    pub failure_burst: u32,
+    /// Registrations a second from one address.
+    pub registration_rate: u32,
+    /// How many at once.
+    pub registration_burst: u32,
 }
 
 /// `[fetch]`
@@ -192,6 +234,19 @@ pub enum LogFormat {
     Json,
 }
 
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestLines {
+    /// None.
+    Off,
+    /// Those answered with 4xx or 5xx, up to a number a second.
+    #[default]
+    Refused,
+    /// Every one.
+    All,
+}
+
 /// `[telemetry]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -200,6 +255,43 @@ pub struct Telemetry {
     pub filter: String,
     /// How they look.
     pub format: LogFormat,
+    /// Which requests get one.
+    pub requests: RequestLines,
+    /// Where metrics and health are answered without a token.
+    #[serde(with = "or_nothing")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// The collector that traces are sent to; empty means none.
+    pub otlp_endpoint: String,
+    /// How many of 10 000 traces that begin here are recorded.
+    pub otlp_sample: u32,
+}
+
+/// A value that is written as empty text when there is none.
+mod or_nothing {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => to.collect_str(value),
+            None => to.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<T>, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let wrong = || D::Error::custom(format!("found '{text}'"));
+        text.parse().map(Some).map_err(|_| wrong())
+    }
 }
 
 impl Default for Server {
@@ -207,6 +299,8 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4455)),
             issuer: String::new(),
+            shutdown_delay: 0,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -278,6 +372,14 @@ impl Default for Limits {
             connections: 4096,
             request_timeout: 10,
             header_timeout: 15,
+            client_rate: 0,
+            client_burst: 1000,
+            address_rate: 0,
+            address_burst: 1000,
+            failure_rate: 100,
+            failure_burst: 10_000,
+            registration_rate: 10,
+            registration_burst: 1000,
         }
     }
 }
@@ -297,6 +399,10 @@ impl Default for Telemetry {
         Self {
             filter: "info,sea_orm_migration=warn".into(),
             format: LogFormat::Text,
+            requests: RequestLines::Refused,
+            metrics_listen: None,
+            otlp_endpoint: String::new(),
+            otlp_sample: 10_000,
         }
     }
 }
@@ -331,12 +437,17 @@ enum Allowed {
     Number(i64, i64),
     /// What these words say.
     Words(&'static str),
+    /// A list of what these words say.
+    List(&'static str),
 }
 
+/// More than any machine answers.
+const RATE: i64 = 1_000_000;
+
 /// Every key and what it may hold.
-const KEYS: [(&str, Allowed); 29] = {
-    use Allowed::{Number, Words};
-    [
+const KEYS: &[(&str, Allowed)] = {
+    use Allowed::{List, Number, Words};
+    &[
         (
             "server.listen",
             Words("an address and a port, for example 127.0.0.1:4455; port 0 picks a free one"),
@@ -347,6 +458,19 @@ const KEYS: [(&str, Allowed); 29] = {
                 "an https URL (http on loopback only) without query, fragment, % and empty \
                  segments, for example https://auth.example/main",
             ),
+        ),
+        ("server.shutdown_delay", Number(0, 600)),
+        (
+            "server.trusted_proxies",
+            List("networks, for example [\"10.0.0.0/8\", \"192.0.2.7/32\", \"2001:db8::/32\"]"),
+        ),
+        (
+            "tls.certificate",
+            Words("the path of a PEM file with the certificate chain; set with tls.private_key"),
+        ),
+        (
+            "tls.private_key",
+            Words("the path of a PEM file with the private key; set with tls.certificate"),
         ),
         ("storage.data_dir", Words("the path of a directory")),
         (
@@ -380,6 +504,14 @@ const KEYS: [(&str, Allowed); 29] = {
         ("limits.connections", Number(1, 1 << 20)),
         ("limits.request_timeout", Number(1, 600)),
         ("limits.header_timeout", Number(1, 600)),
+        ("limits.client_rate", Number(0, RATE)),
+        ("limits.client_burst", Number(1, RATE)),
+        ("limits.address_rate", Number(0, RATE)),
+        ("limits.address_burst", Number(1, RATE)),
+        ("limits.failure_rate", Number(0, RATE)),
+        ("limits.failure_burst", Number(1, RATE)),
+        ("limits.registration_rate", Number(0, RATE)),
+        ("limits.registration_burst", Number(1, RATE)),
         ("fetch.timeout", Number(1, 60)),
         ("fetch.max_body", Number(1024, 1 << 24)),
         (
@@ -391,14 +523,30 @@ const KEYS: [(&str, Allowed); 29] = {
             Words("directives in the syntax of RUST_LOG, for example info,writ=debug"),
         ),
         ("telemetry.format", Words("text or json")),
+        ("telemetry.requests", Words("off, refused or all")),
+        (
+            "telemetry.metrics_listen",
+            Words("an address and a port, for example 127.0.0.1:9464; empty for none"),
+        ),
+        (
+            "telemetry.otlp_endpoint",
+            Words(
+                "the http or https URL of an OTLP/HTTP collector without the path /v1/traces, for \
+                 example http://127.0.0.1:4318; empty for none",
+            ),
+        ),
+        ("telemetry.otlp_sample", Number(0, 10_000)),
     ]
 };
 
 /// What a key, or a section, may hold, in words.
 fn allowed(key: &str) -> String {
+    // An element of a list is named by its position.
+    let key = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    let key = key.strip_suffix('.').unwrap_or(key);
     match KEYS.iter().find(|(known, _)| *known == key) {
         Some((_, Allowed::Number(low, high))) => format!("a whole number, {low}..={high}"),
-        Some((_, Allowed::Words(words))) => (*words).to_owned(),
+        Some((_, Allowed::Words(words) | Allowed::List(words))) => (*words).to_owned(),
         None => {
             let section = format!("{key}.");
             let keys: Vec<&str> = KEYS
@@ -476,7 +624,9 @@ fn environment(
         };
         // A node may be called 1, and an issuer is no date: only what is not text is parsed.
         let value = match kind {
-            Allowed::Words("true or false") | Allowed::Number(..) => text.parse(),
+            Allowed::Words("true or false") | Allowed::Number(..) | Allowed::List(_) => {
+                text.parse()
+            }
             Allowed::Words(_) => Ok(text.into()),
         };
         let Ok(value) = value;
@@ -568,7 +718,7 @@ impl Config {
 
     fn check(&self, figment: &Figment) -> Result<(), ConfigError> {
         let refuse = |key: &str, problem: &str| Err(refuse(figment, key, problem));
-        for (key, kind) in &KEYS {
+        for (key, kind) in KEYS {
             let Allowed::Number(low, high) = kind else {
                 continue;
             };
@@ -606,6 +756,19 @@ impl Config {
             return refuse("storage.url", "what is set is not a PostgreSQL URL");
         }
         check_issuer(&self.server.issuer).or_else(|problem| refuse("server.issuer", &problem))?;
+        if self.tls.is_on() && self.server.issuer.starts_with("http:") {
+            let issuer = &self.server.issuer;
+            let problem = format!("'{issuer}' does not use https, and [tls] is set");
+            return refuse("server.issuer", &problem);
+        }
+        match (
+            self.tls.is_on(),
+            self.tls.private_key.as_os_str().is_empty(),
+        ) {
+            (true, true) => return refuse("tls.private_key", "is not set"),
+            (false, false) => return refuse("tls.certificate", "is not set"),
+            _ => {}
+        }
         if self.server.issuer.is_empty() && !self.server.listen.ip().is_loopback() {
             let listen = self.server.listen;
             return Err(ConfigError {
@@ -622,6 +785,8 @@ impl Config {
             let filter = &self.telemetry.filter;
             return refuse("telemetry.filter", &format!("'{filter}': {why}"));
         }
+        telemetry::traces::check(&self.telemetry.otlp_endpoint)
+            .or_else(|problem| refuse("telemetry.otlp_endpoint", problem))?;
         Ok(())
     }
 
@@ -638,10 +803,10 @@ impl Config {
     /// The issuer for the address actually bound, without a slash at the end.
     #[must_use]
     pub fn issuer(&self, bound: SocketAddr) -> String {
-        if self.server.issuer.is_empty() {
-            format!("http://{bound}")
-        } else {
-            self.server.issuer.clone()
+        match &self.server.issuer {
+            set if !set.is_empty() => set.clone(),
+            _ if self.tls.is_on() => format!("https://{bound}"),
+            _ => format!("http://{bound}"),
         }
     }
 }
@@ -807,6 +972,16 @@ mod tests {
                 "the environment (WRIT_REGISTRATION__MODE)\n  allowed: open, token or off",
             ),
             (
+                &[("WRIT_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\",\"ten\"]")],
+                &none,
+                "the environment (WRIT_SERVER__TRUSTED_PROXIES)\n  allowed: networks",
+            ),
+            (
+                &[("WRIT_SERVER__TRUSTED_PROXIES", "10.0.0.0/8")],
+                &none,
+                "the environment (WRIT_SERVER__TRUSTED_PROXIES)\n  allowed: networks",
+            ),
+            (
                 &[("WRIT_SERVER__LISTEN", "here")],
                 &none,
                 "the environment (WRIT_SERVER__LISTEN)\n  allowed: an address and a port",
@@ -840,6 +1015,31 @@ mod tests {
             ("PATH", "/bin"),
         ];
         assert_eq!(with(&others, &Overrides::default()), Ok(Config::default()));
+    }
+
+    #[test]
+    fn tls_needs_both_files_and_an_https_issuer() {
+        let (chain, key) = (
+            ("WRIT_TLS__CERTIFICATE", "c"),
+            ("WRIT_TLS__PRIVATE_KEY", "k"),
+        );
+        let issuer = ("WRIT_SERVER__ISSUER", "http://127.0.0.1:1");
+        let none = Overrides::default();
+        for (variables, wanted) in [
+            (&[chain][..], "tls.private_key: is not set"),
+            (&[key], "tls.certificate: is not set"),
+            (
+                &[chain, key, issuer],
+                "does not use https, and [tls] is set",
+            ),
+        ] {
+            let error = with(variables, &none).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
+        let config = with(&[chain, key], &none).unwrap();
+        let bound = ([127, 0, 0, 1], 443).into();
+        assert_eq!(config.issuer(bound), "https://127.0.0.1:443");
+        assert_eq!(Config::default().issuer(bound), "http://127.0.0.1:443");
     }
 
     #[test]

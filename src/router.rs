@@ -1,34 +1,32 @@
-//! The URL table, and nothing else but how a request finds its issuer.
+//! The URL table, and what holds of every answer.
 
+mod issuers;
 mod message;
+mod observe;
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{MatchedPath, Request},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use tower::{Service, ServiceBuilder};
+use http::{HeaderName, Method, StatusCode, header};
+use tower::{ServiceBuilder, util::MapRequestLayer};
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, timeout::TimeoutLayer};
 use writ_resource::dpop;
 
 use crate::{
     admin,
     app::AppState,
-    endpoints::{authorize, discovery, extract::ForTenant, health, jwks, register, token},
+    context,
+    endpoints::{authorize, discovery, health, introspect, jwks, metrics, register, revoke, token},
     error::OAuthError,
-    registry::{Registry, Tenant},
     resources,
 };
+
+pub use issuers::{Answer, Issuers};
 
 /// Every URL below an issuer.
 fn table() -> Router<AppState> {
@@ -48,6 +46,7 @@ fn table() -> Router<AppState> {
         )
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
+        .route("/revoke", post(revoke::revoke))
         .route("/register", post(register::register))
         .route(
             "/register/{client_id}",
@@ -62,7 +61,10 @@ fn table() -> Router<AppState> {
     Router::new()
         .merge(open)
         .route("/authorize", get(authorize::answer).post(authorize::answer))
+        .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .nest("/admin", admin::router())
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
@@ -79,7 +81,11 @@ fn cors() -> CorsLayer {
         .allow_origin(tower_http::cors::Any)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(allowed)
-        .expose_headers([header::WWW_AUTHENTICATE, dpop::NONCE_HEADER])
+        .expose_headers([
+            header::WWW_AUTHENTICATE,
+            dpop::NONCE_HEADER,
+            issuers::X_REQUEST_ID,
+        ])
         .max_age(Duration::from_secs(3600))
 }
 
@@ -122,169 +128,25 @@ fn refusal(status: StatusCode, description: &'static str) -> Response {
 pub fn service(app: AppState) -> Issuers {
     let timeout = Duration::from_secs(app.config.limits.request_timeout);
     let layers = ServiceBuilder::new()
+        .layer(MapRequestLayer::new(noted))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::REQUEST_TIMEOUT,
             timeout,
         ));
-    let registry = app.registry.clone();
-    Issuers {
-        registry,
-        longest_headers: app.config.limits.headers,
-        inner: table().layer(layers).with_state(app),
+    let inner = table().layer(layers).with_state(app.clone());
+    Issuers::new(app, inner)
+}
+
+/// Remembers which route of the table answers a request.
+fn noted(request: Request) -> Request {
+    if let Some(route) = request.extensions().get::<MatchedPath>() {
+        context::answered_by(route);
     }
+    request
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
-fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
-    let text = cause
-        .downcast_ref::<&str>()
-        .map(|s| (*s).to_owned())
-        .or_else(|| cause.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    OAuthError::server_error(format!("a handler panicked: {text}")).into_response()
-}
-
-/// Finds the issuer a path belongs to, and gives the table the path below it.
-///
-/// The default tenant is at the issuer's own path, the others at `/t/{name}` below it. A
-/// well-known document is found in both forms: with the well-known segment in front of the
-/// issuer's path (RFC 8414 §3.1) and behind it (OpenID Connect Discovery §4).
-#[derive(Clone, Debug)]
-pub struct Issuers {
-    registry: Arc<Registry>,
-    longest_headers: usize,
-    inner: Router,
-}
-
-impl<B> Service<http::Request<B>> for Issuers
-where
-    B: http_body::Body<Data = axum::body::Bytes> + Send + 'static,
-    B::Error: Into<axum::BoxError>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Answer {
-        let last = message::ends_connection(&request);
-        if let Err((status, why)) = message::check(&request, self.longest_headers) {
-            // Where such a message ends is doubtful.
-            return Answer::new(Answering::Refused(Some(refusal(status, why))), true);
-        }
-        let mut request = request.map(axum::body::Body::new);
-        if let Some((tenant, path)) = locate(&self.registry, request.uri().path()) {
-            if path != request.uri().path()
-                && let Some(uri) = with_path(request.uri(), &path)
-            {
-                *request.uri_mut() = uri;
-            }
-            request.extensions_mut().insert(ForTenant(tenant));
-        }
-        // Without an issuer the extractor answers 404.
-        Answer::new(Answering::Table(self.inner.call(request)), last)
-    }
-}
-
-/// The answer of [`Issuers`].
-pub struct Answer {
-    answering: Answering,
-    /// No other request can follow on the connection.
-    last: bool,
-}
-
-enum Answering {
-    Refused(Option<Response>),
-    Table(<Router as Service<Request>>::Future),
-}
-
-impl Answer {
-    const fn new(answering: Answering, last: bool) -> Self {
-        Self { answering, last }
-    }
-}
-
-impl Future for Answer {
-    type Output = Result<Response, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Ok(mut response) = match &mut self.answering {
-            Answering::Refused(response) => Ok(response.take().unwrap_or_default()),
-            Answering::Table(answer) => ready!(Pin::new(answer).poll(context)),
-        };
-        if response.status() == StatusCode::REQUEST_TIMEOUT {
-            // The timeout layer's answer has no words, and the rest of the request is not read.
-            response = refusal(StatusCode::REQUEST_TIMEOUT, "The request took too long.");
-            self.last = true;
-        }
-        if self.last {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        Poll::Ready(Ok(response))
-    }
-}
-
-fn locate<'a>(
-    registry: &Registry,
-    path: &'a str,
-) -> Option<(Arc<Tenant>, std::borrow::Cow<'a, str>)> {
-    const WELL_KNOWN: &str = "/.well-known/";
-    if let Some(rest) = path.strip_prefix(WELL_KNOWN) {
-        let (document, issuer_path) = match rest.find('/') {
-            Some(at) => rest.split_at(at),
-            None => (rest, ""),
-        };
-        if document == "oauth-protected-resource" {
-            let below = issuer_path.strip_suffix("/admin")?;
-            let (tenant, rest) = below_issuer(registry, below)?;
-            let path = "/.well-known/oauth-protected-resource/admin";
-            return rest.is_empty().then(|| (tenant, path.into()));
-        }
-        let (tenant, rest) = below_issuer(registry, issuer_path)?;
-        return rest
-            .is_empty()
-            .then(|| (tenant, format!("{WELL_KNOWN}{document}").into()));
-    }
-    let (tenant, rest) = below_issuer(registry, path)?;
-    Some((
-        tenant,
-        if rest.is_empty() {
-            "/".into()
-        } else {
-            rest.into()
-        },
-    ))
-}
-
-/// The issuer whose path is in front of `path`, and what is left of it.
-fn below_issuer<'a>(registry: &Registry, path: &'a str) -> Option<(Arc<Tenant>, &'a str)> {
-    let root = registry.root();
-    let rest = path.strip_prefix(root.path())?;
-    if !rest.is_empty() && !rest.starts_with('/') {
-        return None;
-    }
-    if let Some(named) = rest.strip_prefix("/t/") {
-        let (name, rest) = match named.find('/') {
-            Some(at) => named.split_at(at),
-            None => (named, ""),
-        };
-        let tenant = registry.find(name).filter(|tenant| !tenant.is_default())?;
-        return Some((tenant, rest));
-    }
-    Some((root.clone(), rest))
-}
-
-fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
-    let text = match uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(text.parse().ok()?);
-    Uri::from_parts(parts).ok()
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    // What it said is in the log already, with the same request id.
+    OAuthError::server_error("a handler panicked").into_response()
 }

@@ -1,6 +1,9 @@
 //! A running server: its sockets, its first start, its background tasks, its end.
 
 mod connections;
+mod impatient;
+mod inside;
+mod tls;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -31,6 +34,8 @@ use crate::{
     store::{self, Change, Store},
 };
 
+pub use self::tls::TlsError;
+
 /// How often time's own work is done: key rotation, forgetting.
 const MAINTENANCE: Duration = Duration::from_secs(60);
 /// How often committed pages are moved into the database file.
@@ -41,9 +46,12 @@ const OUTBOX: i64 = 24 * 3600 * 1000;
 /// Why a server does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address.
-    #[error("server.listen: cannot listen on {0}: {1}")]
-    Listen(SocketAddr, io::Error),
+    /// An address.
+    #[error(
+        "{0}: cannot listen on {1}: {2}; give an address of this machine whose port is free, or \
+         stop what listens there"
+    )]
+    Listen(&'static str, SocketAddr, io::Error),
     /// The data directory.
     #[error("storage.data_dir: {0}: {1}")]
     Directory(PathBuf, io::Error),
@@ -53,6 +61,9 @@ pub enum ServeError {
          directory of its own"
     )]
     Taken(PathBuf),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Storage, keys.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -79,6 +90,8 @@ pub struct Server {
     pub app: AppState,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where metrics and health are answered without a token, if anywhere.
+    pub metrics_address: Option<SocketAddr>,
     /// Its issuer.
     pub issuer: String,
     /// Where the administrator's credentials are.
@@ -86,6 +99,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     background: Vec<JoinHandle<()>>,
     writer: JoinHandle<()>,
+    exporter: Option<JoinHandle<()>>,
     /// Held until the last row is written.
     _lock: File,
 }
@@ -96,18 +110,18 @@ impl Server {
     /// # Errors
     /// [`ServeError`], which names the key and what is wrong.
     pub async fn start(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, ServeError> {
+        let tls = tls::Tls::new(&config.tls)?;
         let directory = config.storage.data_dir.clone();
         let broken = |error| ServeError::Directory(directory.clone(), error);
         make_directory(&directory).map_err(broken)?;
         let lock = lock(&directory)?;
         private_files(&directory).map_err(broken)?;
-        let listen = config.server.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .map_err(|e| ServeError::Listen(listen, e))?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| ServeError::Listen(listen, e))?;
+        let (listener, address) = bind("server.listen", config.server.listen).await?;
+        let inside = match config.telemetry.metrics_listen {
+            Some(listen) => Some(bind("telemetry.metrics_listen", listen).await?),
+            None => None,
+        };
+        let (inside, metrics_address) = inside.unzip();
         let issuer = config.issuer(address);
         let away = |error| StartError::Database(config.storage.place(), error);
         let store = Store::open(&config.storage).await.map_err(away)?;
@@ -123,18 +137,25 @@ impl Server {
             starting.end().await;
         }
         let (stop, stopped) = watch::channel(false);
-        let accepting = connections::serve(listener, app.clone(), stopped.clone());
-        let accepting = tokio::spawn(accepting);
+        let accepting = connections::serve(listener, tls.clone(), app.clone(), stopped.clone());
+        let mut background = vec![tokio::spawn(accepting)];
+        background.extend(tls.map(|tls| tokio::spawn(tls.keep_current(stopped.clone()))));
         let checkpoints = tokio::spawn(checkpoint(app.clone(), stopped.clone()));
-        let maintenance = tokio::spawn(maintain(app.clone(), stopped));
+        let maintenance = tokio::spawn(maintain(app.clone(), stopped.clone()));
+        background.extend([maintenance, checkpoints]);
+        if let Some(listener) = inside {
+            background.push(tokio::spawn(inside::serve(listener, app.clone(), stopped)));
+        }
         Ok(Self {
             app,
             address,
+            metrics_address,
             issuer,
             credentials,
             stop,
-            background: vec![accepting, maintenance, checkpoints],
+            background,
             writer: started.writer,
+            exporter: started.exporter,
             _lock: lock,
         })
     }
@@ -157,8 +178,10 @@ impl Server {
         new_administrator(&self.app, &self.credentials).await
     }
 
-    /// Stops taking requests, finishes those under way, writes everything that was accepted.
+    /// Stops taking requests, finishes those under way, writes everything that was accepted and
+    /// sends what was recorded.
     pub async fn stop(self) {
+        self.app.readiness.stop();
         let _ = self.stop.send(true);
         for task in self.background {
             let _ = task.await;
@@ -166,7 +189,20 @@ impl Server {
         // The last handle of the journal goes with the app.
         drop(self.app);
         let _ = self.writer.await;
+        if let Some(exporter) = self.exporter {
+            let _ = exporter.await;
+        }
     }
+}
+
+async fn bind(
+    key: &'static str,
+    listen: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let broken = |error| ServeError::Listen(key, listen, error);
+    let listener = TcpListener::bind(listen).await.map_err(broken)?;
+    let address = listener.local_addr().map_err(broken)?;
+    Ok((listener, address))
 }
 
 async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
@@ -181,6 +217,7 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
             Change::ForgetExpired {
                 before: app.clock.seconds(),
             },
+            Change::ForgetOrphanedGrants,
             Change::ForgetOutbox {
                 before: app.clock.millis() - OUTBOX,
             },

@@ -266,7 +266,8 @@ fn axum_stays_where_http_is_spoken() {
         "src/resources/http.rs",
         "src/admin/",
         "src/error.rs",
-        "src/router.rs",
+        "src/context.rs",
+        "src/router",
         "src/demo",
     ];
     assert_eq!(outside("axum", &allowed), [""; 0]);

@@ -10,7 +10,7 @@ use http::{HeaderMap, header, request::Parts};
 
 use crate::{
     error::{OAuthError, Result},
-    oauth::error_code::ErrorCode,
+    oauth::{error_code::ErrorCode, params::Params},
     registry::Tenant,
 };
 
@@ -82,6 +82,22 @@ pub async fn form(request: Request, limit: usize) -> Result<(HeaderMap, Bytes)> 
     require_media_type(request.headers(), "application/x-www-form-urlencoded")?;
     let (parts, body) = request.into_parts();
     Ok((parts.headers, read(body, limit).await?))
+}
+
+/// The parameters of a form.
+///
+/// # Errors
+/// `invalid_request` with what is wrong with it.
+pub fn parameters(body: &[u8]) -> Result<Params<'_>> {
+    Params::parse(body)
+        .map_err(|why| OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string()))))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
 }
 
 /// Reads a JSON body.

@@ -59,20 +59,36 @@ enum Scheme {
     Dpop,
 }
 
+impl Scheme {
+    /// Names of schemes are case-insensitive (RFC 9110 §11.1).
+    fn of(name: &str) -> Option<Self> {
+        if name.eq_ignore_ascii_case("bearer") {
+            Some(Self::Bearer)
+        } else if name.eq_ignore_ascii_case("dpop") {
+            Some(Self::Dpop)
+        } else {
+            None
+        }
+    }
+}
+
 impl Presented {
+    /// Whether an access token is presented, rather than a client's own credentials or nothing.
+    #[must_use]
+    pub fn holds_token(&self) -> bool {
+        let value = self.headers.get(header::AUTHORIZATION);
+        value
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| Scheme::of(text.split(' ').next()?))
+            .is_some()
+    }
+
     /// Scheme and token of the only `Authorization` header.
     fn token(&self) -> Option<(Scheme, &str)> {
         let mut values = self.headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().filter(|_| values.next().is_none())?;
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        let scheme = if scheme.eq_ignore_ascii_case("bearer") {
-            Scheme::Bearer
-        } else if scheme.eq_ignore_ascii_case("dpop") {
-            Scheme::Dpop
-        } else {
-            return None;
-        };
-        Some((scheme, token.trim()))
+        Some((Scheme::of(scheme)?, token.trim()))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     app::AppState,
     clients::registration,
     config::RegistrationMode,
+    context,
     error::{OAuthError, Result},
     registry::AdminScope,
 };
@@ -23,8 +24,8 @@ use crate::{
 /// Registers a client.
 ///
 /// # Errors
-/// `invalid_token` where a token is asked for, 404 where registration is off, and what the
-/// metadata rules say.
+/// `invalid_token` where a token is asked for, 404 where registration is off, 429 when the address
+/// registers too often, and what the metadata rules say.
 pub async fn register(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
@@ -41,6 +42,7 @@ pub async fn register(
             return Err(OAuthError::not_found("Dynamic client registration is off."));
         }
     }
+    app.limits.registration(context::address())?;
     let body = as_metadata(json(request, app.config.limits.body).await)?;
     let registered = registration::register(&app, &tenant, &body).await?;
     Ok(answer(StatusCode::CREATED, &registered))

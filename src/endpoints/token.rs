@@ -5,20 +5,20 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use entity::replay;
 use http::{HeaderMap, HeaderValue, header};
 use writ_resource::dpop::{NONCE_HEADER, Proof};
 
-use super::extract::{ForTenant, form};
+use super::extract::{ForTenant, form, parameters};
 use crate::{
     app::{App, AppState},
     clients::{self, Authenticated},
+    context,
     error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
-    oauth::{error_code::ErrorCode, grant_type::AuthMethod, params::Params},
+    oauth::{error_code::ErrorCode, grant_type::AuthMethod},
     policy::Permit,
     registry::Tenant,
-    store::{Change, Once},
+    store::Change,
     tokens::{self, TokenResponse, dpop},
 };
 
@@ -32,16 +32,10 @@ pub async fn token(
     request: Request,
 ) -> Result<TokenResponse> {
     let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = Params::parse(&body).map_err(|why| {
-        OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string())))
-    })?;
+    let params = parameters(&body)?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
-    let mut spent: Vec<Change> = authenticated
-        .once
-        .take()
-        .map(used_assertion)
-        .into_iter()
-        .collect();
+    context::asked_by(&authenticated.client);
+    let mut spent: Vec<Change> = authenticated.spent().into_iter().collect();
     let proof = match dpop::presented(&app, &tenant, at_token_endpoint(&headers)) {
         Ok(proof) => proof,
         Err(refusal) => return Err(refused(&app, &tenant, &authenticated, refusal, spent).await),
@@ -74,13 +68,6 @@ const fn at_token_endpoint(headers: &HeaderMap) -> dpop::Request<'_> {
         path: "/token",
         headers,
         token: None,
-    }
-}
-
-const fn used_assertion(row: replay::Model) -> Change {
-    Change::UseOnce {
-        row,
-        what: Once::Assertion,
     }
 }
 
@@ -121,6 +108,7 @@ async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit
             grant_types::names().join(", ")
         ))
     })?;
+    context::asked_for(grant_type.name);
     if !request.authenticated.client.may_use(grant_type.name) {
         return Err(OAuthError::unauthorized_client(format!(
             "This client is not registered for the grant type '{name}'."
@@ -142,11 +130,4 @@ impl IntoResponse for TokenResponse {
         headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         response
     }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(characters).collect()
-    })
 }

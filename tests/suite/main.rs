@@ -11,8 +11,12 @@
 
 mod admin;
 mod attacks;
+mod cli;
 mod clients;
+mod cluster;
 mod config;
+mod context;
+mod edge;
 mod endpoints;
 mod grant_types;
 mod journal;
@@ -21,5 +25,6 @@ mod properties;
 mod resources;
 mod serve;
 mod support;
+mod telemetry;
 mod tenants;
 mod tokens;

@@ -57,7 +57,7 @@ pub(crate) enum Refusal {
     /// The token does not allow this; these scopes would.
     InsufficientScope(String),
     /// The token cannot be checked at the moment.
-    Unavailable,
+    Unavailable(String),
     /// The body is one the layer does not read.
     Unreadable(StatusCode, &'static str),
     /// The body is not one unambiguous JSON-RPC message or batch.
@@ -97,7 +97,7 @@ impl Refusal {
                 "the access token does not allow this",
                 needed,
             ),
-            Self::Unavailable => unavailable(),
+            Self::Unavailable(why) => unavailable(why),
             Self::Unreadable(status, description) => json_answer(
                 *status,
                 &json!({ "error": "invalid_request", "error_description": description }),
@@ -206,12 +206,12 @@ pub(crate) fn with_nonce<B>(mut answer: Response<B>, nonce: Option<&str>) -> Res
 }
 
 /// Nobody's fault who asks: a 401 would make clients throw good tokens away.
-fn unavailable() -> Answer {
+fn unavailable(why: &str) -> Answer {
     let mut answer = json_answer(
         StatusCode::SERVICE_UNAVAILABLE,
         &json!({
             "error": "temporarily_unavailable",
-            "error_description": VerifyError::Unavailable.to_string(),
+            "error_description": why,
         }),
     );
     answer

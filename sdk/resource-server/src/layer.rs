@@ -39,6 +39,7 @@ use crate::challenge::{self, Entrance, Refusal, Scheme};
 use crate::claims::AccessClaims;
 use crate::clock::Clock;
 use crate::dpop::{self, ALGORITHMS, Proof};
+use crate::introspection::Introspect;
 use crate::jws::{Algorithm, JwsError, KeySet};
 use crate::proofs::{ProofSettings, Proofs};
 use crate::rpc;
@@ -245,7 +246,9 @@ impl Guard {
             None => Err(VerifyError::NotBound),
         };
         let claims = verified.map_err(|error| match error {
-            VerifyError::Unavailable => Refusal::Unavailable,
+            VerifyError::Unavailable | VerifyError::Unanswered => {
+                Refusal::Unavailable(error.to_string())
+            }
             error => Refusal::InvalidToken(error),
         })?;
         proof.map_or(Ok(()), |proof| self.proofs.take(proof))?;
@@ -570,6 +573,12 @@ impl ProtectBuilder {
     /// See [`VerifierBuilder::fetch_timeout`].
     pub fn fetch_timeout(mut self, timeout: Duration) -> Self {
         self.verifier = self.verifier.fetch_timeout(timeout);
+        self
+    }
+
+    /// See [`VerifierBuilder::introspect`].
+    pub fn introspect(mut self, introspect: Introspect) -> Self {
+        self.verifier = self.verifier.introspect(introspect);
         self
     }
 

@@ -3,7 +3,9 @@
 mod challenge;
 pub mod claims;
 mod clock;
+mod discovery;
 pub mod dpop;
+mod introspection;
 mod json;
 mod jwks;
 pub mod jws;
@@ -15,6 +17,7 @@ mod verifier;
 
 pub use claims::AccessClaims;
 pub use clock::{Clock, ManualClock};
+pub use introspection::Introspect;
 pub use layer::{PresentedToken, Protect, ProtectBuilder, ProtectLayer, ProtectedBody};
 pub use scopes::tool_scope;
 pub use verifier::{SetupError, Verifier, VerifierBuilder, VerifyError};

@@ -104,7 +104,7 @@ impl Proofs {
         self.replays
             .take(proof, self.clock.now())
             .map_err(|why| match why {
-                Seen::Full => Refusal::Unavailable,
+                Seen::Full => Refusal::Unavailable(why.to_string()),
                 why => Refusal::Seen(why),
             })
     }

@@ -7,5 +7,6 @@ mod jose;
 mod metadata;
 mod registration;
 mod resources;
+mod revocation;
 mod token_endpoint;
 mod token_exchange;

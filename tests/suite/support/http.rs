@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, IntoFuture},
+    net::IpAddr,
     pin::Pin,
 };
 
@@ -11,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::ServiceExt as _;
-use writ::router::Issuers;
+use writ::{context::Peer, router::Issuers};
 
 use super::oracle;
 
@@ -25,6 +26,7 @@ pub(crate) struct Call {
     body: Vec<u8>,
     secrets: Vec<String>,
     unavailable: bool,
+    peer: Option<IpAddr>,
 }
 
 impl Call {
@@ -37,6 +39,7 @@ impl Call {
             body: Vec::new(),
             secrets: Vec::new(),
             unavailable: false,
+            peer: None,
         }
     }
 
@@ -111,6 +114,12 @@ impl Call {
         self
     }
 
+    /// Comes from this address.
+    pub(crate) fn from(mut self, peer: &str) -> Self {
+        self.peer = Some(peer.parse().unwrap());
+        self
+    }
+
     async fn send(self) -> Answer {
         let mut request = Request::builder()
             .method(self.method.clone())
@@ -118,6 +127,10 @@ impl Call {
             .body(Body::from(self.body))
             .unwrap();
         request.headers_mut().clone_from(&self.headers);
+        let peer = self.peer.map(|address| Peer((address, 4711).into()));
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         let host = HeaderValue::from_static("as.example");
         request.headers_mut().entry(header::HOST).or_insert(host);
         let response = self.service.oneshot(request).await.unwrap();
@@ -190,6 +203,13 @@ impl Answer {
         values
             .filter_map(|value| value.to_str().unwrap().split_once(' '))
             .find_map(|(name, parameters)| (name == scheme).then_some(parameters))
+    }
+
+    /// The headers but the one that no two answers share.
+    pub(crate) fn headers_but_id(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.remove("x-request-id").unwrap();
+        headers
     }
 
     /// Status and code of a refusal, for a comparison in one line.

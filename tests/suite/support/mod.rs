@@ -6,6 +6,7 @@
 //! answer that comes back through [`Call`] has passed the checks of [`oracle`].
 
 mod app;
+mod at_rest;
 mod dpop;
 mod home;
 mod http;
@@ -13,15 +14,18 @@ mod jose;
 mod key_host;
 mod live;
 mod oracle;
+mod tls;
 
 pub(crate) use self::{
     app::{
         ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, secret_of, short_limits,
     },
+    at_rest::AtRest,
     dpop::{ath, proof_header, thumbprint},
     home::Home,
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
     key_host::KeyHost,
     live::{Connection, LiveServer, status},
+    tls::Certificate,
 };
