@@ -59,17 +59,28 @@ enum Scheme {
     Dpop,
 }
 
+impl Scheme {
+    /// Names of schemes are case-insensitive (RFC 9110 §11.1).
+    fn of(name: &str) -> Option<Self> {
+        if name.eq_ignore_ascii_case("bearer") {
+            Some(Self::Bearer)
+        } else if name.eq_ignore_ascii_case("dpop") {
+            Some(Self::Dpop)
+        } else {
+            None
+        }
+    }
+}
+
 impl Presented {
-    /// Whether it shows an access token, well or badly, and not what a client authenticates with.
+    /// Whether an access token is presented, rather than a client's own credentials or nothing.
     #[must_use]
-    pub fn is_token(&self) -> bool {
+    pub fn holds_token(&self) -> bool {
         let value = self.headers.get(header::AUTHORIZATION);
-        let scheme = value
+        value
             .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.split(' ').next());
-        scheme.is_some_and(|scheme| {
-            scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("dpop")
-        })
+            .and_then(|text| Scheme::of(text.split(' ').next()?))
+            .is_some()
     }
 
     /// Scheme and token of the only `Authorization` header.
@@ -77,14 +88,7 @@ impl Presented {
         let mut values = self.headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().filter(|_| values.next().is_none())?;
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        let scheme = if scheme.eq_ignore_ascii_case("bearer") {
-            Scheme::Bearer
-        } else if scheme.eq_ignore_ascii_case("dpop") {
-            Scheme::Dpop
-        } else {
-            return None;
-        };
-        Some((scheme, token.trim()))
+        Some((Scheme::of(scheme)?, token.trim()))
     }
 }
 
