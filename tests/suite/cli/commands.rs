@@ -161,7 +161,10 @@ fn what_is_wrong_is_named() {
             "apply other.json",
             "other.json: client 'a': access: resource 'x' is not declared",
         ),
-        ("resource add bare.yaml", "bare.yaml: unknown field `tols`"),
+        (
+            "resource add bare.yaml",
+            "bare.yaml: tols: unknown field `tols`",
+        ),
         ("resource show nothing", "no such resource"),
         (
             "resource add --id w --resource http://w.example",
