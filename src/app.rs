@@ -1,11 +1,14 @@
 //! What a running server is made of, taken whole by every handler.
 
+pub mod readiness;
+
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::jws::KeySet;
 
+use self::readiness::Readiness;
 use crate::{
     audit::{Event, Kind, Record},
     clock::Clock,
@@ -17,8 +20,10 @@ use crate::{
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
     keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer},
+    oauth::claims::AccessClaims,
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// Why a server does not start.
@@ -27,6 +32,9 @@ pub enum StartError {
     /// The database.
     #[error("{0}: the database cannot be opened: {1}")]
     Database(String, DbErr),
+    /// Reading it.
+    #[error(transparent)]
+    Read(#[from] DbErr),
     /// What is in it.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -64,6 +72,14 @@ pub struct App {
     pub limits: Limits,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Traces>,
+    /// Whether the server has been told to stop, and what it last said of itself.
+    pub readiness: Readiness,
+    /// Access tokens whose signature has been checked, by the SHA-256 of the token.
+    pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -79,6 +95,20 @@ pub struct FetchedKeys {
     pub asked_at: i64,
 }
 
+/// An access token of ours, as far as it does not change: not whether it still holds.
+#[derive(Debug)]
+pub struct VerifiedToken {
+    /// Its claims.
+    pub claims: AccessClaims,
+    /// The key that signed it.
+    pub kid: Box<str>,
+    /// Its length, bytes.
+    pub length: usize,
+}
+
+/// What is taken up by tokens that have been verified, bytes of their text.
+const VERIFIED_TOKENS: u64 = 16 * 1024 * 1024;
+
 /// What handlers get.
 pub type AppState = Arc<App>;
 
@@ -88,6 +118,8 @@ pub struct Started {
     pub app: AppState,
     /// Ends when everything is written and the database is let go.
     pub writer: JoinHandle<()>,
+    /// Ends after the server, when all traces have been sent or given up.
+    pub exporter: Option<JoinHandle<()>>,
     /// Holds up other nodes that start, until this one has.
     pub starting: Option<Starting>,
 }
@@ -108,13 +140,13 @@ impl App {
         let broken = |error| StartError::Database(config.storage.place(), error);
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
-        let rows = store::snapshot(&store.reader).await.map_err(broken)?;
-        let registry = Arc::new(Registry::open(
-            issuer,
-            config.registration.mode,
-            sealer,
-            rows,
-        )?);
+        let registry = Arc::new(Registry::open(issuer, config.registration.mode, sealer));
+        store::read(&store.reader, None, |rows| Ok(registry.put(rows)?))
+            .await
+            .map_err(|error| match error {
+                StartError::Read(error) => broken(error),
+                other => other,
+            })?;
         let (journal, refresh, writer) = Journal::start(
             store.writer,
             registry.clone(),
@@ -130,7 +162,16 @@ impl App {
             .max_capacity(10_000)
             .time_to_idle(Duration::from_secs(86_400))
             .build();
+        let verified_tokens = moka::sync::Cache::builder()
+            .weigher(|_, token: &Arc<VerifiedToken>| {
+                u32::try_from(token.length).unwrap_or(u32::MAX)
+            })
+            .max_capacity(VERIFIED_TOKENS)
+            .time_to_live(Duration::from_secs(3600))
+            .build();
         let fetch = Fetch::new(&config.fetch)?;
+        let numbers = journal.state().numbers().clone();
+        let (traces, exporter) = Traces::start(&config.telemetry, &entropy).unzip();
         let limits = Limits::new(&config.limits, clock.clone());
         let app = Arc::new(Self {
             config,
@@ -143,6 +184,10 @@ impl App {
             fetch,
             limits,
             client_keys,
+            metrics: Metrics::new(numbers),
+            traces,
+            readiness: Readiness::default(),
+            verified_tokens,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {
@@ -168,6 +213,7 @@ impl App {
         Ok(Started {
             app,
             writer,
+            exporter,
             starting: store.starting,
         })
     }
@@ -334,6 +380,14 @@ impl From<StartError> for crate::error::OAuthError {
 
 impl From<DbErr> for crate::error::OAuthError {
     fn from(error: DbErr) -> Self {
+        use crate::oauth::error_code::ErrorCode;
+        if store::is_unavailable(&error) {
+            return Self::new(
+                ErrorCode::TemporarilyUnavailable,
+                "The server cannot read its database at the moment: try again in a second.",
+            )
+            .because(error);
+        }
         Self::server_error(error)
     }
 }

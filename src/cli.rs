@@ -5,12 +5,13 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `serve`, `apply`, `resource`, `client`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
+//! | `serve`, `apply`, `resource`, `client`, `revoke`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
 //! | `backup`, `restore` | the database itself, without the server |
 //! | `api`, `token_request`, `http` | the admin API from the outside, from top to bottom |
 //! | `import`, `mcp` | a live MCP server's tools, as a declaration |
 //! | `paste` | what the author of an MCP server needs |
 //! | `private_key`, `document`, `print` | files in, text out |
+//! | `notify` | words to the service manager |
 
 mod api;
 mod apply;
@@ -23,11 +24,13 @@ mod http;
 mod import;
 mod keys;
 mod mcp;
+mod notify;
 mod paste;
 mod print;
 mod private_key;
 mod resource;
 mod restore;
+mod revoke;
 mod serve;
 mod tenant;
 mod token;
@@ -61,6 +64,8 @@ enum Command {
     Resource(resource::Resource),
     /// Agents and other clients: how they authenticate and what they may ask for.
     Client(client::Client),
+    /// End tokens before their time.
+    Revoke(revoke::Revoke),
     /// Signing keys.
     Keys(keys::Keys),
     /// What happened, in a chain that shows tampering.
@@ -125,6 +130,7 @@ pub fn run() -> ExitCode {
             Command::Apply(apply) => apply.run(json).await,
             Command::Resource(resource) => resource.run(json).await,
             Command::Client(client) => client.run(json).await,
+            Command::Revoke(revoke) => revoke.run(json).await,
             Command::Keys(keys) => keys.run(json).await,
             Command::Audit(audit) => audit.run(json).await,
             Command::Tenant(tenant) => tenant.run(json).await,
@@ -180,6 +186,8 @@ mod tests {
             "writ client add --id x --jwks a.json --secret-stdin",
             "writ client key generate",
             "writ token",
+            "writ revoke",
+            "writ revoke client",
             "writ token x --client-id a --key k.pem --client-secret-stdin",
             "writ token x --key k.pem",
             "writ token x --client-id a",

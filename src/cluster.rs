@@ -13,9 +13,10 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwapOption;
 use sea_orm::DbErr;
 use sqlx::postgres::PgListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     journal::Refresh,
@@ -33,6 +34,7 @@ const ROUNDS: u32 = 3;
 #[derive(Debug, Default)]
 pub struct Feed {
     stale: AtomicBool,
+    heard: ArcSwapOption<Instant>,
 }
 
 impl Feed {
@@ -40,6 +42,13 @@ impl Feed {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         !self.stale.load(Ordering::Relaxed)
+    }
+
+    /// How long ago it last knew; nothing for a node alone.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        let heard = self.heard.load();
+        heard.as_ref().map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     fn set(&self, fresh: bool) {
@@ -87,7 +96,10 @@ impl Follower {
             let outcome = timeout(PATIENCE, self.round()).await;
             let outcome = outcome.unwrap_or_else(|_| Err(DbErr::Custom("it took too long".into())));
             self.failures = match outcome {
-                Ok(()) => 0,
+                Ok(()) => {
+                    self.feed.heard.store(Some(Arc::new(Instant::now())));
+                    0
+                }
                 Err(error) => {
                     tracing::debug!(%error, "the other nodes' changes cannot be read");
                     self.failures.saturating_add(1)

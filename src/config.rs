@@ -56,6 +56,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The issuer; empty means the scheme and the address in use.
     pub issuer: String,
+    /// Seconds between "not ready" and the end of accepting, when the server is told to stop.
+    pub shutdown_delay: u64,
     /// Networks of proxies whose word on the client's address is believed.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -218,6 +220,19 @@ pub enum LogFormat {
     Json,
 }
 
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestLines {
+    /// None.
+    Off,
+    /// Those answered with 4xx or 5xx, up to a number a second.
+    #[default]
+    Refused,
+    /// Every one.
+    All,
+}
+
 /// `[telemetry]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -226,6 +241,43 @@ pub struct Telemetry {
     pub filter: String,
     /// How they look.
     pub format: LogFormat,
+    /// Which requests get one.
+    pub requests: RequestLines,
+    /// Where metrics and health are answered without a token.
+    #[serde(with = "or_nothing")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// The collector that traces are sent to; empty means none.
+    pub otlp_endpoint: String,
+    /// How many of 10 000 traces that begin here are recorded.
+    pub otlp_sample: u32,
+}
+
+/// A value that is written as empty text when there is none.
+mod or_nothing {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => to.collect_str(value),
+            None => to.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<T>, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let wrong = || D::Error::custom(format!("found '{text}'"));
+        text.parse().map(Some).map_err(|_| wrong())
+    }
 }
 
 impl Default for Server {
@@ -233,6 +285,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4455)),
             issuer: String::new(),
+            shutdown_delay: 0,
             trusted_proxies: Vec::new(),
         }
     }
@@ -322,6 +375,10 @@ impl Default for Telemetry {
         Self {
             filter: "info,sea_orm_migration=warn".into(),
             format: LogFormat::Text,
+            requests: RequestLines::Refused,
+            metrics_listen: None,
+            otlp_endpoint: String::new(),
+            otlp_sample: 10_000,
         }
     }
 }
@@ -378,6 +435,7 @@ const KEYS: &[(&str, Allowed)] = {
                  segments, for example https://auth.example/main",
             ),
         ),
+        ("server.shutdown_delay", Number(0, 600)),
         (
             "server.trusted_proxies",
             List("networks, for example [\"10.0.0.0/8\", \"192.0.2.7/32\", \"2001:db8::/32\"]"),
@@ -438,6 +496,19 @@ const KEYS: &[(&str, Allowed)] = {
             Words("directives in the syntax of RUST_LOG, for example info,writ=debug"),
         ),
         ("telemetry.format", Words("text or json")),
+        ("telemetry.requests", Words("off, refused or all")),
+        (
+            "telemetry.metrics_listen",
+            Words("an address and a port, for example 127.0.0.1:9464; empty for none"),
+        ),
+        (
+            "telemetry.otlp_endpoint",
+            Words(
+                "the http or https URL of an OTLP/HTTP collector without the path /v1/traces, for \
+                 example http://127.0.0.1:4318; empty for none",
+            ),
+        ),
+        ("telemetry.otlp_sample", Number(0, 10_000)),
     ]
 };
 
@@ -687,6 +758,8 @@ impl Config {
             let filter = &self.telemetry.filter;
             return refuse("telemetry.filter", &format!("'{filter}': {why}"));
         }
+        telemetry::traces::check(&self.telemetry.otlp_endpoint)
+            .or_else(|problem| refuse("telemetry.otlp_endpoint", problem))?;
         Ok(())
     }
 

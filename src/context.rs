@@ -7,6 +7,7 @@
 mod trace;
 
 use std::{
+    hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, OnceLock,
@@ -16,6 +17,7 @@ use std::{
 
 use axum::extract::MatchedPath;
 use ipnet::IpNet;
+use tokio::time::Instant;
 
 pub use trace::Trace;
 
@@ -96,6 +98,34 @@ pub fn client_address<B>(request: &http::Request<B>, trusted: &[IpNet]) -> Optio
     Some(edge::client_address(peer, request.headers(), trusted))
 }
 
+/// A row of the URL table, as it is written there: `/register/{client_id}`.
+#[derive(Clone, Debug, Default)]
+pub struct Route(Option<MatchedPath>);
+
+impl Route {
+    /// Its text; `none` when no row fits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // What nested tables do with what fits none of their rows is told apart by this.
+        let row = self.0.as_ref().map(MatchedPath::as_str);
+        row.filter(|row| !row.contains("{*")).unwrap_or("none")
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Route {}
+
+impl Hash for Route {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
 /// What is known of a request besides what it asks for.
 #[derive(Debug)]
 pub struct Request {
@@ -103,8 +133,12 @@ pub struct Request {
     trace: Trace,
     address: Option<IpAddr>,
     tenant: Option<Arc<Tenant>>,
-    route: OnceLock<MatchedPath>,
+    began: Instant,
+    recorded: bool,
+    route: OnceLock<Route>,
     client: OnceLock<Arc<Client>>,
+    grant_type: OnceLock<&'static str>,
+    commit: OnceLock<(Instant, Instant)>,
 }
 
 impl Request {
@@ -121,8 +155,12 @@ impl Request {
             trace: Trace::of(request.headers(), entropy),
             address: client_address(request, trusted_proxies),
             tenant: None,
+            began: Instant::now(),
+            recorded: false,
             route: OnceLock::new(),
             client: OnceLock::new(),
+            grant_type: OnceLock::new(),
+            commit: OnceLock::new(),
         }
     }
 
@@ -130,6 +168,13 @@ impl Request {
     #[must_use]
     pub fn at(mut self, tenant: Option<Arc<Tenant>>) -> Self {
         self.tenant = tenant;
+        self
+    }
+
+    /// Says that its trace is recorded.
+    #[must_use]
+    pub const fn recorded(mut self, recorded: bool) -> Self {
+        self.recorded = recorded;
         self
     }
 
@@ -162,10 +207,34 @@ impl Request {
         self.tenant.as_deref().map(Tenant::name)
     }
 
-    /// The route that answers, as the URL table writes it: `/register/{client_id}`.
+    /// When it came.
     #[must_use]
-    pub fn route(&self) -> Option<&MatchedPath> {
-        self.route.get()
+    pub const fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Whether its trace is recorded.
+    #[must_use]
+    pub const fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// The route that answers.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        self.route.get().cloned().unwrap_or_default()
+    }
+
+    /// The grant type of a token request, when it is one of ours.
+    #[must_use]
+    pub fn grant_type(&self) -> Option<&'static str> {
+        self.grant_type.get().copied()
+    }
+
+    /// When its first commit was asked for and made; only of a request that is recorded.
+    #[must_use]
+    pub fn commit(&self) -> Option<(Instant, Instant)> {
+        self.commit.get().copied()
     }
 
     /// The client, once it is known who it is.
@@ -186,9 +255,25 @@ pub fn with<T>(ask: impl FnOnce(&Request) -> T) -> Option<T> {
     CURRENT.try_with(|request| ask(request)).ok()
 }
 
-/// Notes which route answers. The first to say so is right.
+/// Notes which route answers.
 pub fn answered_by(route: &MatchedPath) {
-    with(|request| request.route.get_or_init(|| route.clone()).as_str().len());
+    with(|request| request.route.set(Route(Some(route.clone()))).is_ok());
+}
+
+/// Notes which grant type is asked for, by its name in our list.
+pub fn asked_for(grant_type: &'static str) {
+    with(|request| request.grant_type.set(grant_type).is_ok());
+}
+
+/// Runs a commit, and notes when, for a request that is recorded.
+pub async fn committing<T>(commit: impl Future<Output = T>) -> T {
+    if with(|request| request.recorded) != Some(true) {
+        return commit.await;
+    }
+    let began = Instant::now();
+    let outcome = commit.await;
+    with(|request| request.commit.set((began, Instant::now())).is_ok());
+    outcome
 }
 
 /// Where the request that is being answered came from.

@@ -12,7 +12,8 @@ use crate::oauth::error_code::ErrorCode;
 
 /// An answer that says no.
 ///
-/// The description is for the client's developer; the cause goes to the log and nowhere else.
+/// The description is for the client's developer; the cause goes to the log, with the request's
+/// id, and nowhere else.
 #[derive(Debug)]
 pub struct OAuthError {
     /// The registered code.
@@ -112,7 +113,7 @@ impl OAuthError {
 
 impl fmt::Display for OAuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.as_str(), self.description)?;
+        write!(f, "{}: {}", self.code.as_str(), self.description())?;
         match &self.cause {
             Some(cause) => write!(f, " ({cause})"),
             None => Ok(()),
@@ -140,13 +141,23 @@ fn printable(text: &str) -> Cow<'_, str> {
     )
 }
 
+impl OAuthError {
+    /// The description is left out: it may quote what was sent, and that may be a secret in the
+    /// wrong place.
+    fn log(&self) {
+        let cause = self.cause.as_deref().map(tracing::field::display);
+        let error = self.code.as_str();
+        if self.code == ErrorCode::ServerError {
+            tracing::error!(error, cause, "request failed");
+        } else {
+            tracing::debug!(error, cause, "request refused");
+        }
+    }
+}
+
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
-        if self.code == ErrorCode::ServerError {
-            tracing::error!(error = %self, "request failed");
-        } else {
-            tracing::debug!(error = %self, "request refused");
-        }
+        self.log();
         let status =
             StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::json!({
@@ -154,6 +165,8 @@ impl IntoResponse for OAuthError {
             "error_description": self.description(),
         });
         let mut response = (status, Json(body)).into_response();
+        // For what is noted of the answer.
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge {

@@ -87,7 +87,7 @@ impl Fetch {
             return Err(FetchError::Address);
         }
         let mut response = self.client.get(url).send().await.map_err(|error| {
-            tracing::debug!(%error, "fetch failed");
+            tracing::debug!(error = %error.without_url(), "fetch failed");
             FetchError::Answer
         })?;
         if response.status() != http::StatusCode::OK {

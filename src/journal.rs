@@ -18,6 +18,7 @@ use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
+    time::Instant,
 };
 
 use self::batch::{Base, Failure};
@@ -25,8 +26,12 @@ pub use self::state::State;
 use crate::{
     audit::{Head, Record},
     clock::Clock,
-    registry::Registry,
-    store::{self, Change, Once, outbox},
+    context,
+    registry::{Registry, Standing},
+    store::{
+        self, Change, Once,
+        outbox::{self, Heard},
+    },
 };
 
 /// Most commands in one transaction.
@@ -64,6 +69,20 @@ pub enum JournalError {
     /// The server is going down.
     #[error("the journal is closed")]
     Closed,
+}
+
+impl JournalError {
+    /// In a word, for a label.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Conflict => "conflict",
+            Self::Used(_) => "used",
+            Self::Unavailable(_) => "unavailable",
+            Self::Failed(_) => "failed",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 /// What became of a command.
@@ -137,6 +156,14 @@ impl Journal {
     /// [`JournalError`]; nothing of the command was kept then, unless the database went away while
     /// it committed.
     pub async fn commit(&self, command: Command) -> Result<(), JournalError> {
+        let outcome = context::committing(self.send(command)).await;
+        if let Err(error) = &outcome {
+            self.state.numbers().not_committed(error.reason());
+        }
+        outcome
+    }
+
+    async fn send(&self, command: Command) -> Outcome {
         let (answer, committed) = oneshot::channel();
         self.sender
             .try_send((command, answer))
@@ -255,6 +282,7 @@ impl Writer {
             heads: &self.heads,
             at: self.clock.millis(),
         };
+        let began = Instant::now();
         let done = batch::commit(&self.db, &base, commands).await?;
         self.position = done.position;
         self.heads.extend(done.heads);
@@ -263,7 +291,8 @@ impl Writer {
                 tracing::error!(%error, "a committed change cannot be read back");
             }
         }
-        self.state.committed(commands.len());
+        self.state
+            .committed(commands, &done.outcomes, &done.changes, began.elapsed());
         Ok(done.outcomes)
     }
 
@@ -318,7 +347,15 @@ impl Writer {
             }
             from = last.seq;
             for heard in outbox::hear(&self.db, &rows).await? {
+                let anew = match &heard {
+                    Heard::TenantEnded(name) => Some(name.clone()),
+                    _ => None,
+                };
                 self.registry.hear(heard).map_err(unreadable)?;
+                if let Some(name) = anew {
+                    let put = |rows| self.registry.put(rows).map_err(unreadable);
+                    store::read(&self.db, Some(&name), put).await?;
+                }
             }
         }
         Ok(())
@@ -326,8 +363,14 @@ impl Writer {
 
     async fn reload(&mut self) -> Result<(), DbErr> {
         tracing::warn!("changes of other nodes were missed: everything is read again");
-        let rows = store::snapshot(&self.db).await?;
-        self.registry.reload(rows).map_err(unreadable)
+        let mut standing = Standing::default();
+        store::read(&self.db, None, |rows| {
+            standing.note(&rows);
+            self.registry.put(rows).map_err(unreadable)
+        })
+        .await?;
+        self.registry.keep(&standing);
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@
 //! | [`audit`] | what happened, in a hash chain | `oauth` |
 //! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `store` |
 //! | [`context`] | the request that is being answered | `edge`, `entropy`, `registry` |
-//! | [`journal`] | the one writer | `audit`, `clock`, `registry`, `store` |
+//! | [`journal`] | the one writer | `audit`, `clock`, `context`, `registry`, `store` |
 //! | [`cluster`] | what other nodes have done | `journal`, `store` |
 //! | [`app`] | a server without its sockets | all of the above |
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |

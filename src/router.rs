@@ -2,6 +2,7 @@
 
 mod issuers;
 mod message;
+mod observe;
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::{
     admin,
     app::AppState,
     context,
-    endpoints::{authorize, discovery, health, jwks, register, token},
+    endpoints::{authorize, discovery, health, introspect, jwks, metrics, register, revoke, token},
     error::OAuthError,
     resources,
 };
@@ -44,6 +45,7 @@ fn table() -> Router<AppState> {
         )
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
+        .route("/revoke", post(revoke::revoke))
         .route("/register", post(register::register))
         .route(
             "/register/{client_id}",
@@ -58,7 +60,10 @@ fn table() -> Router<AppState> {
     Router::new()
         .merge(open)
         .route("/authorize", get(authorize::answer).post(authorize::answer))
+        .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .nest("/admin", admin::router())
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
@@ -140,12 +145,7 @@ fn noted(request: Request) -> Request {
     request
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
-fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
-    let text = cause
-        .downcast_ref::<&str>()
-        .map(|s| (*s).to_owned())
-        .or_else(|| cause.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    OAuthError::server_error(format!("a handler panicked: {text}")).into_response()
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    // What it said is in the log already, with the same request id.
+    OAuthError::server_error("a handler panicked").into_response()
 }

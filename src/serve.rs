@@ -3,6 +3,7 @@
 mod connections;
 pub mod directory;
 mod impatient;
+mod inside;
 mod tls;
 
 use std::{
@@ -46,9 +47,12 @@ const OUTBOX: i64 = 24 * 3600 * 1000;
 /// Why a server does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address.
-    #[error("server.listen: cannot listen on {0}: {1}")]
-    Listen(SocketAddr, io::Error),
+    /// An address.
+    #[error(
+        "{0}: cannot listen on {1}: {2}; give an address of this machine whose port is free, or \
+         stop what listens there"
+    )]
+    Listen(&'static str, SocketAddr, io::Error),
     /// The data directory.
     #[error("storage.data_dir: {0}: {1}")]
     Directory(PathBuf, io::Error),
@@ -87,6 +91,8 @@ pub struct Server {
     pub app: AppState,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where metrics and health are answered without a token, if anywhere.
+    pub metrics_address: Option<SocketAddr>,
     /// Its issuer.
     pub issuer: String,
     /// Where the administrator's credentials are.
@@ -94,6 +100,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     background: Vec<JoinHandle<()>>,
     writer: JoinHandle<()>,
+    exporter: Option<JoinHandle<()>>,
     /// Held until the last row is written.
     _lock: File,
 }
@@ -107,13 +114,12 @@ impl Server {
         let tls = tls::Tls::new(&config.tls)?;
         let directory = config.storage.data_dir.clone();
         let lock = directory::hold(&directory)?;
-        let listen = config.server.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .map_err(|e| ServeError::Listen(listen, e))?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| ServeError::Listen(listen, e))?;
+        let (listener, address) = bind("server.listen", config.server.listen).await?;
+        let inside = match config.telemetry.metrics_listen {
+            Some(listen) => Some(bind("telemetry.metrics_listen", listen).await?),
+            None => None,
+        };
+        let (inside, metrics_address) = inside.unzip();
         let issuer = config.issuer(address);
         let away = |error| StartError::Database(config.storage.place(), error);
         let store = Store::open(&config.storage).await.map_err(away)?;
@@ -133,16 +139,21 @@ impl Server {
         let mut background = vec![tokio::spawn(accepting)];
         background.extend(tls.map(|tls| tokio::spawn(tls.keep_current(stopped.clone()))));
         let checkpoints = tokio::spawn(checkpoint(app.clone(), stopped.clone()));
-        let maintenance = tokio::spawn(maintain(app.clone(), stopped));
+        let maintenance = tokio::spawn(maintain(app.clone(), stopped.clone()));
         background.extend([maintenance, checkpoints]);
+        if let Some(listener) = inside {
+            background.push(tokio::spawn(inside::serve(listener, app.clone(), stopped)));
+        }
         Ok(Self {
             app,
             address,
+            metrics_address,
             issuer,
             credentials,
             stop,
             background,
             writer: started.writer,
+            exporter: started.exporter,
             _lock: lock,
         })
     }
@@ -165,8 +176,10 @@ impl Server {
         new_administrator(&self.app, &self.credentials).await
     }
 
-    /// Stops taking requests, finishes those under way, writes everything that was accepted.
+    /// Stops taking requests, finishes those under way, writes everything that was accepted and
+    /// sends what was recorded.
     pub async fn stop(self) {
+        self.app.readiness.stop();
         let _ = self.stop.send(true);
         for task in self.background {
             let _ = task.await;
@@ -174,7 +187,20 @@ impl Server {
         // The last handle of the journal goes with the app.
         drop(self.app);
         let _ = self.writer.await;
+        if let Some(exporter) = self.exporter {
+            let _ = exporter.await;
+        }
     }
+}
+
+async fn bind(
+    key: &'static str,
+    listen: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let broken = |error| ServeError::Listen(key, listen, error);
+    let listener = TcpListener::bind(listen).await.map_err(broken)?;
+    let address = listener.local_addr().map_err(broken)?;
+    Ok((listener, address))
 }
 
 async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
@@ -189,6 +215,7 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
             Change::ForgetExpired {
                 before: app.clock.seconds(),
             },
+            Change::ForgetOrphanedGrants,
             Change::ForgetOutbox {
                 before: app.clock.millis() - OUTBOX,
             },

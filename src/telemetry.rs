@@ -1,32 +1,39 @@
-//! Logs.
+//! What a server tells those who run it: log records, metrics, traces.
+//!
+//! Nothing here ever holds a token, a secret, an assertion, a cookie or a query string: routes are
+//! told as the URL table writes them, clients by their identifiers, refusals by their codes.
 
-use std::io::IsTerminal as _;
+pub mod log;
+pub mod metrics;
+mod process;
+#[cfg_attr(not(feature = "otlp"), path = "telemetry/no_traces.rs")]
+pub mod traces;
 
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
+use std::time::Duration;
 
-use crate::config::{LogFormat, Telemetry};
+use http::{Method, StatusCode};
 
-/// The filter that a configuration asks for.
-///
-/// # Errors
-/// When it is not one.
-pub fn filter(config: &Telemetry) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(&config.filter)
+use crate::oauth::error_code::ErrorCode;
+
+pub use log::{filter, start};
+
+/// What is told of a request that has been answered, besides what its context knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// The method, or `OTHER` for one that is not registered.
+    pub method: &'static str,
+    /// The status.
+    pub status: StatusCode,
+    /// The registered error code of a refusal.
+    pub error: Option<ErrorCode>,
+    /// From the first byte of the request's body that could be read to the answer's headers.
+    pub took: Duration,
 }
 
-/// Starts writing log records to standard error. A second start changes nothing.
-pub fn start(config: &Telemetry) {
-    // Reading the configuration has refused what is not a filter.
-    let filter = filter(config).unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .with_target(false);
-    // Only the first subscriber of a process can be installed.
-    let _ = match config.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
+/// The name of a method: one of a few, so that nobody can invent labels.
+#[must_use]
+pub fn method_name(method: &Method) -> &'static str {
+    const NAMES: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
+    let known = NAMES.into_iter().find(|name| *name == method.as_str());
+    known.unwrap_or("OTHER")
 }

@@ -7,6 +7,7 @@ use sea_orm_migration::prelude::{MigrationTrait, async_trait};
 
 mod m20261122_core;
 mod m20261123_nodes;
+mod m20261123_revocation;
 mod table;
 
 /// The list of steps.
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_core::Step),
             Box::new(m20261123_nodes::Step),
+            Box::new(m20261123_revocation::Step),
         ]
     }
 }

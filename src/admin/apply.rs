@@ -325,7 +325,11 @@ impl Planned {
             ) => Action::Created,
             Some(_) => Action::Changed,
         };
-        self.changes.extend(change);
+        self.changes.extend(
+            change
+                .into_iter()
+                .flat_map(client_declaration::with_consequences),
+        );
         self.lines.push(Line {
             tenant: tenant.name().to_owned(),
             kind: kind.to_owned(),

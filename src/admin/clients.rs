@@ -12,7 +12,7 @@ use crate::{
     app::{App, AppState},
     audit::Kind,
     clients::{
-        declaration::{ClientDeclaration, ClientView, plan},
+        declaration::{ClientDeclaration, ClientView, plan, with_consequences},
         digest_of,
     },
     endpoints::extract::{ForTenant, Id},
@@ -221,6 +221,77 @@ pub(super) async fn new_secret(
     }))
 }
 
+/// Keeps a client from authenticating, and ends what it was granted.
+#[utoipa::path(
+    post,
+    path = "/admin/clients/{client_id}/disable",
+    params(("client_id" = String, Path, description = "Its identifier")),
+    responses((status = 200, body = ClientView), (status = 404), (status = 409)),
+    security(("token" = ["writ:clients"]))
+)]
+pub(super) async fn disable(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(client_id): Id,
+    headers: HeaderMap,
+) -> Result<Json<ClientView>> {
+    switch(&app, &tenant, &headers, &client_id, Switch::Disabled).await
+}
+
+/// Lets a disabled client authenticate again; what it was granted has ended.
+#[utoipa::path(
+    post,
+    path = "/admin/clients/{client_id}/enable",
+    params(("client_id" = String, Path, description = "Its identifier")),
+    responses((status = 200, body = ClientView), (status = 404), (status = 409)),
+    security(("token" = ["writ:clients"]))
+)]
+pub(super) async fn enable(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(client_id): Id,
+    headers: HeaderMap,
+) -> Result<Json<ClientView>> {
+    switch(&app, &tenant, &headers, &client_id, Switch::Enabled).await
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Switch {
+    Disabled,
+    Enabled,
+}
+
+async fn switch(
+    app: &App,
+    tenant: &Tenant,
+    headers: &HeaderMap,
+    client_id: &str,
+    to: Switch,
+) -> Result<Json<ClientView>> {
+    let who = may(app, tenant, headers, AdminScope::Clients)?;
+    let _held = app.administration.lock().await;
+    let client = tenant.client(client_id).ok_or_else(nothing)?;
+    By::Token(&who).may_change(tenant, client_id, None)?;
+    if client_id == who.client_id {
+        return Err(OAuthError::conflict("A client cannot disable itself here."));
+    }
+    let disabled = to == Switch::Disabled;
+    if client.is_disabled() != disabled {
+        let mut row = client.row().clone();
+        row.disabled = disabled;
+        row.updated_at = app.clock.seconds();
+        let change = Change::PutClient {
+            row,
+            expect: Expect::Present,
+        };
+        let reason = if disabled { "disabled" } else { "enabled" };
+        let changes = with_consequences(change);
+        let kind = Kind::ClientChanged;
+        commit(app, tenant, &who, kind, client_id, reason, changes).await?;
+    }
+    view(tenant, client_id).map(Json)
+}
+
 async fn put(
     app: &App,
     tenant: &Tenant,
@@ -245,7 +316,7 @@ async fn put(
             Kind::ClientChanged,
             id,
             "put",
-            vec![change],
+            with_consequences(change),
         )
         .await?;
     }

@@ -9,6 +9,7 @@ mod clients;
 mod keys;
 mod openapi;
 mod resources;
+mod revocations;
 pub mod tenants;
 
 use axum::{
@@ -50,6 +51,9 @@ pub fn router() -> Router<AppState> {
                 .delete(clients::remove),
         )
         .route("/clients/{client_id}/secret", post(clients::new_secret))
+        .route("/clients/{client_id}/disable", post(clients::disable))
+        .route("/clients/{client_id}/enable", post(clients::enable))
+        .route("/revocations", post(revocations::revoke))
         .route("/keys", get(keys::list))
         .route("/keys/rotate", post(keys::rotate))
         .route("/audit", get(audit::list))

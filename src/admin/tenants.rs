@@ -287,6 +287,7 @@ fn administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<Option<Chan
         delegates: Vec::new(),
         serves: None,
         multiple_resources: false,
+        disabled: Some(false),
     };
     let (resources, now) = (tenant.resources(), app.clock.seconds());
     Ok(plan(tenant, &resources, &declaration, &app.entropy, false, now)?.change)

@@ -18,6 +18,10 @@ pub enum Kind {
     TokenExchanged,
     /// An authenticated client was refused a token.
     TokenRefused,
+    /// An access token was revoked.
+    TokenRevoked,
+    /// Grants were ended, and with them every token that hangs from them.
+    GrantsEnded,
     /// A client was declared, changed or removed.
     ClientChanged,
     /// A client registered, changed or removed itself.
@@ -40,6 +44,8 @@ impl Kind {
             Self::TokenIssued => "token.issued",
             Self::TokenExchanged => "token.exchanged",
             Self::TokenRefused => "token.refused",
+            Self::TokenRevoked => "token.revoked",
+            Self::GrantsEnded => "grants.ended",
             Self::ClientChanged => "client.changed",
             Self::ClientRegistered => "client.registered",
             Self::ResourceChanged => "resource.changed",

@@ -1,15 +1,15 @@
 //! `writ serve`
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, document, print};
+use super::{Failure, document, notify, print};
 use crate::{
     clock::Clock,
-    config::{Config, Overrides},
+    config::{Config, Overrides, RegistrationMode, RequestLines},
     entropy::Entropy,
     keys::sealed::write_private,
     serve::Server,
@@ -74,22 +74,35 @@ impl Serve {
             }
             applied.extend(lines);
         }
+        let on = switched_on(&server);
+        tracing::info!(issuer = server.issuer, listen = %server.address, on, "ready");
         let ready = json!({
             "issuer": server.issuer,
             "listen": server.address.to_string(),
+            "metrics": server.metrics_address.map(|address| address.to_string()),
             "pid": std::process::id(),
             "admin_credentials": server.credentials,
         });
         if json {
             print::json(&json!({ "ready": ready, "applied": applied }));
         } else {
-            greet(&server);
+            greet(&server, &on);
         }
         if let Some(path) = &self.ready_file {
             write_private(path, format!("{ready}\n").as_bytes())
                 .map_err(|why| Failure::from(why).at(path))?;
         }
+        notify::tell("READY=1");
         tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        notify::tell("STOPPING=1");
+        server.app.readiness.stop();
+        let delay = Duration::from_secs(server.app.config.server.shutdown_delay);
+        tracing::info!(delay = delay.as_secs(), "stopping");
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
             _ = interrupted.recv() => {}
             _ = terminated.recv() => {}
         }
@@ -99,7 +112,7 @@ impl Serve {
 }
 
 /// The one screen of a start: who it is, where its administrator is, what to type next.
-fn greet(server: &Server) {
+fn greet(server: &Server, on: &str) {
     let root = server.app.registry.root();
     let credentials = server.credentials.display();
     let readable = if server.credentials.exists() {
@@ -115,7 +128,8 @@ fn greet(server: &Server) {
         "\nWrit {version} is ready.\n\n  \
          issuer           {issuer}\n  \
          administrator    {credentials}  ({readable})\n  \
-         known            {resources}, {clients}, {tenants}\n\n\
+         known            {resources}, {clients}, {tenants}\n  \
+         on               {on}\n\n\
          Next: declare an MCP server and an agent, then ask how the server looks from outside:\n\n  \
          writ apply FILE --credentials {credentials}\n  \
          writ doctor {issuer}\n",
@@ -125,4 +139,28 @@ fn greet(server: &Server) {
         clients = count(root.clients().len(), "client"),
         tenants = count(server.app.registry.all().len(), "tenant"),
     ));
+}
+
+/// In one line, what this server does besides answering.
+fn switched_on(server: &Server) -> String {
+    let config = &server.app.config;
+    let mut on = vec![match config.telemetry.requests {
+        RequestLines::Off => "no log of requests".to_owned(),
+        RequestLines::Refused => "log of refused requests".to_owned(),
+        RequestLines::All => "log of all requests".to_owned(),
+    }];
+    if let Some(address) = server.metrics_address {
+        on.push(format!("metrics on http://{address}/metrics"));
+    }
+    // The collector's URL may hold credentials: its host is enough.
+    let collector = url::Url::parse(&config.telemetry.otlp_endpoint).ok();
+    if let Some(host) = collector.as_ref().and_then(url::Url::host_str) {
+        on.push(format!("traces to {host}"));
+    }
+    on.push(match server.app.registry.root().registration() {
+        RegistrationMode::Open => "open registration".to_owned(),
+        RegistrationMode::Token => "registration with a token".to_owned(),
+        RegistrationMode::Off => "no registration".to_owned(),
+    });
+    on.join(", ")
 }

@@ -10,7 +10,7 @@ use writ_resource::{
     jws::{Algorithm, KeySet, Unverified},
 };
 
-use super::authentication::{Authenticated, failed};
+use super::authentication::{Authenticated, enabled, failed};
 use crate::{
     app::{App, FetchedKeys},
     error::{OAuthError, Result},
@@ -66,7 +66,7 @@ pub(super) async fn check(
     let named = unverified.unverified_claims::<Claims>().ok();
     let client = named
         .filter(|c| c.iss == c.sub && client_id.is_none_or(|id| id == c.sub))
-        .and_then(|c| tenant.client(&c.sub))
+        .and_then(|c| enabled(tenant, &c.sub))
         .filter(|c| c.document().token_endpoint_auth_method == AuthMethod::PrivateKeyJwt);
     let Some(client) = client else {
         spend_as_much(tenant, algorithm, attempts);
@@ -205,6 +205,8 @@ async fn fetch_keys(app: &App, url: &str) -> Option<Arc<KeySet>> {
     match body.and_then(|body| KeySet::from_jwks(&body).map_err(|why| why.to_string())) {
         Ok(keys) => Some(Arc::new(keys)),
         Err(error) => {
+            // A query string may hold what only the client should know.
+            let url = url.split('?').next();
             tracing::info!(url, error, "jwks_uri cannot be read");
             None
         }

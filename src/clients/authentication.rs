@@ -23,6 +23,7 @@ use crate::{
         params::{Params, decode_component},
     },
     registry::{Client, Tenant},
+    store::{Change, Once},
 };
 
 /// A client that has proved who it is.
@@ -34,6 +35,16 @@ pub struct Authenticated {
     pub method: AuthMethod,
     /// The assertion's name, to be used up in the commit that answers this request.
     pub once: Option<replay::Model>,
+}
+
+impl Authenticated {
+    /// The change that uses up what the client presented, if that holds only once.
+    pub fn spent(&mut self) -> Option<Change> {
+        self.once.take().map(|row| Change::UseOnce {
+            row,
+            what: Once::Assertion,
+        })
+    }
 }
 
 /// What a request presents.
@@ -183,7 +194,7 @@ fn by_secret(
     secret: &str,
     in_header: bool,
 ) -> Result<Authenticated> {
-    let client = tenant.client(client_id);
+    let client = enabled(tenant, client_id);
     let presented = digest_of(secret);
     let stored = client
         .as_deref()
@@ -206,7 +217,7 @@ fn by_secret(
 }
 
 fn public(tenant: &Tenant, client_id: &str) -> Result<Authenticated> {
-    match tenant.client(client_id) {
+    match enabled(tenant, client_id) {
         Some(client) if client.document().token_endpoint_auth_method == AuthMethod::None => {
             Ok(Authenticated {
                 client,
@@ -216,6 +227,13 @@ fn public(tenant: &Tenant, client_id: &str) -> Result<Authenticated> {
         }
         _ => Err(failed()),
     }
+}
+
+/// The client of this name, unless it is disabled: then it is as good as unknown.
+pub(super) fn enabled(tenant: &Tenant, client_id: &str) -> Option<Arc<Client>> {
+    tenant
+        .client(client_id)
+        .filter(|client| !client.is_disabled())
 }
 
 /// The one answer to every failure: it says neither whether the client exists nor what was wrong.

@@ -11,7 +11,7 @@ use http::{HeaderMap, header, request::Parts};
 use crate::{
     app::App,
     error::{OAuthError, Result},
-    oauth::{claims::AccessClaims, error_code::ErrorCode},
+    oauth::{claims::AccessClaims, error_code::ErrorCode, params::Params},
     registry::{ADMIN_ID, AdminScope, Tenant},
     tokens::verify,
 };
@@ -84,6 +84,22 @@ pub async fn form(request: Request, limit: usize) -> Result<(HeaderMap, Bytes)> 
     require_media_type(request.headers(), "application/x-www-form-urlencoded")?;
     let (parts, body) = request.into_parts();
     Ok((parts.headers, read(body, limit).await?))
+}
+
+/// The parameters of a form.
+///
+/// # Errors
+/// `invalid_request` with what is wrong with it.
+pub fn parameters(body: &[u8]) -> Result<Params<'_>> {
+    Params::parse(body)
+        .map_err(|why| OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string()))))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
 }
 
 /// Reads a JSON body.

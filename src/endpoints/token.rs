@@ -7,15 +7,14 @@ use axum::{
 };
 use http::{HeaderValue, header};
 
-use super::extract::{ForTenant, form};
+use super::extract::{ForTenant, form, parameters};
 use crate::{
     app::AppState,
     clients, context,
     error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
-    oauth::{grant_type::AuthMethod, params::Params},
+    oauth::grant_type::AuthMethod,
     policy::Permit,
-    store::{Change, Once},
     tokens::{self, TokenResponse},
 };
 
@@ -29,15 +28,10 @@ pub async fn token(
     request: Request,
 ) -> Result<TokenResponse> {
     let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = Params::parse(&body).map_err(|why| {
-        OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string())))
-    })?;
+    let params = parameters(&body)?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
     context::asked_by(&authenticated.client);
-    let spent = authenticated.once.take().map(|row| Change::UseOnce {
-        row,
-        what: Once::Assertion,
-    });
+    let spent = authenticated.spent();
     let request = TokenRequest {
         app: &app,
         tenant: &tenant,
@@ -73,6 +67,7 @@ async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit
             grant_types::names().join(", ")
         ))
     })?;
+    context::asked_for(grant_type.name);
     if !request.authenticated.client.may_use(grant_type.name) {
         return Err(OAuthError::unauthorized_client(format!(
             "This client is not registered for the grant type '{name}'."
@@ -90,11 +85,4 @@ impl IntoResponse for TokenResponse {
         headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         response
     }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(characters).collect()
-    })
 }

@@ -1,12 +1,18 @@
 //! How the writer fares, for whoever watches.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 use sea_orm::DbErr;
+
+use super::{Command, Outcome};
+use crate::{store::Change, telemetry::metrics};
 
 /// Figures since the start, and the trouble of now.
 #[derive(Debug, Default)]
@@ -14,6 +20,7 @@ pub struct State {
     transactions: AtomicU64,
     commands: AtomicU64,
     failure: ArcSwapOption<String>,
+    numbers: metrics::Journal,
 }
 
 impl State {
@@ -35,9 +42,33 @@ impl State {
         self.failure.load_full()
     }
 
-    pub(super) fn committed(&self, commands: usize) {
+    /// What is counted for the metrics.
+    #[must_use]
+    pub const fn numbers(&self) -> &metrics::Journal {
+        &self.numbers
+    }
+
+    pub(super) fn committed(
+        &self,
+        commands: &[Command],
+        outcomes: &[Outcome],
+        changes: &[Change],
+        took: Duration,
+    ) {
         self.transactions.fetch_add(1, Ordering::Relaxed);
-        self.commands.fetch_add(commands as u64, Ordering::Relaxed);
+        self.commands
+            .fetch_add(commands.len() as u64, Ordering::Relaxed);
+        let kept = commands.iter().zip(outcomes);
+        let kept = kept.filter(|(_, outcome)| outcome.is_ok());
+        let events = kept.map(|(command, _)| command.audit.len()).sum();
+        self.numbers.committed(commands.len(), events, took);
+        for change in changes {
+            match change {
+                Change::RevokeToken(_) => self.numbers.revoked("token", 1),
+                Change::GrantsEnded { ids, .. } => self.numbers.revoked("grant", ids.len()),
+                _ => {}
+            }
+        }
     }
 
     pub(super) fn worked(&self) {

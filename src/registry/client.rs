@@ -208,6 +208,12 @@ impl Client {
         self.keys.as_ref()
     }
 
+    /// Whether an administrator keeps it from authenticating.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.row.disabled
+    }
+
     /// SHA-256 of its secret, while that holds.
     #[must_use]
     pub fn secret_digest(&self, now: i64) -> Option<&[u8]> {

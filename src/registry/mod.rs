@@ -8,7 +8,10 @@ mod client;
 mod resource;
 mod tenant;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use entity::{
@@ -21,12 +24,12 @@ pub use self::{
     resource::{
         ADMIN_ID, AdminScope, Resource, ResourceDocument, ScopeDeclaration, Tool, builtin_document,
     },
-    tenant::{DEFAULT, Resources, Tenant, check_tenant_name},
+    tenant::{DEFAULT, Resources, Sizes, Tenant, check_tenant_name},
 };
 use crate::{
     config::RegistrationMode,
     keys::{KeyError, KeyRing, sealed::Sealer},
-    store::{Change, Snapshot, outbox::Heard},
+    store::{Change, Rows, outbox::Heard},
 };
 
 /// A row that cannot be read, which only a foreign hand can have written.
@@ -40,6 +43,50 @@ pub enum RegistryError {
     Row(&'static str, String, String, String),
 }
 
+/// Whatever exists, by tenant and id.
+#[derive(Debug, Default)]
+pub struct Standing {
+    tenants: HashSet<String>,
+    clients: HashMap<String, HashSet<String>>,
+    resources: HashMap<String, HashSet<String>>,
+    grants: HashMap<String, HashSet<String>>,
+}
+
+impl Standing {
+    /// Notes rows as they are read.
+    pub fn note(&mut self, rows: &Rows) {
+        let mut add = |of: fn(&mut Self) -> &mut HashMap<_, HashSet<_>>, tenant: &str, id: &str| {
+            let ids = of(self).entry(tenant.to_owned()).or_default();
+            ids.insert(id.to_owned());
+        };
+        match rows {
+            Rows::Tenants(rows) => {
+                let names = rows.iter().map(|row| row.name.clone());
+                self.tenants.extend(names);
+            }
+            Rows::Clients(rows) => rows
+                .iter()
+                .for_each(|row| add(|s| &mut s.clients, &row.tenant, &row.client_id)),
+            Rows::Resources(rows) => rows
+                .iter()
+                .for_each(|row| add(|s| &mut s.resources, &row.tenant, &row.id)),
+            Rows::Grants(rows) => rows
+                .iter()
+                .for_each(|row| add(|s| &mut s.grants, &row.tenant, &row.id)),
+            // Keys are replaced whole, and a token that was revoked stays so.
+            Rows::Keys(_) | Rows::RevokedTokens(_) => {}
+        }
+    }
+}
+
+fn by_tenant<T>(rows: Vec<T>, tenant: impl Fn(&T) -> &String) -> HashMap<String, Vec<T>> {
+    let mut sorted: HashMap<String, Vec<T>> = HashMap::new();
+    for row in rows {
+        sorted.entry(tenant(&row).clone()).or_default().push(row);
+    }
+    sorted
+}
+
 /// All tenants of this server.
 #[derive(Debug)]
 pub struct Registry {
@@ -51,50 +98,47 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Builds it from the rows of a database.
-    ///
-    /// # Errors
-    /// When a row cannot be read or a key cannot be opened.
-    pub fn open(
-        issuer: String,
-        default_registration: RegistrationMode,
-        sealer: Sealer,
-        rows: Snapshot,
-    ) -> Result<Self, RegistryError> {
+    /// One with nothing in it but the tenant of the issuer itself.
+    #[must_use]
+    pub fn open(issuer: String, default_registration: RegistrationMode, sealer: Sealer) -> Self {
         let root = Arc::new(Tenant::new(DEFAULT, &issuer, default_registration));
-        let registry = Self {
+        Self {
             tenants: ArcSwap::from_pointee(HashMap::from([(DEFAULT.to_owned(), root.clone())])),
             issuer,
             root,
             sealer,
             default_registration,
-        };
-        registry.put_all(rows)?;
-        Ok(registry)
+        }
     }
 
-    fn put_all(&self, rows: Snapshot) -> Result<(), RegistryError> {
-        for row in rows.tenants {
-            self.put_tenant(&row);
-        }
-        for row in &rows.resources {
-            self.put_resource(row)?;
-        }
-        for row in rows.clients {
-            self.put_client(&row)?;
-        }
-        for row in &rows.grants {
-            self.put_grant(row);
-        }
-        for row in &rows.revoked_tokens {
-            self.revoke_token(row);
-        }
-        for tenant in self.tenants.load().values() {
-            let keys = rows.keys.iter().filter(|key| key.tenant == tenant.name());
-            let keys: Vec<_> = keys.cloned().collect();
-            if !keys.is_empty() {
-                self.put_keys(tenant, &keys)?;
+    /// Takes rows as they are read from the database.
+    ///
+    /// # Errors
+    /// When a row cannot be read or a key cannot be opened.
+    pub fn put(&self, rows: Rows) -> Result<(), RegistryError> {
+        match rows {
+            Rows::Tenants(rows) => rows.iter().for_each(|row| self.put_tenant(row)),
+            Rows::Keys(rows) => {
+                for (tenant, rows) in by_tenant(rows, |row| &row.tenant) {
+                    if let Some(tenant) = self.find(&tenant) {
+                        self.put_keys(&tenant, &rows)?;
+                    }
+                }
             }
+            Rows::Resources(rows) => {
+                for (tenant, rows) in by_tenant(rows, |row| &row.tenant) {
+                    let resources = rows.iter().map(Resource::from_row);
+                    let resources = resources.collect::<Result<Vec<_>, _>>()?;
+                    if let Some(tenant) = self.find(&tenant) {
+                        tenant.change_resources(|all| {
+                            resources.iter().for_each(|one| all.insert(one.clone()));
+                        });
+                    }
+                }
+            }
+            Rows::Clients(rows) => rows.iter().try_for_each(|row| self.put_client(row))?,
+            Rows::Grants(rows) => rows.iter().for_each(|row| self.put_grant(row)),
+            Rows::RevokedTokens(rows) => rows.iter().for_each(|row| self.revoke_token(row)),
         }
         Ok(())
     }
@@ -117,6 +161,19 @@ impl Registry {
         let mut all: Vec<_> = self.tenants.load().values().cloned().collect();
         all.sort_by(|a, b| a.name().cmp(b.name()));
         all
+    }
+
+    /// How much there is, in all tenants.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        let tenants = self.all();
+        let own = tenants.iter().map(|tenant| tenant.sizes());
+        own.fold(Sizes::default(), |sum, one| Sizes {
+            tenants: sum.tenants + one.tenants,
+            clients: sum.clients + one.clients,
+            resources: sum.resources + one.resources,
+            grants: sum.grants + one.grants,
+        })
     }
 
     /// Opens sealed keys.
@@ -191,7 +248,10 @@ impl Registry {
                 }
             }
             // What was made in the place of EndGrants is GrantsEnded.
-            Change::EndGrants { .. } | Change::UseOnce { .. } | Change::ForgetOutbox { .. } => {}
+            Change::EndGrants { .. }
+            | Change::ForgetOrphanedGrants
+            | Change::UseOnce { .. }
+            | Change::ForgetOutbox { .. } => {}
         }
         Ok(())
     }
@@ -203,42 +263,38 @@ impl Registry {
     pub fn hear(&self, heard: Heard) -> Result<(), RegistryError> {
         match heard {
             Heard::Changes(changes) => changes.iter().try_for_each(|change| self.apply(change)),
-            Heard::Tenant(name, rows) => {
+            Heard::TenantEnded(name) => {
                 self.remove_tenant(&name);
-                self.put_all(rows)
+                Ok(())
             }
             Heard::Keys(name, rows) => match self.find(&name) {
                 Some(tenant) => self.put_keys(&tenant, &rows),
                 None => Ok(()),
             },
             Heard::Grants(name, rows) => {
+                let ids = rows.iter().map(|row| row.id.clone()).collect();
                 if let Some(tenant) = self.find(&name) {
-                    tenant.keep_grants(&rows);
+                    tenant.keep_grants(&ids);
                 }
-                Ok(())
+                self.put(Rows::Grants(rows))
             }
         }
     }
 
-    /// Takes over everything there is, after having lost track of the others' changes.
-    ///
-    /// # Errors
-    /// As [`Registry::hear`].
-    pub fn reload(&self, rows: Snapshot) -> Result<(), RegistryError> {
+    /// Forgets whatever is not among these: after having lost track of the others' changes,
+    /// everything was read again.
+    pub fn keep(&self, standing: &Standing) {
         for tenant in self.all() {
-            if !tenant.is_default() && rows.tenants.iter().all(|row| row.name != tenant.name()) {
-                self.remove_tenant(tenant.name());
+            let name = tenant.name();
+            if !tenant.is_default() && !standing.tenants.contains(name) {
+                self.remove_tenant(name);
                 continue;
             }
-            let of = |row: &String| *row == tenant.name();
-            let clients = rows.clients.iter().filter(|row| of(&row.tenant));
-            tenant.keep_clients(&clients.map(|row| row.client_id.as_str()).collect());
-            let resources = rows.resources.iter().filter(|row| of(&row.tenant));
-            tenant.keep_resources(&resources.map(|row| row.id.as_str()).collect());
-            let grants = rows.grants.iter().filter(|row| of(&row.tenant));
-            tenant.keep_grants(&grants.cloned().collect::<Vec<_>>());
+            let none = HashSet::new();
+            tenant.keep_clients(standing.clients.get(name).unwrap_or(&none));
+            tenant.keep_resources(standing.resources.get(name).unwrap_or(&none));
+            tenant.keep_grants(standing.grants.get(name).unwrap_or(&none));
         }
-        self.put_all(rows)
     }
 
     fn remove_tenant(&self, name: &str) {

@@ -222,27 +222,36 @@ pub enum AdminScope {
     Keys,
     /// Read the audit trail.
     Audit,
+    /// Read the metrics; only of use at the default tenant.
+    Metrics,
     /// Manage tenants; only of use at the default tenant.
     Tenants,
     /// Register an MCP server.
     ResourceRegister,
     /// Register a client where registration asks for a token.
     ClientRegister,
+    /// Revoke tokens and end grants.
+    Revocations,
+    /// Introspect every token (RFC 7662).
+    TokenIntrospect,
     /// All of the above.
     Admin,
 }
 
 impl AdminScope {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Resources,
         Self::Clients,
         Self::Keys,
         Self::Audit,
+        Self::Metrics,
         Self::Tenants,
         Self::ResourceRegister,
         Self::ClientRegister,
+        Self::Revocations,
+        Self::TokenIntrospect,
         Self::Admin,
     ];
 
@@ -255,9 +264,12 @@ impl AdminScope {
             Self::Clients => "writ:clients",
             Self::Keys => "writ:keys",
             Self::Audit => "writ:audit",
+            Self::Metrics => "writ:metrics",
             Self::Tenants => "writ:tenants",
             Self::ResourceRegister => "resource:register",
             Self::ClientRegister => "client:register",
+            Self::Revocations => "writ:revocations",
+            Self::TokenIntrospect => "token:introspect",
             Self::Admin => "writ:admin",
         }
     }
@@ -271,11 +283,20 @@ impl AdminScope {
                 Self::Clients,
                 Self::Keys,
                 Self::Audit,
+                Self::Metrics,
                 Self::Tenants,
                 Self::ResourceRegister,
                 Self::ClientRegister,
+                Self::Revocations,
+                Self::TokenIntrospect,
             ],
-            Self::Read | Self::Audit | Self::ResourceRegister | Self::ClientRegister => &[],
+            Self::Read
+            | Self::Audit
+            | Self::Metrics
+            | Self::ResourceRegister
+            | Self::ClientRegister
+            | Self::Revocations
+            | Self::TokenIntrospect => &[],
         }
     }
 
@@ -288,9 +309,12 @@ impl AdminScope {
             Self::Clients => "Declare, change and remove clients",
             Self::Keys => "Rotate signing keys",
             Self::Audit => "Read and verify the audit trail",
+            Self::Metrics => "Read the metrics",
             Self::Tenants => "Create, configure and remove tenants",
             Self::ResourceRegister => "Register an MCP server",
             Self::ClientRegister => "Register a client",
+            Self::Revocations => "Revoke tokens and end grants",
+            Self::TokenIntrospect => "Introspect every token",
             Self::Admin => "Everything an administrator may do",
         }
     }

@@ -132,6 +132,7 @@ fn server_client(
         secret_expires_at: 0,
         registration_digest: None,
         document: serde_json::to_string(&document).map_err(OAuthError::server_error)?,
+        disabled: false,
         created_at: now,
         updated_at: now,
     })

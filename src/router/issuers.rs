@@ -11,14 +11,14 @@ use std::{
 use axum::{
     Router,
     extract::Request,
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tower::Service;
 
-use super::{message, refusal};
+use super::{message, observe::Observer, refusal};
 use crate::{
-    app::AppState,
+    app::{App, AppState},
     context::{self, Names},
     endpoints::extract::ForTenant,
     registry::{Registry, Tenant},
@@ -36,6 +36,7 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 pub struct Issuers {
     app: AppState,
     names: Arc<Names>,
+    observer: Arc<Observer>,
     inner: Router,
 }
 
@@ -43,9 +44,16 @@ impl Issuers {
     pub(super) fn new(app: AppState, inner: Router) -> Self {
         Self {
             names: Arc::new(Names::new(&app.entropy)),
+            observer: Arc::new(Observer::new()),
             app,
             inner,
         }
+    }
+
+    /// The server behind it.
+    #[must_use]
+    pub fn app(&self) -> &App {
+        &self.app
     }
 
     /// The issuer of a request, and the request with the path below it.
@@ -79,30 +87,38 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Answer {
-        let (config, entropy) = (&self.app.config, &self.app.entropy);
+        let config = &self.app.config;
         let trusted = &config.server.trusted_proxies;
-        let asked = context::Request::new(&self.names, entropy, &request, trusted);
-        if let Err((status, why)) = message::check(&request, config.limits.headers) {
-            return Answer {
-                asked: Arc::new(asked),
-                answering: Answering::Refused(Some(refusal(status, why))),
-                // Where such a message ends is doubtful.
-                last: true,
-            };
-        }
-        let last = message::ends_connection(&request);
-        if let Err(too_many) = self.app.limits.request(asked.address()) {
-            return Answer {
-                asked: Arc::new(asked),
-                answering: Answering::Refused(Some(too_many.into_response())),
-                last,
-            };
-        }
-        let (tenant, request) = self.locate(request.map(axum::body::Body::new));
-        let asked = Arc::new(asked.at(tenant));
+        let asked = context::Request::new(&self.names, &self.app.entropy, &request, trusted);
+        let traces = self.app.traces.as_ref();
+        let recorded = traces.is_some_and(|traces| traces.records(asked.trace()));
+        let asked = asked.recorded(recorded);
+        let method = request.method().clone();
+        let checked = message::check(&request, config.limits.headers);
+        // Where a message ends that is refused here is doubtful.
+        let last = checked.is_err() || message::ends_connection(&request);
+        let refusal = match checked {
+            Ok(()) => {
+                let limited = self.app.limits.request(asked.address());
+                limited.err().map(IntoResponse::into_response)
+            }
+            Err((status, why)) => Some(refusal(status, why)),
+        };
+        let (asked, answering) = match refusal {
+            None => {
+                let (tenant, request) = self.locate(request.map(axum::body::Body::new));
+                let asked = Arc::new(asked.at(tenant));
+                let answering = asked.enter(|| self.inner.call(request));
+                (asked, Answering::Table(answering))
+            }
+            refused => (Arc::new(asked), Answering::Refused(refused)),
+        };
         Answer {
-            answering: Answering::Table(asked.enter(|| self.inner.call(request))),
+            app: self.app.clone(),
+            observer: self.observer.clone(),
             asked,
+            method,
+            answering,
             last,
         }
     }
@@ -110,7 +126,10 @@ where
 
 /// The answer of [`Issuers`].
 pub struct Answer {
+    app: AppState,
+    observer: Arc<Observer>,
     asked: Arc<context::Request>,
+    method: Method,
     answering: Answering,
     /// No other request can follow on the connection.
     last: bool,
@@ -128,9 +147,7 @@ impl Future for Answer {
         let asked = self.asked.clone();
         let Ok(mut response) = match &mut self.answering {
             Answering::Refused(response) => Ok(response.take().unwrap_or_default()),
-            Answering::Table(answer) => {
-                ready!(asked.enter(|| Pin::new(answer).poll(context)))
-            }
+            Answering::Table(answer) => ready!(asked.enter(|| Pin::new(answer).poll(context))),
         };
         if response.status() == StatusCode::REQUEST_TIMEOUT {
             // The timeout layer's answer has no words, and the rest of the request is not read.
@@ -144,6 +161,10 @@ impl Future for Answer {
         if self.last {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        asked.enter(|| {
+            self.observer
+                .answered(&self.app, &asked, &self.method, &response);
+        });
         Poll::Ready(Ok(response))
     }
 }

@@ -151,7 +151,9 @@ impl Room {
         let stalled = Duration::from_secs(self.limits.request_timeout + STALLED);
         let handshake = Duration::from_secs(self.limits.header_timeout);
         let tls = self.tls.clone();
+        let open = self.service.app().metrics.connections.one();
         let task = self.tasks.spawn(async move {
+            let _open = open;
             let Some(tls) = tls else {
                 return guest.converse(Impatient::new(stream, stalled)).await;
             };

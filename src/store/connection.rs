@@ -6,7 +6,7 @@ use migration::MigratorTrait as _;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError,
     sqlx::{
-        self, Connection as _, PgConnection,
+        self, Connection as _, PgConnection, SqliteConnection,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
@@ -56,6 +56,9 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
         .max_connections(connections)
         .sqlx_logging(false)
         .test_before_acquire(false)
+        .map_sqlx_sqlite_pool_opts(|pool| {
+            pool.after_release(|connection, _| Box::pin(has_no_transaction(connection)))
+        })
         .map_sqlx_sqlite_opts(|sqlite| {
             sqlite
                 .journal_mode(SqliteJournalMode::Wal)
@@ -69,6 +72,17 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
+/// Whether a connection that comes back can be used again. SQLite ends a transaction by itself when
+/// the disk is full; the rollback then fails, and the driver counts one transaction more than
+/// there is. It would open savepoints from then on, and commit none of them.
+async fn has_no_transaction(connection: &mut SqliteConnection) -> Result<bool, SqlxError> {
+    if connection.is_in_transaction() {
+        // The rollback may still be on its way.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
+}
+
 /// Opens a PostgreSQL database as one of its nodes and brings its schema up to date. Whoever
 /// starts at the same moment waits until [`Starting::end`].
 ///
@@ -79,7 +93,10 @@ pub async fn postgres(url: &str, node: &str) -> Result<Store, DbErr> {
     let starting = Starting::begin(url).await?;
     let writer = Database::connect(postgres_options(url, 1)).await?;
     migration::Migrator::up(&writer, None).await?;
-    let reader = Database::connect(postgres_options(url, 4)).await?;
+    // Readings are rare and have nobody who tries again: no connection that was cut meanwhile.
+    let mut readings = postgres_options(url, 4);
+    readings.test_before_acquire(true);
+    let reader = Database::connect(readings).await?;
     Ok(Store {
         writer,
         reader,

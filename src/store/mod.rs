@@ -17,7 +17,7 @@ use sea_orm::{
 };
 
 pub use self::{
-    change::{Change, Expect, Made, Once, Whose},
+    change::{Change, Expect, Made, Once, Whose, find_grants},
     connection::{Lease, Starting, checkpoint, is_unavailable},
 };
 use crate::config;
@@ -60,48 +60,67 @@ impl Store {
     }
 }
 
-/// Everything the registry keeps in memory.
-#[derive(Debug, Default)]
-pub struct Snapshot {
+/// Rows of what the registry keeps in memory, some at a time.
+#[derive(Debug)]
+pub enum Rows {
     /// Tenants.
-    pub tenants: Vec<tenant::Model>,
-    /// Clients.
-    pub clients: Vec<client::Model>,
-    /// Resources.
-    pub resources: Vec<resource::Model>,
-    /// Grants.
-    pub grants: Vec<grant::Model>,
+    Tenants(Vec<tenant::Model>),
     /// Keys.
-    pub keys: Vec<signing_key::Model>,
+    Keys(Vec<signing_key::Model>),
+    /// Resources.
+    Resources(Vec<resource::Model>),
+    /// Clients.
+    Clients(Vec<client::Model>),
+    /// Grants.
+    Grants(Vec<grant::Model>),
     /// Tokens that were revoked one by one.
-    pub revoked_tokens: Vec<revoked_token::Model>,
+    RevokedTokens(Vec<revoked_token::Model>),
 }
 
-/// Reads all tenants' state.
+/// Rows of a table that may hold millions, in one page.
+const PAGE: u64 = 4096;
+
+/// Reads one tenant's state, or that of all, in an order in which it can be taken: a tenant comes
+/// before what belongs to it.
 ///
 /// # Errors
-/// When the database does.
-pub async fn snapshot(db: &impl ConnectionTrait) -> Result<Snapshot, DbErr> {
-    snapshot_of(db, None).await
-}
-
-/// Reads one tenant's state, or that of all.
-async fn snapshot_of(db: &impl ConnectionTrait, only: Option<&str>) -> Result<Snapshot, DbErr> {
-    macro_rules! rows {
+/// When the database does, or whoever takes it.
+pub async fn read<E: From<DbErr>>(
+    db: &impl ConnectionTrait,
+    only: Option<&str>,
+    mut take: impl FnMut(Rows) -> Result<(), E>,
+) -> Result<(), E> {
+    macro_rules! select {
         ($table:ident, $tenant:ident) => {{
             let tenant = only.map(|name| $table::Column::$tenant.eq(name));
-            let filter = Condition::all().add_option(tenant);
-            $table::Entity::find().filter(filter).all(db).await?
+            $table::Entity::find().filter(Condition::all().add_option(tenant))
         }};
     }
-    Ok(Snapshot {
-        tenants: rows!(tenant, Name),
-        clients: rows!(client, Tenant),
-        resources: rows!(resource, Tenant),
-        grants: rows!(grant, Tenant),
-        keys: rows!(signing_key, Tenant),
-        revoked_tokens: rows!(revoked_token, Tenant),
-    })
+    /// Page by page, in the order of the primary key.
+    macro_rules! pages {
+        ($table:ident, $rows:ident, $key:ident, $id:ident) => {
+            let mut after = None;
+            loop {
+                let columns = ($table::Column::Tenant, $table::Column::$key);
+                let mut pages = select!($table, Tenant).cursor_by(columns);
+                if let Some(after) = after {
+                    pages.after(after);
+                }
+                let page = pages.first(PAGE).all(db).await?;
+                let Some(last) = page.last() else { break };
+                after = Some((last.tenant.clone(), last.$id.clone()));
+                take(Rows::$rows(page))?;
+            }
+        };
+    }
+    take(Rows::Tenants(select!(tenant, Name).all(db).await?))?;
+    take(Rows::Keys(select!(signing_key, Tenant).all(db).await?))?;
+    take(Rows::Resources(select!(resource, Tenant).all(db).await?))?;
+    pages!(client, Clients, ClientId, client_id);
+    pages!(grant, Grants, Id, id);
+    take(Rows::RevokedTokens(
+        select!(revoked_token, Tenant).all(db).await?,
+    ))
 }
 
 /// An array parameter for `UNNEST`.

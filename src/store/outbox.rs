@@ -11,7 +11,7 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement, sea_query::OnConflict,
 };
 
-use super::{CHUNK, Change, Expect, Snapshot, snapshot_of};
+use super::{CHUNK, Change, Expect};
 
 /// Rows of one command from which on others are told to read everything of that kind.
 const MANY: usize = 1000;
@@ -81,6 +81,7 @@ fn news(change: &Change) -> Vec<(Kind, &str)> {
         Change::EndGrants { .. }
         | Change::UseOnce { .. }
         | Change::ForgetExpired { .. }
+        | Change::ForgetOrphanedGrants
         | Change::ForgetOutbox { .. } => Vec::new(),
     }
 }
@@ -209,8 +210,8 @@ pub async fn after(
 pub enum Heard {
     /// These changes were made by others.
     Changes(Vec<Change>),
-    /// A tenant ended; this is what there is now under its name.
-    Tenant(String, Snapshot),
+    /// A tenant ended; what there is under its name is read anew.
+    TenantEnded(String),
     /// These are a tenant's keys now.
     Keys(String, Vec<signing_key::Model>),
     /// So many grants ended that the whole list is read: these stand.
@@ -235,8 +236,7 @@ pub async fn hear(db: &impl ConnectionTrait, rows: &[outbox::Model]) -> Result<V
     let mut heard = Vec::new();
     for (tenant, kinds) in by_tenant {
         if kinds.contains_key(&Kind::TenantEnded) {
-            let now = snapshot_of(db, Some(tenant)).await?;
-            heard.push(Heard::Tenant(tenant.to_owned(), now));
+            heard.push(Heard::TenantEnded(tenant.to_owned()));
             continue;
         }
         for (kind, subjects) in kinds {

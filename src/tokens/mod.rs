@@ -1,6 +1,8 @@
 //! The only place access tokens begin.
 
 mod grants;
+pub mod introspection;
+pub mod revocation;
 pub mod verify;
 
 use serde::Serialize;
@@ -158,6 +160,18 @@ pub async fn refuse(
         },
     )
     .await
+}
+
+/// Uses up what a client presented where nothing else is written.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn spend(app: &App, spent: Change) -> Result<()> {
+    let command = Command {
+        changes: vec![spent],
+        ..Command::default()
+    };
+    commit(app, command).await
 }
 
 async fn commit(app: &App, command: Command) -> Result<()> {

@@ -171,7 +171,7 @@ async fn a_row_changed_in_the_file_is_found() {
          (SELECT min(seq) FROM audit_event WHERE kind = 'token.issued')",
         "UPDATE audit_event SET at = at + 1 WHERE seq = 2",
         "UPDATE audit_event SET kind = 'token.refused' WHERE seq = 2",
-        "UPDATE audit_event SET hash = (SELECT max(hash) FROM audit_event WHERE seq = 3) WHERE seq = 2",
+        "UPDATE audit_event SET hash = (SELECT hash FROM audit_event WHERE seq = 3 LIMIT 1) WHERE seq = 2",
         "DELETE FROM audit_event WHERE seq = 2",
         "DELETE FROM audit_event WHERE seq = 1",
         "UPDATE audit_event SET seq = seq + 1000 WHERE seq = 2",

@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use writ::keys::{KeyState, SigningAlgorithm};
 
-use entity::signing_key;
-use sea_orm::{DbBackend, EntityTrait as _};
-
-use crate::support::{Answer, TestApp, WEATHER, parts, verify};
+use crate::support::{Answer, AtRest, TestApp, WEATHER, parts, verify};
 
 async fn published(app: &TestApp) -> BTreeSet<String> {
     let body = app.get("/jwks.json").await.ok();
@@ -205,18 +202,8 @@ async fn private_keys_are_sealed_on_disk() {
     let app = TestApp::new().await;
     let key = crate::support::ServerKey::of(&app, &app.tenant(None));
     let private = key.seed();
-    let bytes = match app.state.db.get_database_backend() {
-        DbBackend::Postgres => {
-            let rows = signing_key::Entity::find()
-                .all(&app.state.db)
-                .await
-                .unwrap();
-            let row = |row: signing_key::Model| [row.kid.into_bytes(), row.sealed].concat();
-            rows.into_iter().flat_map(row).collect()
-        }
-        _ => std::fs::read(app.stop().await.0.path().join("writ.db")).unwrap(),
-    };
-    let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    let kept = AtRest::read(&app.stop().await.0).await;
+    let holds = |part: &[u8]| kept.holds(part);
     // The search finds what is there: the key's name.
     assert!(holds(key.header()["kid"].as_str().unwrap().as_bytes()));
     assert!(!holds(&private));

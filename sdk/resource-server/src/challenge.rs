@@ -29,7 +29,7 @@ pub(crate) enum Refusal {
     /// The token does not allow this; these scopes would.
     InsufficientScope(String),
     /// The token cannot be checked at the moment.
-    Unavailable,
+    Unavailable(VerifyError),
     /// The body is one the layer does not read.
     Unreadable(StatusCode, &'static str),
     /// The body is not one unambiguous JSON-RPC message or batch.
@@ -60,7 +60,7 @@ impl Refusal {
                 "the access token does not allow this",
                 needed,
             ),
-            Self::Unavailable => unavailable(),
+            Self::Unavailable(error) => unavailable(*error),
             Self::Unreadable(status, description) => json_answer(
                 *status,
                 &json!({ "error": "invalid_request", "error_description": description }),
@@ -133,12 +133,12 @@ fn with_challenge(
 }
 
 /// Nobody's fault who asks: a 401 would make clients throw good tokens away.
-fn unavailable() -> Answer {
+fn unavailable(error: VerifyError) -> Answer {
     let mut answer = json_answer(
         StatusCode::SERVICE_UNAVAILABLE,
         &json!({
             "error": "temporarily_unavailable",
-            "error_description": VerifyError::Unavailable.to_string(),
+            "error_description": error.to_string(),
         }),
     );
     answer

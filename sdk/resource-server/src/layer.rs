@@ -36,6 +36,7 @@ use tower::{Layer, Service};
 use crate::challenge::{self, Refusal};
 use crate::claims::AccessClaims;
 use crate::clock::Clock;
+use crate::introspection::Introspect;
 use crate::jws::{Algorithm, JwsError, KeySet};
 use crate::rpc;
 use crate::scopes::{Policy, checked_scope, tool_scope};
@@ -221,7 +222,7 @@ impl Guard {
     async fn verify(&self, token: &PresentedToken) -> Result<AccessClaims, Refusal> {
         let verified = self.verifier.verify(token.secret()).await;
         verified.map_err(|error| match error {
-            VerifyError::Unavailable => Refusal::Unavailable,
+            VerifyError::Unavailable | VerifyError::Unanswered => Refusal::Unavailable(error),
             error => Refusal::InvalidToken(error),
         })
     }
@@ -490,6 +491,12 @@ impl ProtectBuilder {
     /// See [`VerifierBuilder::fetch_timeout`].
     pub fn fetch_timeout(mut self, timeout: Duration) -> Self {
         self.verifier = self.verifier.fetch_timeout(timeout);
+        self
+    }
+
+    /// See [`VerifierBuilder::introspect`].
+    pub fn introspect(mut self, introspect: Introspect) -> Self {
+        self.verifier = self.verifier.introspect(introspect);
         self
     }
 

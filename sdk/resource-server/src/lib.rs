@@ -3,6 +3,8 @@
 mod challenge;
 pub mod claims;
 mod clock;
+mod discovery;
+mod introspection;
 mod json;
 mod jwks;
 pub mod jws;
@@ -13,6 +15,7 @@ mod verifier;
 
 pub use claims::AccessClaims;
 pub use clock::{Clock, ManualClock};
+pub use introspection::Introspect;
 pub use layer::{PresentedToken, Protect, ProtectBuilder, ProtectLayer, ProtectedBody};
 pub use scopes::tool_scope;
 pub use verifier::{SetupError, Verifier, VerifierBuilder, VerifyError};

@@ -3,8 +3,10 @@
 mod client_authentication;
 mod http;
 mod jose;
+mod junk;
 mod metadata;
 mod registration;
 mod resources;
+mod revocation;
 mod token_endpoint;
 mod token_exchange;

@@ -371,7 +371,7 @@ async fn a_registration_token_opens_one_registration_and_tells_nothing_of_others
             let path = format!("/register/{}", id.replace('/', "%2f"));
             let answer = app.call(method, &path).bearer(token).json(&machine()).await;
             answer.refused(401, "invalid_token");
-            seen.push((answer.body.clone(), answer.headers.clone()));
+            seen.push((answer.body.clone(), answer.headers_but_id()));
         }
     }
     seen.dedup();

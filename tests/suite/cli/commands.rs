@@ -127,6 +127,54 @@ fn a_tenant_is_managed_with_its_own_credentials() {
 }
 
 #[test]
+fn what_was_granted_is_ended() {
+    let scene = Scene::start();
+    scene.file("a.toml", DECLARATION);
+    let applied = scene.json("apply a.toml");
+    let secret = applied[1]["client_secret"].as_str().unwrap();
+    let token =
+        |line: &str| scene.writ_reading(&format!("token weather --client-id agent {line}"), secret);
+    let get = || token("--client-secret-stdin").stdout;
+    let first = get();
+    let ended = scene.writ_reading("revoke token - --reason leaked --json", &first);
+    let ended: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(ended, json!({ "grants": 0, "tokens": 1 }));
+    let again = scene.writ_reading("revoke token -", &first);
+    assert_eq!(again.stdout, "the token held no more\n");
+    for what in ["client agent", "subject agent", "resource weather"] {
+        get();
+        let ended = scene.json(&format!("revoke {what}"));
+        assert_eq!(ended, json!({ "grants": 1, "tokens": 0 }), "{what}");
+    }
+    let ended = scene.writ("revoke grant AAAAAAAAAAAAAAAAAAAAAA");
+    assert_eq!(ended.stdout, "grant AAAAAAAAAAAAAAAAAAAAAA is not there\n");
+    assert!(
+        scene
+            .refused("revoke tenant acme")
+            .contains("tenant 'default'")
+    );
+    assert!(
+        scene
+            .refused("revoke client nobody")
+            .contains("no client 'nobody'")
+    );
+
+    let disabled = scene.writ("client disable agent");
+    assert!(
+        disabled.stdout.starts_with("disabled client agent\n"),
+        "{disabled:?}"
+    );
+    let refused = token("--client-secret-stdin");
+    assert!(refused.stderr.contains("invalid_client"), "{refused:?}");
+    scene.json("client enable agent");
+    assert_eq!(token("--client-secret-stdin").code, 0);
+    // Last, for it ends the administrator's own token too.
+    scene.json("revoke tenant default");
+    let reasons = scene.json("audit list --kind token.revoked");
+    assert_eq!(reasons[0]["event"]["reason"], "leaked");
+}
+
+#[test]
 fn keys_wait_until_they_are_known_everywhere() {
     let scene = Scene::start();
     let why = scene.refused("keys rotate --algorithm EdDSA");

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use crate::support::{ADMIN_SECRET, TestApp, WEATHER, secret_of};
+use crate::support::{ADMIN_SECRET, AtRest, TestApp, WEATHER, secret_of};
 
 const FORM: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("resource", WEATHER)];
 
@@ -112,16 +112,8 @@ async fn secrets_are_stored_as_digests_only() {
     app.ask("agent", &FORM).await.ok();
     let body = json!({ "redirect_uris": ["https://app.example/cb"] });
     let registered = app.post("/register").json(&body).await.json();
-    let directory = app.stop().await.0;
-    let mut bytes = Vec::new();
-    for entry in std::fs::read_dir(directory.path()).unwrap() {
-        bytes.extend(std::fs::read(entry.unwrap().path()).unwrap());
-    }
-    let stored = |text: &str| {
-        bytes
-            .windows(text.len())
-            .any(|part| part == text.as_bytes())
-    };
+    let kept = AtRest::read(&app.stop().await.0).await;
+    let stored = |text: &str| kept.holds(text.as_bytes());
     // The search finds what is there.
     assert!(stored("agent") && stored(registered["client_id"].as_str().unwrap()));
     for secret in [

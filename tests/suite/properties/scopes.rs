@@ -140,6 +140,7 @@ fn client(id: &str, members: &Value) -> Arc<Client> {
         secret_expires_at: 0,
         registration_digest: None,
         document: document.to_string(),
+        disabled: false,
         created_at: 0,
         updated_at: 0,
     };

@@ -12,10 +12,11 @@ use writ::{
     config::Config,
     entropy::Entropy,
     error::OAuthError,
+    journal::{Command, JournalError},
     keys::sealed::Sealer,
     registry::Tenant,
     router::{self, Issuers},
-    store::Store,
+    store::{Change, Store},
 };
 
 use super::{Call, Home, Key, verify};
@@ -188,6 +189,21 @@ impl TestApp {
         }
     }
 
+    /// Another node on the same database, with the clock of this one.
+    pub(crate) async fn another_node(&self, name: &str) -> Self {
+        let mut config = Config::default();
+        config.storage.node = name.to_owned();
+        let app = Self::start(self.directory.neighbour(), &self.issuer, config, 99).await;
+        app.advance(self.now() - NOW);
+        app
+    }
+
+    /// Has the journal make changes.
+    pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<(), JournalError> {
+        let audit = Vec::new();
+        self.state.journal.commit(Command { changes, audit }).await
+    }
+
     /// Stops the server and starts another one on its directory, at the same time of day.
     pub(crate) async fn restart(self) -> Self {
         let (now, config) = (self.state.clock.clone(), self.state.config.clone());
@@ -302,6 +318,41 @@ impl TestApp {
         self.post("/token").form(&form)
     }
 
+    /// A question about a token by a client.
+    pub(crate) fn introspect(&self, client_id: &str, token: &str) -> Call {
+        self.post("/introspect")
+            .basic(client_id, &secret_of(client_id))
+            .form(&[("token", token)])
+    }
+
+    /// Whether a token is active, as whoever may see every token is told.
+    pub(crate) async fn is_active(&self, token: &str) -> bool {
+        let bearer = self.admin_token(None, "token:introspect").await;
+        let answer = self
+            .post("/introspect")
+            .bearer(&bearer)
+            .form(&[("token", token)])
+            .await;
+        let body = answer.ok();
+        let active = body["active"].as_bool().unwrap();
+        assert!(active || body == json!({ "active": false }), "{body}");
+        active
+    }
+
+    /// A client's wish that a token be revoked.
+    pub(crate) fn revoke(&self, client_id: &str, token: &str) -> Call {
+        self.post("/revoke")
+            .basic(client_id, &secret_of(client_id))
+            .form(&[("token", token)])
+    }
+
+    /// How many events of this kind there are.
+    pub(crate) async fn count(&self, kind: &str) -> usize {
+        let path = format!("/audit?kind={kind}&limit=1000");
+        let events = self.admin("GET", &path).await.await.ok();
+        events.as_array().unwrap().len()
+    }
+
     /// The claims of an honest client assertion; each has a `jti` of its own. Members of
     /// `overrides` replace them, and `null` takes one away.
     pub(crate) fn assertion_claims(&self, client_id: &str, overrides: &Value) -> Value {
@@ -381,6 +432,12 @@ impl TestApp {
             declaration["client_secret"] = json!(secret_of(client_id));
         }
         self.apply(json!({ "clients": [declaration] })).await;
+    }
+
+    /// The client `weather-server`, whose credentials are those of the weather server.
+    pub(crate) async fn weather_server(&self) {
+        let members = json!({ "grant_types": [DELEGATION], "serves": "weather" });
+        self.client("weather-server", members).await;
     }
 
     /// A client that authenticates with this key and may use the weather server.

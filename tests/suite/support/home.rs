@@ -6,7 +6,7 @@
 use std::{
     path::Path,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -29,8 +29,19 @@ fn postgres() -> Option<String> {
 /// A server's directory and database, gone after the test.
 pub(crate) struct Home {
     directory: TempDir,
-    /// The URL of a PostgreSQL database; empty for SQLite.
+    postgres: Option<Arc<Postgres>>,
+}
+
+/// A database that goes when the last node's home does.
+struct Postgres {
     url: String,
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let mut over = OVER.lock().unwrap_or_else(PoisonError::into_inner);
+        over.push(database(&self.url).to_owned());
+    }
 }
 
 /// Databases whose tests are over; the next test takes them away.
@@ -44,7 +55,7 @@ impl Home {
 
     /// One with a copy of another's database, which nobody uses any more.
     pub(crate) async fn copy(template: &Self) -> Self {
-        let copy = Self::made(database(&template.url)).await;
+        let copy = Self::made(template.url().map_or("template0", database)).await;
         for name in ["sealing.key", "writ.db"] {
             let from = template.path().join(name);
             if from.exists() {
@@ -57,8 +68,11 @@ impl Home {
     async fn made(template: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let Some(server) = postgres() else {
-            let url = String::new();
-            return Self { directory, url };
+            let postgres = None;
+            return Self {
+                directory,
+                postgres,
+            };
         };
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -72,8 +86,12 @@ impl Home {
         let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
         admin.execute_unprepared(&sql).await.unwrap();
         admin.close().await.unwrap();
-        let url = server.replace(database(&server), &name);
-        Self { directory, url }
+        let url = format!("{}{name}", server.strip_suffix(database(&server)).unwrap());
+        let postgres = Some(Arc::new(Postgres { url }));
+        Self {
+            directory,
+            postgres,
+        }
     }
 
     /// The directory.
@@ -81,20 +99,29 @@ impl Home {
         self.directory.path()
     }
 
+    /// The database's URL, where it is PostgreSQL.
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.postgres.as_deref().map(|database| &*database.url)
+    }
+
+    /// Another directory for the same PostgreSQL database, with the same sealing key.
+    pub(crate) fn neighbour(&self) -> Self {
+        let postgres = self.postgres.clone();
+        assert!(postgres.is_some(), "two nodes need TEST_DATABASE=postgres");
+        let directory = TempDir::new().unwrap();
+        let key = directory.path().join("sealing.key");
+        std::fs::copy(self.path().join("sealing.key"), key).unwrap();
+        Self {
+            directory,
+            postgres,
+        }
+    }
+
     /// These settings, in this place.
     pub(crate) fn settle(&self, mut config: Config) -> Config {
         config.storage.data_dir = self.path().to_owned();
-        config.storage.url.clone_from(&self.url);
+        config.storage.url = self.url().unwrap_or_default().to_owned();
         config
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        if !self.url.is_empty() {
-            let mut over = OVER.lock().unwrap_or_else(PoisonError::into_inner);
-            over.push(database(&self.url).to_owned());
-        }
     }
 }
 

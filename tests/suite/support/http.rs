@@ -187,6 +187,13 @@ impl Answer {
         Some(value.to_str().unwrap())
     }
 
+    /// The headers but the one that no two answers share.
+    pub(crate) fn headers_but_id(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.remove("x-request-id").unwrap();
+        headers
+    }
+
     /// Status and code of a refusal, for a comparison in one line.
     pub(crate) fn refusal(&self) -> (u16, String) {
         let code = self.json()["error"].as_str().unwrap_or_default().to_owned();

@@ -40,7 +40,7 @@ impl LiveServer {
 
     /// A new connection.
     pub(crate) async fn connect(&self) -> Connection {
-        Connection(TcpStream::connect(self.server.address).await.unwrap())
+        Connection::to(self.server.address).await
     }
 
     /// Sends one request on a connection of its own and reads until the server closes.
@@ -68,6 +68,11 @@ pub(crate) fn status(response: &str) -> u16 {
 pub(crate) struct Connection(TcpStream);
 
 impl Connection {
+    /// A new one to any address.
+    pub(crate) async fn to(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
     /// Sends bytes; a server that has closed already is no failure.
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.0.write_all(bytes.as_ref()).await;

@@ -6,6 +6,7 @@
 //! answer that comes back through [`Call`] has passed the checks of [`oracle`].
 
 mod app;
+mod at_rest;
 mod home;
 mod http;
 mod jose;
@@ -18,6 +19,7 @@ pub(crate) use self::{
     app::{
         ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, secret_of, short_limits,
     },
+    at_rest::AtRest,
     home::Home,
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},

@@ -1,0 +1,165 @@
+//! Two nodes on one database: what one has answered, the other knows a moment later.
+//!
+//! They need PostgreSQL, so they run where the suite runs on it (`--include-ignored`).
+
+use std::time::Duration;
+
+use sea_orm::ConnectionTrait as _;
+use serde_json::json;
+use writ::store::{Change, Whose};
+
+use crate::support::{Key, TestApp, WEATHER, parts, secret_of};
+
+/// Waits until it is so; a change is late after ten seconds, and lost for all we know.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("this never came: {what}");
+}
+
+async fn two() -> (TestApp, TestApp) {
+    let one = TestApp::weather().await;
+    let two = one.another_node("2").await;
+    (one, two)
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn what_is_declared_changed_and_removed_at_one_is_so_at_the_other() {
+    let (one, two) = two().await;
+    let form = [("resource", WEATHER)];
+    one.client(
+        "late",
+        json!({ "access": [{ "resource": "weather", "scopes": ["*"] }] }),
+    )
+    .await;
+    eventually("the client", async || {
+        two.ask("late", &form).await.status == 200
+    })
+    .await;
+    two.apply(json!({ "tenants": [{ "name": "beta", "clients": [
+        { "client_id": "x", "client_secret": secret_of("x") },
+    ]}]}))
+    .await;
+    eventually("the tenant", async || {
+        let beta = one.state.registry.find("beta");
+        beta.is_some_and(|beta| beta.client("x").is_some() && !beta.keys().keys().is_empty())
+    })
+    .await;
+    let gone = one.admin("DELETE", "/clients/late").await.await;
+    assert_eq!(gone.status, 204);
+    eventually("the removal", async || {
+        two.ask("late", &form).await.status == 401
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn a_tenant_that_ended_leaves_nothing_at_the_other_node() {
+    let (one, two) = two().await;
+    let with = json!({ "tenants": [{ "name": "beta", "clients": [
+        { "client_id": "x", "client_secret": secret_of("x") },
+    ]}]});
+    one.apply(with).await;
+    let known = async |client: &str| {
+        let beta = two.state.registry.find("beta");
+        beta.is_some_and(|beta| beta.client(client).is_some())
+    };
+    eventually("the tenant", async || known("x").await).await;
+    one.admin("DELETE", "/tenants/beta").await.await;
+    one.apply(json!({ "tenants": [{ "name": "beta", "clients": [
+        { "client_id": "y", "client_secret": secret_of("y") },
+    ]}]}))
+    .await;
+    eventually("the new tenant", async || known("y").await).await;
+    assert!(!known("x").await);
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn both_give_one_client_one_grant_and_its_end_reaches_both() {
+    let (one, two) = two().await;
+    let (first, second) = tokio::join!(
+        one.token("agent", WEATHER, "tool:forecast"),
+        two.token("agent", WEATHER, "tool:forecast"),
+    );
+    let grant = |token: &str| parts(token).1["grant_id"].as_str().unwrap().to_owned();
+    assert_eq!(grant(&first), grant(&second));
+    let ended = Change::EndGrants {
+        tenant: "default".into(),
+        whose: Whose::Client("agent".into()),
+    };
+    one.commit(vec![ended]).await.unwrap();
+    let held = |app: &TestApp, token: &str| app.tenant(None).holds_grant("agent", &grant(token));
+    assert!(!held(&one, &first));
+    eventually("the end of the grant", async || !held(&two, &first)).await;
+    // The next token hangs from a new one, whichever node is asked.
+    let next = two.token("agent", WEATHER, "tool:forecast").await;
+    eventually("the new grant", async || held(&one, &next)).await;
+    assert_ne!(grant(&first), grant(&next));
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn an_assertion_used_at_one_is_used_up_at_the_other() {
+    let (one, two) = two().await;
+    let key = Key::ed(1);
+    one.robot(&key, json!({})).await;
+    eventually("the client", async || {
+        two.tenant(None).client("robot").is_some()
+    })
+    .await;
+    let assertion = one.assertion(&key, "robot", &json!({}));
+    let (first, second) = tokio::join!(
+        one.ask_with(&assertion, &[("resource", WEATHER)]),
+        two.ask_with(&assertion, &[("resource", WEATHER)]),
+    );
+    let mut answers = [first.status, second.status];
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 401]);
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn a_lost_doorbell_and_lost_news_cost_no_change() {
+    let (one, two) = two().await;
+    let sql = |text: &'static str| {
+        let db = one.state.db.clone();
+        async move { db.execute_unprepared(text).await.unwrap() }
+    };
+    // Whoever listens is cut off.
+    sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND query LIKE 'LISTEN%'")
+    .await;
+    one.client("early", json!({})).await;
+    let known = async |id: &str| two.tenant(None).client(id).is_some();
+    eventually("the client", async || known("early").await).await;
+    // A change whose news was forgotten before this node was back.
+    sql("DELETE FROM client WHERE client_id = 'early'").await;
+    sql("UPDATE node SET seq = seq + 10 WHERE name = '3'").await;
+    sql("INSERT INTO node (name, seq) VALUES ('3', 10)").await;
+    eventually("what happened meanwhile", async || !known("early").await).await;
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn the_database_may_be_away_for_a_while() {
+    let (one, two) = two().await;
+    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    one.state.db.execute_unprepared(sql).await.unwrap();
+    // Whoever has lost its connection says so and has another a moment later.
+    eventually("a new connection", async || {
+        let form = [("resource", WEATHER)];
+        let answer = two.ask("agent", &form).may_be_unavailable().await;
+        assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
+        answer.status == 200
+    })
+    .await;
+    eventually("the feed", async || two.state.feed.is_fresh()).await;
+}
