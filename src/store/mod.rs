@@ -4,6 +4,7 @@
 //! [`audit::append`], and only the journal calls them.
 
 pub mod audit;
+pub mod backup;
 pub mod change;
 pub mod connection;
 pub mod once;
