@@ -78,6 +78,7 @@ pub async fn authenticate(
                 app.limits.failed(address);
             }
         })?;
+    context::asked_by(&authenticated.client);
     let unproved = address.filter(|_| authenticated.method == AuthMethod::None);
     app.limits
         .client(tenant.name(), authenticated.client.id(), unproved)?;

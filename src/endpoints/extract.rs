@@ -10,6 +10,7 @@ use http::{HeaderMap, header, request::Parts};
 
 use crate::{
     app::App,
+    context,
     error::{OAuthError, Result},
     oauth::{claims::AccessClaims, error_code::ErrorCode, params::Params},
     registry::{ADMIN_ID, AdminScope, Tenant},
@@ -160,6 +161,9 @@ pub fn administrator(
     };
     let claims = verify::access_token(app, tenant, token)
         .map_err(|why| refuse(format!("The access token {why}.")))?;
+    if let Some(client) = tenant.client(&claims.client_id) {
+        context::asked_by(&client);
+    }
     let resources = tenant.resources();
     let ours = resources
         .by_id(ADMIN_ID)

@@ -30,7 +30,6 @@ pub async fn token(
     let (headers, body) = form(request, app.config.limits.body).await?;
     let params = parameters(&body)?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
-    context::asked_by(&authenticated.client);
     let spent = authenticated.spent();
     let request = TokenRequest {
         app: &app,
