@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
-use writ_resource::jws::KeySet;
+use writ_resource::{dpop::Nonces, jws::KeySet};
 
 use self::readiness::Readiness;
 use crate::{
@@ -80,6 +80,8 @@ pub struct App {
     pub readiness: Readiness,
     /// Access tokens whose signature has been checked, by the SHA-256 of the token.
     pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
+    /// Nonces for proofs of possession; every node with this sealing key makes the same.
+    pub nonces: Nonces,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -137,6 +139,7 @@ impl App {
         sealer: Sealer,
         store: Store,
     ) -> Result<Started, StartError> {
+        let nonces = Nonces::new(&*sealer.derive("dpop nonces")?, config.dpop.nonce_lifetime);
         let broken = |error| StartError::Database(config.storage.place(), error);
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
@@ -188,6 +191,7 @@ impl App {
             traces,
             readiness: Readiness::default(),
             verified_tokens,
+            nonces,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {

@@ -40,6 +40,8 @@ pub struct Config {
     pub registration: Registration,
     /// Client authentication.
     pub clients: Clients,
+    /// Sender-constrained tokens.
+    pub dpop: Dpop,
     /// What one request or connection may use.
     pub limits: Limits,
     /// Outbound requests.
@@ -160,6 +162,18 @@ pub struct Clients {
     pub assertion_leeway: i64,
     /// Longest time between now and an assertion's `exp`.
     pub assertion_lifetime: i64,
+}
+
+/// `[dpop]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dpop {
+    /// Whether proofs for our endpoints must hold a nonce of ours (RFC 9449 §8).
+    pub require_nonce: bool,
+    /// Seconds a proof is accepted after its `iat`.
+    pub proof_lifetime: i64,
+    /// Seconds a nonce is accepted at least; at most twice as long.
+    pub nonce_lifetime: i64,
 }
 
 /// `[limits]`
@@ -339,6 +353,16 @@ impl Default for Clients {
     }
 }
 
+impl Default for Dpop {
+    fn default() -> Self {
+        Self {
+            require_nonce: false,
+            proof_lifetime: 60,
+            nonce_lifetime: 300,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -471,6 +495,9 @@ const KEYS: &[(&str, Allowed)] = {
         ("registration.max_clients", Number(0, 10_000_000)),
         ("clients.assertion_leeway", Number(0, 300)),
         ("clients.assertion_lifetime", Number(10, 86_400)),
+        ("dpop.require_nonce", Words("true or false")),
+        ("dpop.proof_lifetime", Number(10, 600)),
+        ("dpop.nonce_lifetime", Number(10, 3600)),
         ("limits.body", Number(1024, 1 << 24)),
         ("limits.admin_body", Number(1024, 1 << 28)),
         ("limits.headers", Number(8192, 1 << 20)),

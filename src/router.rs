@@ -15,6 +15,7 @@ use axum::{
 use http::{HeaderName, Method, StatusCode, header};
 use tower::{ServiceBuilder, util::MapRequestLayer};
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, timeout::TimeoutLayer};
+use writ_resource::dpop;
 
 use crate::{
     admin,
@@ -82,7 +83,7 @@ fn cors() -> CorsLayer {
     let allowed: [HeaderName; 4] = [
         header::AUTHORIZATION,
         header::CONTENT_TYPE,
-        HeaderName::from_static("dpop"),
+        dpop::HEADER,
         HeaderName::from_static("mcp-protocol-version"),
     ];
     CorsLayer::new()
@@ -91,7 +92,7 @@ fn cors() -> CorsLayer {
         .allow_headers(allowed)
         .expose_headers([
             header::WWW_AUTHENTICATE,
-            HeaderName::from_static("dpop-nonce"),
+            dpop::NONCE_HEADER,
             issuers::X_REQUEST_ID,
         ])
         .max_age(Duration::from_secs(3600))

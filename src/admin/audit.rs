@@ -4,7 +4,6 @@ use axum::{
     Json,
     extract::{Query, State},
 };
-use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,7 +11,7 @@ use super::may;
 use crate::{
     app::AppState,
     audit::Head,
-    endpoints::extract::ForTenant,
+    endpoints::{extract::ForTenant, protected::Presented},
     error::{OAuthError, Result},
     registry::AdminScope,
     store::audit::{Filter, list as rows},
@@ -77,10 +76,10 @@ pub(super) struct Verification {
 pub(super) async fn list(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
     selection: Result<Query<Selection>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Vec<EventView>>> {
-    may(&app, &tenant, &headers, AdminScope::Audit)?;
+    may(&app, &tenant, &credentials, AdminScope::Audit).await?;
     let Query(selection) = selection.map_err(|why| OAuthError::invalid_request(why.body_text()))?;
     let filter = Filter {
         after: selection.after,
@@ -108,9 +107,9 @@ pub(super) async fn list(
 pub(super) async fn verify(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<Verification>> {
-    may(&app, &tenant, &headers, AdminScope::Audit)?;
+    may(&app, &tenant, &credentials, AdminScope::Audit).await?;
     let mut head = Head::default();
     loop {
         let filter = Filter {

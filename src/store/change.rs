@@ -27,6 +27,8 @@ pub enum Expect {
 pub enum Once {
     /// The `jti` of a client assertion (RFC 7523 §3).
     Assertion,
+    /// A DPoP proof (RFC 9449 §11.1).
+    Proof,
 }
 
 /// Whose grants end.

@@ -27,3 +27,4 @@ mod serve;
 mod support;
 mod telemetry;
 mod tenants;
+mod tokens;

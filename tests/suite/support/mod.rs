@@ -7,6 +7,7 @@
 
 mod app;
 mod at_rest;
+mod dpop;
 mod home;
 mod http;
 mod jose;
@@ -20,6 +21,7 @@ pub(crate) use self::{
         ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, secret_of, short_limits,
     },
     at_rest::AtRest,
+    dpop::{ath, proof_header, thumbprint},
     home::Home,
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
