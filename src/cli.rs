@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `serve`, `apply`, `resource`, `client`, `revoke`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
 //! | `backup`, `restore` | the database itself, without the server |
-//! | `api`, `token_request`, `http` | the admin API from the outside, from top to bottom |
+//! | `api`, `token_request`, `possession`, `http` | the admin API from the outside, from top to bottom |
 //! | `import`, `mcp` | a live MCP server's tools, as a declaration |
 //! | `paste` | what the author of an MCP server needs |
 //! | `private_key`, `document`, `print` | files in, text out |
@@ -26,6 +26,7 @@ mod keys;
 mod mcp;
 mod notify;
 mod paste;
+mod possession;
 mod print;
 mod private_key;
 mod resource;

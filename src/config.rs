@@ -40,10 +40,14 @@ pub struct Config {
     pub registration: Registration,
     /// Client authentication.
     pub clients: Clients,
+    /// Sender-constrained tokens.
+    pub dpop: Dpop,
     /// What one request or connection may use.
     pub limits: Limits,
     /// Outbound requests.
     pub fetch: Fetch,
+    /// The audit trail.
+    pub audit: Audit,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -162,6 +166,18 @@ pub struct Clients {
     pub assertion_lifetime: i64,
 }
 
+/// `[dpop]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dpop {
+    /// Whether proofs for our endpoints must hold a nonce of ours (RFC 9449 §8).
+    pub require_nonce: bool,
+    /// Seconds a proof is accepted after its `iat`.
+    pub proof_lifetime: i64,
+    /// Seconds a nonce is accepted at least; at most twice as long.
+    pub nonce_lifetime: i64,
+}
+
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -207,6 +223,39 @@ pub struct Fetch {
     pub max_body: usize,
     /// For tests: loopback and private addresses are reachable.
     pub allow_private_addresses_for_tests: bool,
+}
+
+/// How exported events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// The Open Cybersecurity Schema Framework.
+    #[default]
+    Ocsf,
+    /// As the admin API shows them.
+    Jsonl,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Refusals of strangers that a tenant writes down in a minute; more are counted.
+    pub refusals_per_minute: u32,
+    /// Days that events are kept; 0 keeps them for ever.
+    pub retention: i64,
+    /// How exported events are written.
+    pub export_format: ExportFormat,
+    /// File that events are added to; none when empty.
+    pub export_file: PathBuf,
+    /// URL that events are posted to; none when empty.
+    pub export_webhook: String,
+    /// File with the bearer token for it; none when empty.
+    pub export_webhook_token_file: PathBuf,
+    /// Whether that URL may point to a private address.
+    pub export_webhook_private: bool,
+    /// Syslog receiver of events; none when empty.
+    pub export_syslog: String,
 }
 
 /// How log records look.
@@ -339,6 +388,16 @@ impl Default for Clients {
     }
 }
 
+impl Default for Dpop {
+    fn default() -> Self {
+        Self {
+            require_nonce: false,
+            proof_lifetime: 60,
+            nonce_lifetime: 300,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -366,6 +425,21 @@ impl Default for Fetch {
             timeout: 5,
             max_body: 64 * 1024,
             allow_private_addresses_for_tests: false,
+        }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            refusals_per_minute: 60,
+            retention: 0,
+            export_format: ExportFormat::Ocsf,
+            export_file: PathBuf::new(),
+            export_webhook: String::new(),
+            export_webhook_token_file: PathBuf::new(),
+            export_webhook_private: false,
+            export_syslog: String::new(),
         }
     }
 }
@@ -471,6 +545,9 @@ const KEYS: &[(&str, Allowed)] = {
         ("registration.max_clients", Number(0, 10_000_000)),
         ("clients.assertion_leeway", Number(0, 300)),
         ("clients.assertion_lifetime", Number(10, 86_400)),
+        ("dpop.require_nonce", Words("true or false")),
+        ("dpop.proof_lifetime", Number(10, 600)),
+        ("dpop.nonce_lifetime", Number(10, 3600)),
         ("limits.body", Number(1024, 1 << 24)),
         ("limits.admin_body", Number(1024, 1 << 28)),
         ("limits.headers", Number(8192, 1 << 20)),
@@ -490,6 +567,26 @@ const KEYS: &[(&str, Allowed)] = {
         (
             "fetch.allow_private_addresses_for_tests",
             Words("true or false"),
+        ),
+        ("audit.refusals_per_minute", Number(0, 1_000_000)),
+        ("audit.retention", Number(0, 36_500)),
+        ("audit.export_format", Words("ocsf or jsonl")),
+        (
+            "audit.export_file",
+            Words("the path of a file, or nothing to write none"),
+        ),
+        (
+            "audit.export_webhook",
+            Words("an https URL, or nothing to post to none"),
+        ),
+        (
+            "audit.export_webhook_token_file",
+            Words("the path of a file that holds a bearer token, or nothing to send none"),
+        ),
+        ("audit.export_webhook_private", Words("true or false")),
+        (
+            "audit.export_syslog",
+            Words("udp://host:port or tcp://host:port, or nothing to send to none"),
         ),
         (
             "telemetry.filter",
@@ -754,6 +851,24 @@ impl Config {
                 )
             });
         }
+        let webhook = &self.audit.export_webhook;
+        let private =
+            self.audit.export_webhook_private || self.fetch.allow_private_addresses_for_tests;
+        let usable = uri::parse(webhook)
+            .is_some_and(|url| url.scheme() == "https" || (private && url.scheme() == "http"));
+        if !webhook.is_empty() && !usable {
+            return refuse(
+                "audit.export_webhook",
+                &format!("'{webhook}' cannot be posted to"),
+            );
+        }
+        let syslog = &self.audit.export_syslog;
+        if !syslog.is_empty() && SyslogTarget::parse(syslog).is_none() {
+            return refuse(
+                "audit.export_syslog",
+                &format!("'{syslog}' names no receiver"),
+            );
+        }
         if let Err(why) = telemetry::filter(&self.telemetry) {
             let filter = &self.telemetry.filter;
             return refuse("telemetry.filter", &format!("'{filter}': {why}"));
@@ -781,6 +896,31 @@ impl Config {
             _ if self.tls.is_on() => format!("https://{bound}"),
             _ => format!("http://{bound}"),
         }
+    }
+}
+
+/// Where syslog messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyslogTarget {
+    /// One connection (RFC 6587), or one datagram for each (RFC 5426).
+    pub tcp: bool,
+    /// `host:port`.
+    pub address: String,
+}
+
+impl SyslogTarget {
+    /// Reads `udp://host:port` or `tcp://host:port`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = uri::parse(text)?;
+        let tcp = match url.scheme() {
+            "tcp" => true,
+            "udp" => false,
+            _ => return None,
+        };
+        let address = format!("{}:{}", url.host_str()?, url.port()?);
+        let bare = format!("{}://{address}", url.scheme());
+        (text == bare).then_some(Self { tcp, address })
     }
 }
 
@@ -940,6 +1080,16 @@ mod tests {
                 "the environment (WRIT_TELEMETRY__FILTER)\n  allowed: directives",
             ),
             (
+                &[("WRIT_TELEMETRY__METRICS_LISTEN", "9464")],
+                &none,
+                "the environment (WRIT_TELEMETRY__METRICS_LISTEN)\n  allowed: an address and a",
+            ),
+            (
+                &[("WRIT_TELEMETRY__OTLP_ENDPOINT", "collector:4318")],
+                &none,
+                "the environment (WRIT_TELEMETRY__OTLP_ENDPOINT)\n  allowed: the http or https",
+            ),
+            (
                 &[("WRIT_REGISTRATION__MODE", "maybe")],
                 &none,
                 "the environment (WRIT_REGISTRATION__MODE)\n  allowed: open, token or off",
@@ -1021,6 +1171,7 @@ mod tests {
             ("WRIT_STORAGE__NODE", "7"),
             ("WRIT_LIMITS__BODY", "2048"),
             ("WRIT_FETCH__ALLOW_PRIVATE_ADDRESSES_FOR_TESTS", "true"),
+            ("WRIT_TELEMETRY__METRICS_LISTEN", "127.0.0.1:9464"),
         ];
         let config = with(&variables, &Overrides::default()).unwrap();
         assert_eq!(
@@ -1028,6 +1179,8 @@ mod tests {
             ("7", 2048)
         );
         assert!(config.fetch.allow_private_addresses_for_tests);
+        let listen = config.telemetry.metrics_listen;
+        assert_eq!(listen, Some(([127, 0, 0, 1], 9464).into()));
     }
 
     #[test]

@@ -27,6 +27,7 @@
 //! | [`grant_types`] | the back channel, one file for each | the above |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |
 //! | [`resources`] | a room: registered MCP servers | the above |
+//! | [`trail`] | a room: the audit trail, verified, listed, signed, exported, cut | the above |
 //! | [`admin`] | the operators' API | the above |
 //! | [`router`], [`serve`], [`cli`], `demo` | the URL table, the sockets, the command line | everything |
 //!
@@ -61,3 +62,4 @@ pub mod serve;
 pub mod store;
 pub mod telemetry;
 pub mod tokens;
+pub mod trail;

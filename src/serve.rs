@@ -33,6 +33,7 @@ use crate::{
         sealed::{Sealer, write_private},
     },
     store::{self, Change, Store},
+    trail::{sinks, truncate},
 };
 
 pub use self::tls::TlsError;
@@ -140,6 +141,8 @@ impl Server {
         background.extend(tls.map(|tls| tokio::spawn(tls.keep_current(stopped.clone()))));
         let checkpoints = tokio::spawn(checkpoint(app.clone(), stopped.clone()));
         let maintenance = tokio::spawn(maintain(app.clone(), stopped.clone()));
+        background.extend(sinks::start(&app, &stopped).map_err(StartError::from)?);
+        background.push(tokio::spawn(truncate::by_age(app.clone(), stopped.clone())));
         background.extend([maintenance, checkpoints]);
         if let Some(listener) = inside {
             background.push(tokio::spawn(inside::serve(listener, app.clone(), stopped)));
@@ -184,6 +187,9 @@ impl Server {
         for task in self.background {
             let _ = task.await;
         }
+        if let Err(error) = self.app.sum_up_refusals(true).await {
+            tracing::error!(%error, "counted refusals cannot be written");
+        }
         // The last handle of the journal goes with the app.
         drop(self.app);
         let _ = self.writer.await;
@@ -210,6 +216,9 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
             if let Err(error) = app.maintain_keys(&tenant).await {
                 tracing::error!(tenant = tenant.name(), %error, "keys cannot be maintained");
             }
+        }
+        if let Err(error) = app.sum_up_refusals(false).await {
+            tracing::error!(%error, "counted refusals cannot be written");
         }
         let changes = vec![
             Change::ForgetExpired {

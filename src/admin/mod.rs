@@ -16,13 +16,15 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use crate::{
     app::{App, AppState},
     audit::{Event, Kind},
-    endpoints::extract::{administrator, json},
+    endpoints::{
+        extract::json,
+        protected::{Presented, administrator},
+    },
     error::{OAuthError, Result},
     journal::Command,
     oauth::claims::AccessClaims,
@@ -58,6 +60,9 @@ pub fn router() -> Router<AppState> {
         .route("/keys/rotate", post(keys::rotate))
         .route("/audit", get(audit::list))
         .route("/audit/verify", get(audit::verify))
+        .route("/audit/checkpoint", get(audit::checkpoint))
+        .route("/audit/truncate", post(audit::truncate))
+        .route("/audit/sinks", get(audit::sinks))
         .route("/tenants", get(tenants::list).post(tenants::add))
         .route(
             "/tenants/{name}",
@@ -91,8 +96,13 @@ async fn read<T: DeserializeOwned>(app: &App, request: axum::extract::Request) -
 }
 
 /// Who asks, when they may.
-fn may(app: &App, tenant: &Tenant, headers: &HeaderMap, scope: AdminScope) -> Result<AccessClaims> {
-    administrator(app, tenant, headers, scope)
+async fn may(
+    app: &App,
+    tenant: &Tenant,
+    credentials: &Presented,
+    scope: AdminScope,
+) -> Result<AccessClaims> {
+    administrator(app, tenant, credentials, scope).await
 }
 
 /// On whose authority something is changed.

@@ -10,7 +10,7 @@ use super::{may, read};
 use crate::{
     app::{App, AppState},
     audit::{Event, Kind},
-    endpoints::extract::ForTenant,
+    endpoints::{extract::ForTenant, protected::Presented},
     error::{OAuthError, Result},
     journal::Command,
     keys::rotation::LONGEST_TOKEN,
@@ -66,9 +66,10 @@ pub(super) struct Ended {
 pub(super) async fn revoke(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
+    credentials: Presented,
     request: Request,
 ) -> Result<Json<Ended>> {
-    let who = may(&app, &tenant, request.headers(), AdminScope::Revocations)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Revocations).await?;
     let revocation: Revocation = read(&app, request).await?;
     let reason = reason(revocation.reason.as_deref())?;
     let ended = match target(&tenant, &revocation)? {
@@ -181,7 +182,6 @@ async fn end_token(
     let command = Command {
         changes: vec![revocation::end_of(tenant, &jti, exp)],
         audit: vec![app.record(tenant, Kind::TokenRevoked, &event)],
-        ..Command::default()
     };
     app.journal.commit(command).await?;
     Ok(Ended {
@@ -232,7 +232,6 @@ async fn end_grants(
     let command = Command {
         changes: vec![change],
         audit: vec![app.record(tenant, Kind::GrantsEnded, &event)],
-        ..Command::default()
     };
     app.journal.commit(command).await?;
     Ok(Ended { grants, tokens: 0 })

@@ -12,7 +12,7 @@ use url::form_urlencoded;
 use super::{
     Failure,
     http::{Answer, Http, send},
-    token_request::{Metadata, Proof, client_credentials, discover, said},
+    token_request::{Asking, Metadata, Proof, client_credentials, discover, said},
 };
 use crate::{admin::tenants::Credentials, registry::AdminScope};
 
@@ -125,11 +125,16 @@ impl Api {
         let server = discover(&http, &issuer).await?;
         let resource = format!("{issuer}/admin");
         let proof = Proof::Secret(credentials.client_secret);
-        let id = &credentials.client_id;
         // All that this administrator may do; the server leaves out the rest.
         let scope = AdminScope::ALL.map(AdminScope::as_str).join(" ");
-        let answer =
-            client_credentials(&http, &server, id, &proof, &resource, Some(&scope)).await?;
+        let asking = Asking {
+            client_id: &credentials.client_id,
+            proof: &proof,
+            resource: &resource,
+            scope: Some(&scope),
+            bind_to: None,
+        };
+        let answer = client_credentials(&http, &server, &asking).await?;
         let token = answer["access_token"].as_str().unwrap_or_default();
         Ok(Self {
             http,
@@ -149,6 +154,27 @@ impl Api {
     /// The server's words.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         read(&self.call(Method::GET, path, None).await?)
+    }
+
+    /// GET of one page of a list, with where its Link header leads (RFC 8288).
+    ///
+    /// # Errors
+    /// The server's words.
+    pub(super) async fn page<T: DeserializeOwned>(&self, path: &str) -> Result<Page<T>, Failure> {
+        let answer = self.call(Method::GET, path, None).await?;
+        let link = answer.header(header::LINK).unwrap_or_default();
+        let base = format!("<{}/admin", self.server.issuer);
+        let (target, relation) = link.split_once('>').unwrap_or_default();
+        Ok(Page {
+            content: read(&answer)?,
+            path: target.strip_prefix(&base).unwrap_or_default().to_owned(),
+            more: relation.contains("\"next\""),
+        })
+    }
+
+    /// The issuer that answers.
+    pub(super) fn issuer(&self) -> &str {
+        &self.server.issuer
     }
 
     /// POST
@@ -201,6 +227,17 @@ impl Api {
         };
         Err(Failure::new(words + help))
     }
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub(super) struct Page<T> {
+    /// What is in it.
+    pub content: T,
+    /// Where to ask for what comes behind it, below the admin API.
+    pub path: String,
+    /// Whether there is more now.
+    pub more: bool,
 }
 
 fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {

@@ -78,6 +78,9 @@ pub struct ClientDeclaration {
     /// as it is.
     #[serde(default)]
     pub disabled: Option<bool>,
+    /// Whether it gets only tokens that are bound to a key (RFC 9449 section 5.2).
+    #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
 }
 
 fn default_grants() -> Vec<String> {
@@ -231,6 +234,7 @@ fn document(
         delegates: declaration.delegates.clone(),
         serves,
         multiple_resources: declaration.multiple_resources,
+        dpop_bound_access_tokens: declaration.dpop_bound_access_tokens,
         metadata: registered
             .map(|client| client.document().metadata.clone())
             .unwrap_or_default(),
@@ -368,6 +372,8 @@ pub struct ClientView {
     pub multiple_resources: bool,
     /// Whether it is kept from authenticating.
     pub disabled: bool,
+    /// Whether it gets only tokens that are bound to a key.
+    pub dpop_bound_access_tokens: bool,
     /// Unix seconds.
     pub created_at: i64,
     /// Unix seconds.
@@ -392,6 +398,7 @@ impl From<&Client> for ClientView {
             serves: document.serves,
             multiple_resources: document.multiple_resources,
             disabled: row.disabled,
+            dpop_bound_access_tokens: document.dpop_bound_access_tokens,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

@@ -173,6 +173,8 @@ fn keep_what_was_given(document: &mut ClientDocument, before: &ClientDocument) {
     document.serves.clone_from(&before.serves);
     document.multiple_resources = before.multiple_resources;
     document.profile = before.profile;
+    // Only an administrator makes a client less strict.
+    document.dpop_bound_access_tokens |= before.dpop_bound_access_tokens;
     let given = before
         .grant_types
         .iter()
@@ -295,6 +297,9 @@ fn answer(
     );
     if !document.name.is_empty() {
         body.insert("client_name".into(), json!(document.name));
+    }
+    if document.dpop_bound_access_tokens {
+        body.insert("dpop_bound_access_tokens".into(), json!(true));
     }
     if let Some(jwks) = &document.jwks {
         body.insert("jwks".into(), jwks.clone());

@@ -7,7 +7,10 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, header};
 
-use super::extract::{ForTenant, administrator, form, parameters};
+use super::{
+    extract::{ForTenant, form, parameters},
+    protected::{Presented, administrator},
+};
 use crate::{
     app::{App, AppState},
     clients::{self, authentication},
@@ -28,11 +31,12 @@ use crate::{
 pub async fn answer(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
+    credentials: Presented,
     request: Request,
 ) -> Result<Response> {
     let (headers, body) = form(request, app.config.limits.body).await?;
     let params = parameters(&body)?;
-    let caller = caller(&app, &tenant, &headers, &params).await?;
+    let caller = caller(&app, &tenant, &credentials, &headers, &params).await?;
     let token = params
         .get("token")
         .ok_or_else(|| OAuthError::invalid_request("token is missing."))?;
@@ -49,16 +53,18 @@ pub async fn answer(
     Ok(response)
 }
 
-/// Who asks: a bearer token says so, or client authentication as at the token endpoint
+/// Who asks: an access token says so, or client authentication as at the token endpoint
 /// (RFC 7662 §2.1). Public clients prove nothing.
 async fn caller(
     app: &App,
     tenant: &Tenant,
+    credentials: &Presented,
     headers: &HeaderMap,
     params: &Params<'_>,
 ) -> Result<Caller> {
-    if presents_token(headers) {
-        let claims = administrator(app, tenant, headers, AdminScope::TokenIntrospect)?;
+    if credentials.holds_token() {
+        let scope = AdminScope::TokenIntrospect;
+        let claims = administrator(app, tenant, credentials, scope).await?;
         return Ok(Caller::Administrator(claims.client_id));
     }
     let mut authenticated = clients::authenticate(app, tenant, headers, params).await?;
@@ -72,14 +78,6 @@ async fn caller(
         return Err(authentication::failed().because("a public client may not introspect"));
     }
     Ok(Caller::Client(authenticated.client))
-}
-
-fn presents_token(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::AUTHORIZATION);
-    let scheme = value
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.split(' ').next());
-    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
 }
 
 /// RFC 9701 §4: the caller asks by `Accept`.

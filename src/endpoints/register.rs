@@ -8,7 +8,10 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-use super::extract::{ForTenant, Id, administrator, bearer, json};
+use super::{
+    extract::{ForTenant, Id, bearer, json},
+    protected::{Presented, administrator},
+};
 use crate::{
     app::AppState,
     clients::registration,
@@ -26,13 +29,14 @@ use crate::{
 pub async fn register(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
+    credentials: Presented,
     request: Request,
 ) -> Result<Response> {
     match tenant.registration() {
         RegistrationMode::Open => {}
         RegistrationMode::Token => {
             let scope = AdminScope::ClientRegister;
-            administrator(&app, &tenant, request.headers(), scope)?;
+            administrator(&app, &tenant, &credentials, scope).await?;
         }
         RegistrationMode::Off => {
             return Err(OAuthError::not_found("Dynamic client registration is off."));

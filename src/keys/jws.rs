@@ -118,6 +118,27 @@ impl Signer {
         self.complete(&header, claims)
     }
 
+    /// The same with the public key in the header (RFC 7515 §4.1.3), for what outlives the JWKS.
+    ///
+    /// # Errors
+    /// When the library makes no signature.
+    pub fn sign_with_key(&self, typ: &str, claims: &[u8]) -> Result<String, KeyError> {
+        let jwk = &self.jwk;
+        let header = json!({ "alg": jwk["alg"], "kid": jwk["kid"], "jwk": jwk, "typ": typ });
+        let header = URL_SAFE_NO_PAD.encode(header.to_string()) + ".";
+        self.complete(&header, claims)
+    }
+
+    /// Signs a proof of possession: the public key is in its header (RFC 9449 §4.2).
+    ///
+    /// # Errors
+    /// When the library makes no signature.
+    pub fn prove(&self, claims: &[u8]) -> Result<String, KeyError> {
+        let header = json!({ "typ": "dpop+jwt", "alg": self.jwk["alg"], "jwk": self.jwk });
+        let header = URL_SAFE_NO_PAD.encode(header.to_string()) + ".";
+        self.complete(&header, claims)
+    }
+
     /// `header` is in base64url already, with its dot.
     fn complete(&self, header: &str, claims: &[u8]) -> Result<String, KeyError> {
         let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 360);

@@ -6,15 +6,21 @@ use std::{
     path::Path,
 };
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hkdf::{HKDF_SHA256, Prk, Salt},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::KeyError;
 use crate::entropy::Entropy;
 
-/// Seals and opens private keys.
-pub struct Sealer(LessSafeKey);
+/// Seals and opens private keys, and derives keys that every node has without storing them.
+pub struct Sealer {
+    cipher: LessSafeKey,
+    root: Prk,
+}
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,8 +34,26 @@ impl Sealer {
     /// # Errors
     /// Never for 32 bytes; the library's type says it may.
     pub fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
+        let root = Salt::new(HKDF_SHA256, b"writ").extract(key);
         let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::Sealing)?;
-        Ok(Self(LessSafeKey::new(key)))
+        Ok(Self {
+            cipher: LessSafeKey::new(key),
+            root,
+        })
+    }
+
+    /// The key for one purpose (RFC 5869): the same wherever the sealing key is the same, and of
+    /// no use in finding another purpose's.
+    ///
+    /// # Errors
+    /// Never for 32 bytes; the library's type says it may.
+    pub fn derive(&self, purpose: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        let mut key = Zeroizing::new([0; 32]);
+        self.root
+            .expand(&[purpose.as_bytes()], HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut *key))
+            .map_err(|_| KeyError::Sealing)?;
+        Ok(key)
     }
 
     /// The sealer whose key is in `path`; the file is made on first use, readable by its owner.
@@ -71,7 +95,7 @@ impl Sealer {
     ) -> Result<Vec<u8>, KeyError> {
         let nonce = entropy.bytes::<NONCE_LEN>();
         let mut sealed = secret.to_vec();
-        self.0
+        self.cipher
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(context),
@@ -93,7 +117,7 @@ impl Sealer {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyError::Sealing)?;
         let mut body = Zeroizing::new(body.to_vec());
         let length = self
-            .0
+            .cipher
             .open_in_place(nonce, Aad::from(context), &mut body)
             .map_err(|_| KeyError::Sealing)?
             .len();
@@ -147,5 +171,14 @@ mod tests {
                 .is_err()
         );
         assert!(!sealed.windows(6).any(|w| w == b"secret"));
+    }
+
+    #[test]
+    fn a_derived_key_belongs_to_its_purpose_and_its_sealing_key() {
+        let derived = |seed, purpose| *Sealer::new(&[seed; 32]).unwrap().derive(purpose).unwrap();
+        assert_eq!(derived(7, "a"), derived(7, "a"));
+        assert_ne!(derived(7, "a"), derived(7, "b"));
+        assert_ne!(derived(7, "a"), derived(8, "a"));
+        assert_ne!(derived(7, "a"), [7; 32]);
     }
 }

@@ -3,7 +3,7 @@
 //! The types are those of the layer for MCP servers: what is issued and what is read cannot drift
 //! apart.
 
-pub use writ_resource::claims::{AccessClaims, Actor, Audience};
+pub use writ_resource::claims::{AccessClaims, Actor, Audience, Confirmation};
 
 /// How many actors a chain names, current and earlier.
 #[must_use]

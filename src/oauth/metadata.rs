@@ -1,6 +1,7 @@
 //! The authorization server metadata document (RFC 8414 §2, OpenID Connect Discovery 1.0 §3).
 
 use serde_json::{Value, json};
+use writ_resource::dpop;
 
 /// Algorithms a client may sign its assertions with.
 /// (`Ed25519` is the name of RFC 9864 for `EdDSA` on that curve).
@@ -44,6 +45,7 @@ pub fn authorization_server(
         "revocation_endpoint": format!("{issuer}/revoke"),
         "revocation_endpoint_auth_methods_supported": auth_methods,
         "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
+        "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
         "code_challenge_methods_supported": ["S256"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": signing_algorithms,

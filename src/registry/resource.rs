@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use entity::resource as row;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use writ_resource::dpop;
 
 use super::RegistryError;
 use crate::{
@@ -476,6 +477,10 @@ impl Resource {
         }
         if let Some(url) = &self.document.documentation {
             document["resource_documentation"] = json!(url);
+        }
+        // Of other servers nobody here knows whether they read proofs.
+        if self.document.dpop_required || self.is_builtin() {
+            document["dpop_signing_alg_values_supported"] = json!(dpop::ALGORITHMS);
         }
         if self.document.dpop_required {
             document["dpop_bound_access_tokens_required"] = json!(true);

@@ -122,6 +122,7 @@ fn server_client(
         delegates: Vec::new(),
         serves: Some(reference),
         multiple_resources: false,
+        dpop_bound_access_tokens: false,
         metadata: RegisteredMetadata::default(),
     };
     Ok(client::Model {

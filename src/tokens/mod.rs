@@ -1,5 +1,13 @@
-//! The only place access tokens begin.
+//! The only place access tokens begin, and end.
+//!
+//! | file | what |
+//! |---|---|
+//! | `grants` | the stored grant a token hangs from |
+//! | [`verify`] | whether one of ours still holds: asked by everyone who takes one |
+//! | [`introspection`] | what is told of one |
+//! | [`revocation`] | ended before its time |
 
+pub mod dpop;
 mod grants;
 pub mod introspection;
 pub mod revocation;
@@ -10,10 +18,10 @@ use serde::Serialize;
 use crate::{
     app::App,
     audit::{Event, Kind},
-    clients::assertion,
+    clients::{assertion, authentication},
     error::{OAuthError, Result},
     journal::{Command, JournalError},
-    oauth::claims::{AccessClaims, Audience},
+    oauth::claims::{AccessClaims, Audience, Confirmation},
     policy::Permit,
     registry::Tenant,
     store::{Change, Once},
@@ -28,6 +36,9 @@ pub struct TokenResponse {
     token_type: &'static str,
     expires_in: i64,
     scope: String,
+    /// For the client's next proof: a header, not a member.
+    #[serde(skip)]
+    dpop_nonce: Option<String>,
 }
 
 impl TokenResponse {
@@ -37,6 +48,19 @@ impl TokenResponse {
         self.issued_token_type = Some(token_type);
         self
     }
+
+    /// Hands out a nonce (RFC 9449 §8.2).
+    #[must_use]
+    pub fn with_dpop_nonce(mut self, nonce: Option<String>) -> Self {
+        self.dpop_nonce = nonce;
+        self
+    }
+
+    /// The nonce it hands out.
+    #[must_use]
+    pub fn dpop_nonce(&self) -> Option<&str> {
+        self.dpop_nonce.as_deref()
+    }
 }
 
 /// Longest claims, bytes: with header and signature still short enough for any server's limits.
@@ -44,17 +68,17 @@ const MAX_CLAIMS: usize = 5 * 1024;
 
 /// Spends a permit: makes the token, remembers it, and answers when that is on disk.
 ///
-/// `spent` is what the request used up, an assertion's name for example; it is committed with the
-/// token, so that neither is there without the other.
+/// `spent` is what the request used up, a client assertion or a proof of possession; it is
+/// committed with the token, so that neither is there without the other.
 ///
 /// # Errors
-/// `temporarily_unavailable` when the journal is full, `invalid_client` when the assertion was
-/// used before, `server_error` when key or disk fail.
+/// `temporarily_unavailable` when the journal is full, `invalid_client` or `invalid_dpop_proof`
+/// when assertion or proof were used before, `server_error` when key or disk fail.
 pub async fn issue(
     app: &App,
     tenant: &Tenant,
     permit: Permit,
-    spent: Option<Change>,
+    spent: Vec<Change>,
 ) -> Result<TokenResponse> {
     let now = app.clock.seconds();
     let exp = permit
@@ -86,7 +110,7 @@ pub async fn issue(
         may_act: permit
             .may_act()
             .map(|sub| serde_json::json!({ "sub": sub })),
-        cnf: None,
+        cnf: permit.bound_to().map(Confirmation::to_key),
         authorization_details: None,
         tenant: (!tenant.is_default()).then(|| tenant.name().to_owned()),
         extra: std::collections::BTreeMap::new(),
@@ -114,13 +138,14 @@ pub async fn issue(
         scope: claims.scope.as_deref(),
         grant_id: Some(&grant_id),
         jti: Some(&claims.jti),
+        cnf: claims.cnf.as_ref(),
         ..Event::default()
     };
     let audit = vec![app.record(tenant, kind, &event)];
     commit(
         app,
         Command {
-            changes: spent.into_iter().collect(),
+            changes: spent,
             audit,
         },
     )
@@ -128,9 +153,15 @@ pub async fn issue(
     Ok(TokenResponse {
         access_token,
         issued_token_type: None,
-        token_type: "Bearer",
+        // RFC 9449 §5
+        token_type: if claims.cnf.is_some() {
+            "DPoP"
+        } else {
+            "Bearer"
+        },
         expires_in: exp - now,
         scope: claims.scope.unwrap_or_default(),
+        dpop_nonce: None,
     })
 }
 
@@ -143,9 +174,9 @@ pub async fn refuse(
     tenant: &Tenant,
     client_id: &str,
     refusal: &OAuthError,
-    spent: Option<Change>,
+    spent: Vec<Change>,
 ) -> Result<()> {
-    let reason = format!("{}: {}", refusal.code.as_str(), refusal.description());
+    let reason = refusal.said().to_string();
     let event = Event {
         client_id: Some(client_id),
         reason: Some(&reason),
@@ -155,7 +186,7 @@ pub async fn refuse(
     commit(
         app,
         Command {
-            changes: spent.into_iter().collect(),
+            changes: spent,
             audit,
         },
     )
@@ -174,12 +205,36 @@ pub async fn spend(app: &App, spent: Change) -> Result<()> {
     commit(app, command).await
 }
 
+/// Remembers that a client was refused which has proved nothing, as far as the budget for that
+/// goes.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn refuse_stranger(
+    app: &App,
+    tenant: &Tenant,
+    client_id: &str,
+    refusal: &OAuthError,
+) -> Result<()> {
+    let reason = refusal.said().to_string();
+    let event = Event {
+        client_id: Some(client_id),
+        reason: Some(&reason),
+        ..Event::default()
+    };
+    let kind = Kind::TokenRefused;
+    Ok(app.remember_stranger(tenant, kind, &event).await?)
+}
+
 async fn commit(app: &App, command: Command) -> Result<()> {
     app.journal
         .commit(command)
         .await
         .map_err(|error| match error {
             JournalError::Used(Once::Assertion) => assertion::replayed(),
+            JournalError::Used(Once::Proof) => dpop::replayed(),
+            // The tenant has ended since the client authenticated, and the client with it.
+            JournalError::Conflict => authentication::failed().because(error),
             other => other.into(),
         })
 }

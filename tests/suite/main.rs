@@ -27,3 +27,5 @@ mod serve;
 mod support;
 mod telemetry;
 mod tenants;
+mod tokens;
+mod trail;

@@ -40,6 +40,12 @@ pub enum VerifyError {
     /// The token is bound to a key (`cnf`) and came as a plain bearer token.
     #[error("the token is bound to a key and cannot be used as a bearer token")]
     SenderConstrained,
+    /// The token is bound to another key than the one that made the proof.
+    #[error("the token is bound to another key than the one of the DPoP proof")]
+    OtherKey,
+    /// The token is bound to no key, and only bound ones are taken.
+    #[error("the token is not bound to a key")]
+    NotBound,
     /// The issuer's keys could not be fetched; the token may well be good.
     #[error("the keys of the authorization server cannot be fetched at the moment")]
     Unavailable,
@@ -73,6 +79,9 @@ pub enum SetupError {
     /// `offline_access` is between a client and the authorization server.
     #[error("scope \"offline_access\": a resource neither needs nor announces it")]
     OfflineAccess,
+    /// The operating system gave no random bytes.
+    #[error("the operating system gives no random bytes")]
+    Random,
     /// An empty list of algorithms.
     #[error("algorithms: at least one is needed")]
     Algorithms,
@@ -139,6 +148,42 @@ impl Verifier {
     /// cannot be; every other error is the token's fault.
     pub async fn verify(&self, token: &str) -> Result<AccessClaims, VerifyError> {
         let claims = self.check(token).await?;
+        // RFC 9449 §7.2, RFC 8705 §3: without its proof a bound token is nothing.
+        if claims.cnf.is_some() {
+            return Err(VerifyError::SenderConstrained);
+        }
+        self.confirm(token, claims).await
+    }
+
+    /// Checks a token that came with a proof by the key of this thumbprint
+    /// (RFC 9449 §6.1), and gives what it says. The proof itself is checked
+    /// by [`dpop::verify`](crate::dpop::verify).
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`]; [`VerifyError::OtherKey`] and
+    /// [`VerifyError::NotBound`] when it is not bound to that key.
+    pub async fn verify_bound(
+        &self,
+        token: &str,
+        thumbprint: &str,
+    ) -> Result<AccessClaims, VerifyError> {
+        let claims = self.check(token).await?;
+        match &claims.cnf {
+            None => Err(VerifyError::NotBound),
+            Some(bound) if bound.jkt.as_deref() == Some(thumbprint) => {
+                self.confirm(token, claims).await
+            }
+            Some(_) => Err(VerifyError::OtherKey),
+        }
+    }
+
+    /// Asks the issuer about a token that is right in itself, when it is to
+    /// be asked.
+    async fn confirm(
+        &self,
+        token: &str,
+        claims: AccessClaims,
+    ) -> Result<AccessClaims, VerifyError> {
         match &self.introspector {
             None => Ok(claims),
             Some(introspector) => introspector.confirm(token, claims).await,
@@ -229,10 +274,6 @@ impl Rules {
         if now.saturating_add(self.leeway) < latest_start {
             return Err(VerifyError::NotYetValid);
         }
-        // RFC 9449 §7.2, RFC 8705 §3: without its proof a bound token is nothing.
-        if claims.cnf.is_some() {
-            return Err(VerifyError::SenderConstrained);
-        }
         Ok(())
     }
 }
@@ -247,7 +288,7 @@ pub struct VerifierBuilder {
     keys: Option<KeySet>,
     algorithms: Vec<Algorithm>,
     leeway: Duration,
-    clock: Clock,
+    pub(crate) clock: Clock,
     refetch_floor: Duration,
     fetch_timeout: Duration,
     introspect: Option<Introspect>,

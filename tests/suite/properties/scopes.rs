@@ -187,6 +187,7 @@ proptest! {
             audiences: Vec::new(),
             scope: requested.as_ref().map(scope),
             on_behalf: OnBehalf::Itself,
+            proved_key: None,
         };
         let facts = Facts { resources: &resources, subject_client: None, max_depth: 4 };
         let Ok(permit) = decide(request, &facts) else { return Ok(()) };
@@ -238,6 +239,7 @@ proptest! {
                 subject: Box::new(subject(&owner, &uri("r"))),
                 actor: None,
             },
+            proved_key: None,
         };
         let facts =
             Facts { resources: &resources, subject_client: Some(&owner_client), max_depth: 4 };
@@ -291,6 +293,7 @@ proptest! {
                 subject: Box::new(subject(&owner, &uri("here"))),
                 actor: None,
             },
+            proved_key: None,
         };
         let facts =
             Facts { resources: &resources, subject_client: Some(&owner_client), max_depth: 4 };

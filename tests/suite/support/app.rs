@@ -76,7 +76,7 @@ static PLAIN: OnceCell<Home> = OnceCell::const_new();
 static TENANTS: OnceCell<Home> = OnceCell::const_new();
 
 /// A place as a first start leaves it.
-pub(super) async fn after_first_start() -> Home {
+pub(crate) async fn after_first_start() -> Home {
     Home::copy(PLAIN.get_or_init(|| first_start(&[])).await).await
 }
 
@@ -465,7 +465,7 @@ fn at(tenant: Option<&str>, path: &str) -> String {
 }
 
 /// Members of `over` in place of those of `under`; `null` takes one away.
-fn overlay(under: &mut Value, over: &Value) {
+pub(super) fn overlay(under: &mut Value, over: &Value) {
     let Some(over) = over.as_object() else { return };
     let members = under.as_object_mut().unwrap();
     for (name, value) in over {

@@ -63,6 +63,15 @@ impl Call {
         call
     }
 
+    /// Presents a token that is bound to a key, with a proof.
+    pub(crate) fn dpop(self, token: &str, proof: &str) -> Self {
+        let mut call = self
+            .header("authorization", &format!("DPoP {token}"))
+            .header("dpop", proof);
+        call.secrets.extend([token.to_owned(), proof.to_owned()]);
+        call
+    }
+
     /// Presents a bearer token.
     pub(crate) fn bearer(self, token: &str) -> Self {
         let mut call = self.header("authorization", &format!("Bearer {token}"));
@@ -179,11 +188,12 @@ impl Answer {
             .unwrap_or_else(|why| panic!("{why} in {} {}", self.status, self.text()))
     }
 
-    /// A header, which is there at most once.
+    /// A header, which is there at most once; of several challenges the first.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?;
-        assert!(values.next().is_none(), "{name} is there twice");
+        let several = name == "www-authenticate";
+        assert!(several || values.next().is_none(), "{name} is there twice");
         Some(value.to_str().unwrap())
     }
 
@@ -192,6 +202,14 @@ impl Answer {
         let mut headers = self.headers.clone();
         headers.remove("x-request-id").unwrap();
         headers
+    }
+
+    /// The challenge of this scheme (RFC 9110 §11.6.1), without the scheme.
+    pub(crate) fn challenge(&self, scheme: &str) -> Option<&str> {
+        let values = self.headers.get_all("www-authenticate").iter();
+        values
+            .filter_map(|value| value.to_str().unwrap().split_once(' '))
+            .find_map(|(name, parameters)| (name == scheme).then_some(parameters))
     }
 
     /// Status and code of a refusal, for a comparison in one line.

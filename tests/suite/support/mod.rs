@@ -7,6 +7,7 @@
 
 mod app;
 mod at_rest;
+mod dpop;
 mod home;
 mod http;
 mod jose;
@@ -17,9 +18,11 @@ mod tls;
 
 pub(crate) use self::{
     app::{
-        ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, secret_of, short_limits,
+        ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, after_first_start,
+        secret_of, short_limits,
     },
     at_rest::AtRest,
+    dpop::{ath, proof_header, thumbprint},
     home::Home,
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},

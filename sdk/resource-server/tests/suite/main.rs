@@ -6,6 +6,7 @@
 
 mod calls;
 mod claims;
+mod dpop;
 mod introspection;
 mod jws;
 mod keys;
