@@ -6,7 +6,8 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use entity::{
-    audit_event, client, grant, node, outbox, replay, resource, revoked_token, signing_key, tenant,
+    audit_cursor, audit_event, audit_head, client, grant, node, outbox, replay, resource,
+    revoked_token, signing_key, tenant,
 };
 use migration::MigratorTrait as _;
 use sea_orm::{
@@ -78,7 +79,8 @@ macro_rules! tables {
 }
 
 tables! {
-    tenant client resource grant signing_key revoked_token replay node outbox audit_event
+    tenant client resource grant signing_key revoked_token replay node outbox audit_event audit_head
+    audit_cursor
 }
 
 /// The last step of the schema that this program knows.
