@@ -4,16 +4,21 @@ pub mod readiness;
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, SecondsFormat};
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::{dpop::Nonces, jws::KeySet};
 
 use self::readiness::Readiness;
 use crate::{
-    audit::{Event, Kind, Record},
+    audit::{
+        Event, Kind, Record,
+        delivery::{self, Deliveries},
+        refusals::{Refusals, Summary},
+    },
     clock::Clock,
     cluster::{self, Feed},
-    config::Config,
+    config::{self, Config},
     context,
     edge::Limits,
     entropy::Entropy,
@@ -72,8 +77,10 @@ pub struct App {
     pub limits: Limits,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
-    /// Nonces for proofs of possession; every node with this sealing key makes the same.
-    pub nonces: Nonces,
+    /// How much is written down of strangers.
+    pub refusals: Refusals,
+    /// How far the trail has been handed on.
+    pub deliveries: Deliveries,
     /// Numbers.
     pub metrics: Metrics,
     /// Where traces go, if anywhere.
@@ -82,6 +89,8 @@ pub struct App {
     pub readiness: Readiness,
     /// Access tokens whose signature has been checked, by the SHA-256 of the token.
     pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
+    /// Nonces for proofs of possession; every node with this sealing key makes the same.
+    pub nonces: Nonces,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -173,6 +182,8 @@ impl App {
             .time_to_live(Duration::from_secs(3600))
             .build();
         let fetch = Fetch::new(&config.fetch)?;
+        let deliveries = deliveries(&config.audit);
+        let refusals = Refusals::new(config.audit.refusals_per_minute);
         let numbers = journal.state().numbers().clone();
         let (traces, exporter) = Traces::start(&config.telemetry, &entropy).unzip();
         let limits = Limits::new(&config.limits, clock.clone());
@@ -187,11 +198,13 @@ impl App {
             fetch,
             limits,
             client_keys,
-            nonces,
+            refusals,
+            deliveries,
             metrics: Metrics::new(numbers),
             traces,
             readiness: Readiness::default(),
             verified_tokens,
+            nonces,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {
@@ -238,6 +251,7 @@ impl App {
         let put = self
             .new_keys(tenant.name(), KeyState::Active, missing)
             .await?;
+        let kids = kids(&put);
         let changes = vec![Change::Keys {
             tenant: tenant.name().to_owned(),
             put,
@@ -247,6 +261,7 @@ impl App {
             tenant,
             Kind::KeysRotated,
             &Event {
+                object: Some(&kids),
                 reason: Some("first keys"),
                 ..Event::default()
             },
@@ -295,7 +310,9 @@ impl App {
             return Ok(());
         }
         put.extend(self.new_keys(tenant.name(), KeyState::Next, wanted).await?);
+        let kids = kids(&put);
         let event = Event {
+            object: Some(&kids),
             reason: Some(reason),
             ..Event::default()
         };
@@ -318,6 +335,76 @@ impl App {
             ..event.clone()
         };
         Record::new(tenant.name(), self.clock.millis(), kind, &event)
+    }
+
+    /// Remembers that somebody was refused who has proved nothing, as far as the budget for that
+    /// goes; beyond it they are counted.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub async fn remember_stranger(
+        &self,
+        tenant: &Tenant,
+        kind: Kind,
+        event: &Event<'_>,
+    ) -> Result<(), JournalError> {
+        let (written, ended) = self.refusals.spend(tenant.name(), self.clock.millis());
+        let mut audit: Vec<_> = ended.iter().map(|ended| self.counted(ended)).collect();
+        audit.extend(written.then(|| self.record(tenant, kind, event)));
+        self.remember_counted(audit, ended.as_slice()).await
+    }
+
+    /// Says how many refusals were only counted, in the minutes that have ended; at the end of the
+    /// server, in the one under way too.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub async fn sum_up_refusals(&self, at_the_end: bool) -> Result<(), JournalError> {
+        let now = (!at_the_end).then(|| self.clock.millis());
+        let ended = self.refusals.ended(now);
+        let audit = ended.iter().map(|ended| self.counted(ended)).collect();
+        self.remember_counted(audit, &ended).await
+    }
+
+    fn counted(&self, ended: &Summary) -> Record {
+        let since = DateTime::from_timestamp_millis(ended.since).unwrap_or_default();
+        let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let reason = format!(
+            "{} more were refused in the minute from {since}",
+            ended.count
+        );
+        let event = Event {
+            count: Some(ended.count),
+            reason: Some(&reason),
+            ..Event::default()
+        };
+        Record::new(
+            &ended.tenant,
+            self.clock.millis(),
+            Kind::RefusalsCounted,
+            &event,
+        )
+    }
+
+    async fn remember_counted(
+        &self,
+        audit: Vec<Record>,
+        ended: &[Summary],
+    ) -> Result<(), JournalError> {
+        if audit.is_empty() {
+            return Ok(());
+        }
+        let command = Command {
+            audit,
+            ..Command::default()
+        };
+        let committed = self.journal.commit(command).await;
+        if committed.is_err() {
+            for ended in ended {
+                self.refusals.give_back(ended);
+            }
+        }
+        committed
     }
 
     /// New keys, made where they do not hold up requests: an RSA key takes a tenth of a second.
@@ -343,6 +430,24 @@ impl App {
         .await
         .map_err(|_| KeyError::Generation)?
     }
+}
+
+/// The names of keys, so that the trail says later which were the issuer's.
+fn kids(rows: &[entity::signing_key::Model]) -> String {
+    let kids: Vec<&str> = rows.iter().map(|row| row.kid.as_str()).collect();
+    kids.join(" ")
+}
+
+/// The sinks that are configured, as they may be shown: a URL without what may be secret in it.
+fn deliveries(config: &config::Audit) -> Deliveries {
+    let webhook = url::Url::parse(&config.export_webhook)
+        .map_or_else(|_| String::new(), |url| url.origin().ascii_serialization());
+    let sinks = [
+        (delivery::FILE, config.export_file.display().to_string()),
+        (delivery::WEBHOOK, webhook),
+        (delivery::SYSLOG, config.export_syslog.clone()),
+    ];
+    Deliveries::new(sinks.into_iter().filter(|(_, target)| !target.is_empty()))
 }
 
 impl From<JournalError> for crate::error::OAuthError {

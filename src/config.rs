@@ -46,6 +46,8 @@ pub struct Config {
     pub limits: Limits,
     /// Outbound requests.
     pub fetch: Fetch,
+    /// The audit trail.
+    pub audit: Audit,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -223,6 +225,39 @@ pub struct Fetch {
     pub allow_private_addresses_for_tests: bool,
 }
 
+/// How exported events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// The Open Cybersecurity Schema Framework.
+    #[default]
+    Ocsf,
+    /// As the admin API shows them.
+    Jsonl,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Refusals of strangers that a tenant writes down in a minute; more are counted.
+    pub refusals_per_minute: u32,
+    /// Days that events are kept; 0 keeps them for ever.
+    pub retention: i64,
+    /// How exported events are written.
+    pub export_format: ExportFormat,
+    /// File that events are added to; none when empty.
+    pub export_file: PathBuf,
+    /// URL that events are posted to; none when empty.
+    pub export_webhook: String,
+    /// File with the bearer token for it; none when empty.
+    pub export_webhook_token_file: PathBuf,
+    /// Whether that URL may point to a private address.
+    pub export_webhook_private: bool,
+    /// Syslog receiver of events; none when empty.
+    pub export_syslog: String,
+}
+
 /// How log records look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -394,6 +429,21 @@ impl Default for Fetch {
     }
 }
 
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            refusals_per_minute: 60,
+            retention: 0,
+            export_format: ExportFormat::Ocsf,
+            export_file: PathBuf::new(),
+            export_webhook: String::new(),
+            export_webhook_token_file: PathBuf::new(),
+            export_webhook_private: false,
+            export_syslog: String::new(),
+        }
+    }
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         Self {
@@ -517,6 +567,26 @@ const KEYS: &[(&str, Allowed)] = {
         (
             "fetch.allow_private_addresses_for_tests",
             Words("true or false"),
+        ),
+        ("audit.refusals_per_minute", Number(0, 1_000_000)),
+        ("audit.retention", Number(0, 36_500)),
+        ("audit.export_format", Words("ocsf or jsonl")),
+        (
+            "audit.export_file",
+            Words("the path of a file, or nothing to write none"),
+        ),
+        (
+            "audit.export_webhook",
+            Words("an https URL, or nothing to post to none"),
+        ),
+        (
+            "audit.export_webhook_token_file",
+            Words("the path of a file that holds a bearer token, or nothing to send none"),
+        ),
+        ("audit.export_webhook_private", Words("true or false")),
+        (
+            "audit.export_syslog",
+            Words("udp://host:port or tcp://host:port, or nothing to send to none"),
         ),
         (
             "telemetry.filter",
@@ -781,6 +851,24 @@ impl Config {
                 )
             });
         }
+        let webhook = &self.audit.export_webhook;
+        let private =
+            self.audit.export_webhook_private || self.fetch.allow_private_addresses_for_tests;
+        let usable = uri::parse(webhook)
+            .is_some_and(|url| url.scheme() == "https" || (private && url.scheme() == "http"));
+        if !webhook.is_empty() && !usable {
+            return refuse(
+                "audit.export_webhook",
+                &format!("'{webhook}' cannot be posted to"),
+            );
+        }
+        let syslog = &self.audit.export_syslog;
+        if !syslog.is_empty() && SyslogTarget::parse(syslog).is_none() {
+            return refuse(
+                "audit.export_syslog",
+                &format!("'{syslog}' names no receiver"),
+            );
+        }
         if let Err(why) = telemetry::filter(&self.telemetry) {
             let filter = &self.telemetry.filter;
             return refuse("telemetry.filter", &format!("'{filter}': {why}"));
@@ -808,6 +896,31 @@ impl Config {
             _ if self.tls.is_on() => format!("https://{bound}"),
             _ => format!("http://{bound}"),
         }
+    }
+}
+
+/// Where syslog messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyslogTarget {
+    /// One connection (RFC 6587), or one datagram for each (RFC 5426).
+    pub tcp: bool,
+    /// `host:port`.
+    pub address: String,
+}
+
+impl SyslogTarget {
+    /// Reads `udp://host:port` or `tcp://host:port`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = uri::parse(text)?;
+        let tcp = match url.scheme() {
+            "tcp" => true,
+            "udp" => false,
+            _ => return None,
+        };
+        let address = format!("{}:{}", url.host_str()?, url.port()?);
+        let bare = format!("{}://{address}", url.scheme());
+        (text == bare).then_some(Self { tcp, address })
     }
 }
 
@@ -967,6 +1080,16 @@ mod tests {
                 "the environment (WRIT_TELEMETRY__FILTER)\n  allowed: directives",
             ),
             (
+                &[("WRIT_TELEMETRY__METRICS_LISTEN", "9464")],
+                &none,
+                "the environment (WRIT_TELEMETRY__METRICS_LISTEN)\n  allowed: an address and a",
+            ),
+            (
+                &[("WRIT_TELEMETRY__OTLP_ENDPOINT", "collector:4318")],
+                &none,
+                "the environment (WRIT_TELEMETRY__OTLP_ENDPOINT)\n  allowed: the http or https",
+            ),
+            (
                 &[("WRIT_REGISTRATION__MODE", "maybe")],
                 &none,
                 "the environment (WRIT_REGISTRATION__MODE)\n  allowed: open, token or off",
@@ -1048,6 +1171,7 @@ mod tests {
             ("WRIT_STORAGE__NODE", "7"),
             ("WRIT_LIMITS__BODY", "2048"),
             ("WRIT_FETCH__ALLOW_PRIVATE_ADDRESSES_FOR_TESTS", "true"),
+            ("WRIT_TELEMETRY__METRICS_LISTEN", "127.0.0.1:9464"),
         ];
         let config = with(&variables, &Overrides::default()).unwrap();
         assert_eq!(
@@ -1055,6 +1179,8 @@ mod tests {
             ("7", 2048)
         );
         assert!(config.fetch.allow_private_addresses_for_tests);
+        let listen = config.telemetry.metrics_listen;
+        assert_eq!(listen, Some(([127, 0, 0, 1], 9464).into()));
     }
 
     #[test]

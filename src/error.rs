@@ -25,6 +25,20 @@ pub struct OAuthError {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// What a refusal has said to the client, for whoever sees its response pass by.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The registered code.
+    pub code: ErrorCode,
+    description: String,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.description)
+    }
+}
+
 /// Short for a result that ends in an [`OAuthError`].
 pub type Result<T, E = OAuthError> = std::result::Result<T, E>;
 
@@ -145,6 +159,15 @@ impl OAuthError {
         }
     }
 
+    /// Code and words as the client sees them, without the private cause.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        Said {
+            code: self.code,
+            description: self.description().into_owned(),
+        }
+    }
+
     /// The words for the client.
     #[must_use]
     pub fn description(&self) -> Cow<'_, str> {
@@ -206,7 +229,7 @@ impl IntoResponse for OAuthError {
         });
         let mut response = (status, Json(body)).into_response();
         // For what is noted of the answer.
-        response.extensions_mut().insert(self.code);
+        response.extensions_mut().insert(self.said());
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         for (name, value) in self.headers {

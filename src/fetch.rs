@@ -27,6 +27,9 @@ pub enum FetchError {
     /// No answer, or not one with status 200.
     #[error("the URL did not answer with status 200")]
     Answer,
+    /// What was sent was not taken.
+    #[error("the URL answered with status {0}")]
+    Status(u16),
     /// Too long.
     #[error("the answer is too long")]
     TooLong,
@@ -72,20 +75,7 @@ impl Fetch {
     /// # Errors
     /// [`FetchError`], in words that may be shown.
     pub async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
-        let url = Url::parse(url).map_err(|_| FetchError::Url)?;
-        if url.scheme() != "https" && !(self.private && url.scheme() == "http") {
-            return Err(FetchError::Url);
-        }
-        // A literal address is not resolved, so the resolver never sees it.
-        let literal = match url.host() {
-            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
-            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
-            Some(Host::Domain(_)) => None,
-            None => return Err(FetchError::Url),
-        };
-        if literal.is_some_and(|ip| !self.private && !is_public(ip)) {
-            return Err(FetchError::Address);
-        }
+        let url = self.allowed(url)?;
         let mut response = self.client.get(url).send().await.map_err(|error| {
             tracing::debug!(error = %error.without_url(), "fetch failed");
             FetchError::Answer
@@ -101,6 +91,51 @@ impl Fetch {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+
+    /// Posts `body` to `url`; any 2xx status means that it was taken.
+    ///
+    /// # Errors
+    /// [`FetchError`], in words that may be shown.
+    pub async fn post(
+        &self,
+        url: &str,
+        media_type: &str,
+        token: Option<&str>,
+        body: String,
+    ) -> Result<(), FetchError> {
+        let request = self.client.post(self.allowed(url)?);
+        let mut request = request.header(http::header::CONTENT_TYPE, media_type);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.body(body).send().await.map_err(|error| {
+            tracing::debug!(%error, "post failed");
+            FetchError::Answer
+        })?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        Err(FetchError::Status(response.status().as_u16()))
+    }
+
+    /// A URL that may be asked.
+    fn allowed(&self, url: &str) -> Result<Url, FetchError> {
+        let url = Url::parse(url).map_err(|_| FetchError::Url)?;
+        if url.scheme() != "https" && !(self.private && url.scheme() == "http") {
+            return Err(FetchError::Url);
+        }
+        // A literal address is not resolved, so the resolver never sees it.
+        let literal = match url.host() {
+            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+            Some(Host::Domain(_)) => None,
+            None => return Err(FetchError::Url),
+        };
+        if literal.is_some_and(|ip| !self.private && !is_public(ip)) {
+            return Err(FetchError::Address);
+        }
+        Ok(url)
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::{
 use self::batch::{Base, Failure};
 pub use self::state::State;
 use crate::{
-    audit::{Head, Record},
+    audit::{Chains, KEY_LABEL, Record},
     clock::Clock,
     context,
     registry::{Registry, Standing},
@@ -94,6 +94,7 @@ type Waiting = (Command, oneshot::Sender<Outcome>);
 pub struct Journal {
     sender: mpsc::Sender<Waiting>,
     state: Arc<State>,
+    chains: Arc<Chains>,
 }
 
 /// Asks the writer to take over what other nodes committed. Does not keep it running.
@@ -136,6 +137,9 @@ impl Journal {
         let (refresh, refreshes) = mpsc::channel(1);
         let state = Arc::new(State::default());
         let position = outbox::position(&db, &node).await?;
+        let key = registry.sealer().derive(KEY_LABEL);
+        let key = key.map_err(|error| DbErr::Custom(error.to_string()))?;
+        let chains = Arc::new(Chains::new(node.clone(), &key));
         let writer = Writer {
             db,
             registry,
@@ -143,11 +147,22 @@ impl Journal {
             node,
             state: state.clone(),
             position,
-            heads: HashMap::new(),
+            chains: chains.clone(),
             positions,
         };
         let running = tokio::spawn(writer.run(commands, refreshes));
-        Ok((Self { sender, state }, Refresh(refresh), running))
+        let journal = Self {
+            sender,
+            state,
+            chains,
+        };
+        Ok((journal, Refresh(refresh), running))
+    }
+
+    /// The audit chains that this node writes.
+    #[must_use]
+    pub fn chains(&self) -> &Chains {
+        &self.chains
     }
 
     /// Commits a command and answers when it is on disk and in the registry.
@@ -195,8 +210,8 @@ struct Writer {
     state: Arc<State>,
     /// Position of this node's last outbox row.
     position: i64,
-    /// Where this node's audit chains end, as far as they were needed.
-    heads: HashMap<String, Head>,
+    /// The audit chains that this node writes.
+    chains: Arc<Chains>,
     /// Up to where each node's changes are in the registry.
     positions: HashMap<String, i64>,
 }
@@ -265,7 +280,7 @@ impl Writer {
                 Ok(outcomes)
             }
             Err(failure) => {
-                self.heads.clear();
+                self.chains.doubt();
                 if let Failure::Database(error) = &failure {
                     self.state.failed(error);
                 }
@@ -279,13 +294,13 @@ impl Writer {
             registry: &self.registry,
             node: &self.node,
             position: self.position,
-            heads: &self.heads,
+            chains: &self.chains,
             at: self.clock.millis(),
         };
         let began = Instant::now();
         let done = batch::commit(&self.db, &base, commands).await?;
         self.position = done.position;
-        self.heads.extend(done.heads);
+        self.chains.remember(done.chains);
         for change in &done.changes {
             if let Err(error) = self.registry.apply(change) {
                 tracing::error!(%error, "a committed change cannot be read back");

@@ -14,7 +14,7 @@
 //! | [`fetch`] | the only way out | `config` |
 //! | [`edge`] | who is at the other end, and how often they may ask | the above |
 //! | [`keys`] | made, sealed, published, used, retired | the above |
-//! | [`store`] | the only place with SQL | `oauth` |
+//! | [`store`] | the only place with SQL | `oauth`, `config` |
 //! | [`audit`] | what happened, in a hash chain | `oauth` |
 //! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `store` |
 //! | [`context`] | the request that is being answered | `edge`, `entropy`, `registry` |
@@ -27,6 +27,7 @@
 //! | [`grant_types`] | the back channel, one file for each | the above |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |
 //! | [`resources`] | a room: registered MCP servers | the above |
+//! | [`trail`] | a room: the audit trail, verified, listed, signed, exported, cut | the above |
 //! | [`admin`] | the operators' API | the above |
 //! | [`router`], [`serve`], [`cli`], `demo` | the URL table, the sockets, the command line | everything |
 //!
@@ -39,7 +40,6 @@ pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod cluster;
-
 pub mod config;
 pub mod context;
 #[cfg(feature = "demo")]
@@ -61,3 +61,4 @@ pub mod serve;
 pub mod store;
 pub mod telemetry;
 pub mod tokens;
+pub mod trail;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::{
     Router,
     extract::{MatchedPath, Request},
+    middleware,
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -21,7 +22,11 @@ use crate::{
     admin,
     app::AppState,
     context,
-    endpoints::{authorize, discovery, health, introspect, jwks, metrics, register, revoke, token},
+    endpoints::{
+        authorize, discovery, health, introspect, jwks, metrics,
+        refused::{self, Protected},
+        register, revoke, token,
+    },
     error::OAuthError,
     resources,
 };
@@ -29,7 +34,18 @@ use crate::{
 pub use issuers::{Answer, Issuers};
 
 /// Every URL below an issuer.
-fn table() -> Router<AppState> {
+fn table(app: &AppState) -> Router<AppState> {
+    let remember = |at| middleware::from_fn_with_state((app.clone(), at), refused::remember);
+    let registrations = Router::new()
+        .route("/register", post(register::register))
+        .route(
+            "/register/{client_id}",
+            get(register::show)
+                .put(register::replace)
+                .delete(register::remove),
+        )
+        .merge(resources::router())
+        .layer(remember(Protected::Registrations));
     // Browser-based clients use these; none of them looks at cookies.
     let open = Router::new()
         .route(
@@ -47,14 +63,7 @@ fn table() -> Router<AppState> {
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
         .route("/revoke", post(revoke::revoke))
-        .route("/register", post(register::register))
-        .route(
-            "/register/{client_id}",
-            get(register::show)
-                .put(register::replace)
-                .delete(register::remove),
-        )
-        .merge(resources::router())
+        .merge(registrations)
         // Inside the CORS layer, so that a preflight is answered by that and not by this.
         .method_not_allowed_fallback(wrong_method)
         .layer(cors());
@@ -65,9 +74,18 @@ fn table() -> Router<AppState> {
         .route("/healthz", get(health::healthy))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
-        .nest("/admin", admin::router())
+        .nest("/admin", admin::router().layer(remember(Protected::Admin)))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
+}
+
+/// Every URL of the address for monitoring.
+pub fn inside(app: AppState) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::show_inside))
+        .route("/healthz", get(health::healthy))
+        .route("/readyz", get(health::ready))
+        .with_state(app)
 }
 
 fn cors() -> CorsLayer {
@@ -134,7 +152,7 @@ pub fn service(app: AppState) -> Issuers {
             StatusCode::REQUEST_TIMEOUT,
             timeout,
         ));
-    let inner = table().layer(layers).with_state(app.clone());
+    let inner = table(&app).layer(layers).with_state(app.clone());
     Issuers::new(app, inner)
 }
 

@@ -3,7 +3,9 @@
 //! Every row but a node's belongs to a tenant. Times are Unix seconds unless a name says
 //! milliseconds.
 
+pub mod audit_cursor;
 pub mod audit_event;
+pub mod audit_head;
 pub mod client;
 pub mod grant;
 pub mod node;

@@ -6,6 +6,7 @@ pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::{MigrationTrait, async_trait};
 
 mod m20261122_core;
+mod m20261123_audit;
 mod m20261123_nodes;
 mod m20261123_revocation;
 mod table;
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_core::Step),
             Box::new(m20261123_nodes::Step),
             Box::new(m20261123_revocation::Step),
+            Box::new(m20261123_audit::Step),
         ]
     }
 }

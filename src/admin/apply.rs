@@ -362,7 +362,10 @@ impl Planned {
                 let event = Event {
                     client_id: Some(who),
                     object: Some(&line.id),
-                    reason: Some("applied"),
+                    reason: Some(match line.action {
+                        Action::Created => "created",
+                        _ => "changed",
+                    }),
                     ..Event::default()
                 };
                 app.record(tenant, kind, &event)

@@ -60,6 +60,9 @@ pub fn router() -> Router<AppState> {
         .route("/keys/rotate", post(keys::rotate))
         .route("/audit", get(audit::list))
         .route("/audit/verify", get(audit::verify))
+        .route("/audit/checkpoint", get(audit::checkpoint))
+        .route("/audit/truncate", post(audit::truncate))
+        .route("/audit/sinks", get(audit::sinks))
         .route("/tenants", get(tenants::list).post(tenants::add))
         .route(
             "/tenants/{name}",

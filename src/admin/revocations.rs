@@ -182,7 +182,6 @@ async fn end_token(
     let command = Command {
         changes: vec![revocation::end_of(tenant, &jti, exp)],
         audit: vec![app.record(tenant, Kind::TokenRevoked, &event)],
-        ..Command::default()
     };
     app.journal.commit(command).await?;
     Ok(Ended {
@@ -233,7 +232,6 @@ async fn end_grants(
     let command = Command {
         changes: vec![change],
         audit: vec![app.record(tenant, Kind::GrantsEnded, &event)],
-        ..Command::default()
     };
     app.journal.commit(command).await?;
     Ok(Ended { grants, tokens: 0 })

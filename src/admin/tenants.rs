@@ -291,8 +291,8 @@ fn administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<Option<Chan
         delegates: Vec::new(),
         serves: None,
         multiple_resources: false,
-        dpop_bound_access_tokens: false,
         disabled: Some(false),
+        dpop_bound_access_tokens: false,
     };
     let (resources, now) = (tenant.resources(), app.clock.seconds());
     Ok(plan(tenant, &resources, &declaration, &app.entropy, false, now)?.change)

@@ -3,11 +3,15 @@
 //! An event is a line of JSON: who, what, for which resource and scope, and how it ended. The
 //! journal gives it its place in the chain, because only the writer knows the order.
 
-use aws_lc_rs::digest::{Context, SHA256};
-use entity::audit_event;
+mod chain;
+pub mod delivery;
+pub mod ocsf;
+pub mod refusals;
+
 use serde::Serialize;
 
-use crate::oauth::claims::{Actor, Audience};
+pub use self::chain::{Broken, Chain, Chains, Head, KEY_LABEL};
+use crate::oauth::claims::{Actor, Audience, Confirmation};
 
 /// The kinds of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +20,22 @@ pub enum Kind {
     TokenIssued,
     /// An access token was issued for another one.
     TokenExchanged,
-    /// An authenticated client was refused a token.
+    /// A client was refused a token.
     TokenRefused,
     /// An access token was revoked.
     TokenRevoked,
     /// Grants were ended, and with them every token that hangs from them.
     GrantsEnded,
+    /// Somebody did not prove to be the client they named.
+    ClientRefused,
+    /// A call of the admin API was refused for which a token was presented.
+    AdminRefused,
+    /// A registration was refused, of a client or an MCP server, for which a token was presented.
+    RegistrationRefused,
+    /// Old events were taken away.
+    AuditTruncated,
+    /// More was refused in a minute than is written down one by one.
+    RefusalsCounted,
     /// A client was declared, changed or removed.
     ClientChanged,
     /// A client registered, changed or removed itself.
@@ -46,6 +60,11 @@ impl Kind {
             Self::TokenRefused => "token.refused",
             Self::TokenRevoked => "token.revoked",
             Self::GrantsEnded => "grants.ended",
+            Self::ClientRefused => "client.refused",
+            Self::AdminRefused => "admin.refused",
+            Self::RegistrationRefused => "registration.refused",
+            Self::AuditTruncated => "audit.truncated",
+            Self::RefusalsCounted => "refusals.counted",
             Self::ClientChanged => "client.changed",
             Self::ClientRegistered => "client.registered",
             Self::ResourceChanged => "resource.changed",
@@ -80,7 +99,13 @@ pub struct Event<'a> {
     /// The token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<&'a str>,
-    /// What was changed, by its id.
+    /// The key the token is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<&'a Confirmation>,
+    /// How many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// What was changed, by its id, or what was called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<&'a str>,
     /// What was done to it, or why it was refused.
@@ -119,136 +144,5 @@ impl Record {
             kind,
             event,
         }
-    }
-}
-
-/// Where a chain stands; before its first row at zero.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    /// Position of the last row.
-    pub seq: i64,
-    /// Its hash.
-    pub hash: [u8; 32],
-}
-
-impl Head {
-    /// The row that follows, and the head moved onto it.
-    pub fn append(&mut self, record: Record, node: &str) -> audit_event::Model {
-        self.seq += 1;
-        self.hash = hash(
-            &self.hash,
-            self.seq,
-            record.at,
-            record.kind.as_str(),
-            &record.event,
-        );
-        audit_event::Model {
-            tenant: record.tenant,
-            node: node.to_owned(),
-            seq: self.seq,
-            at: record.at,
-            kind: record.kind.as_str().to_owned(),
-            event: record.event,
-            hash: self.hash.to_vec(),
-        }
-    }
-
-    /// Whether `row` is what follows; the head moves onto it when it is.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn follow(&mut self, row: &audit_event::Model) -> Result<(), Broken> {
-        if row.seq != self.seq + 1 {
-            return Err(Broken::Missing {
-                expected: self.seq + 1,
-                found: row.seq,
-            });
-        }
-        let hash = hash(&self.hash, row.seq, row.at, &row.kind, &row.event);
-        if row.hash != hash {
-            return Err(Broken::Changed { seq: row.seq });
-        }
-        *self = Self { seq: row.seq, hash };
-        Ok(())
-    }
-}
-
-/// Why a chain does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
-    /// Rows are gone, or out of order.
-    #[error("row {expected} is missing: {found} follows")]
-    Missing {
-        /// The next position.
-        expected: i64,
-        /// What stands there.
-        found: i64,
-    },
-    /// The row is not what was written.
-    #[error("row {seq} was changed, or the one before it")]
-    Changed {
-        /// Its position.
-        seq: i64,
-    },
-}
-
-/// SHA-256 over the previous hash and the row; every part's length is fixed or written.
-fn hash(previous: &[u8; 32], seq: i64, at: i64, kind: &str, event: &str) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    context.update(previous);
-    context.update(&seq.to_be_bytes());
-    context.update(&at.to_be_bytes());
-    context.update(&(kind.len() as u64).to_be_bytes());
-    context.update(kind.as_bytes());
-    context.update(event.as_bytes());
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chain() -> Vec<audit_event::Model> {
-        let mut head = Head::default();
-        (0..3)
-            .map(|i| {
-                let event = Event {
-                    client_id: Some("agent"),
-                    ..Event::default()
-                };
-                head.append(Record::new("default", i, Kind::TokenIssued, &event), "1")
-            })
-            .collect()
-    }
-
-    fn follow(rows: &[audit_event::Model]) -> Result<(), Broken> {
-        let mut head = Head::default();
-        rows.iter().try_for_each(|row| head.follow(row))
-    }
-
-    #[test]
-    fn a_chain_that_was_not_touched_holds() {
-        assert_eq!(follow(&chain()), Ok(()));
-    }
-
-    #[test]
-    fn a_changed_removed_or_reordered_row_is_found() {
-        let mut changed = chain();
-        changed[1].event = changed[1].event.replace("agent", "other");
-        assert_eq!(follow(&changed), Err(Broken::Changed { seq: 2 }));
-        let mut removed = chain();
-        removed.remove(1);
-        assert_eq!(
-            follow(&removed),
-            Err(Broken::Missing {
-                expected: 2,
-                found: 3
-            })
-        );
-        let mut reordered = chain();
-        reordered.swap(0, 1);
-        assert!(follow(&reordered).is_err());
     }
 }

@@ -156,6 +156,27 @@ impl Api {
         read(&self.call(Method::GET, path, None).await?)
     }
 
+    /// GET of one page of a list, with where its Link header leads (RFC 8288).
+    ///
+    /// # Errors
+    /// The server's words.
+    pub(super) async fn page<T: DeserializeOwned>(&self, path: &str) -> Result<Page<T>, Failure> {
+        let answer = self.call(Method::GET, path, None).await?;
+        let link = answer.header(header::LINK).unwrap_or_default();
+        let base = format!("<{}/admin", self.server.issuer);
+        let (target, relation) = link.split_once('>').unwrap_or_default();
+        Ok(Page {
+            content: read(&answer)?,
+            path: target.strip_prefix(&base).unwrap_or_default().to_owned(),
+            more: relation.contains("\"next\""),
+        })
+    }
+
+    /// The issuer that answers.
+    pub(super) fn issuer(&self) -> &str {
+        &self.server.issuer
+    }
+
     /// POST
     ///
     /// # Errors
@@ -206,6 +227,17 @@ impl Api {
         };
         Err(Failure::new(words + help))
     }
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub(super) struct Page<T> {
+    /// What is in it.
+    pub content: T,
+    /// Where to ask for what comes behind it, below the admin API.
+    pub path: String,
+    /// Whether there is more now.
+    pub more: bool,
 }
 
 fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {

@@ -1,15 +1,15 @@
 //! `writ audit`
 
+mod checkpoint;
+mod events;
+mod keeping;
+mod verify;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
-use super::{
-    Failure,
-    api::{Api, Connection, query},
-    print,
-};
+use super::{Failure, api::Connection};
 
 /// What happened, in a chain that shows tampering.
 #[derive(Debug, Args)]
@@ -22,84 +22,32 @@ pub(super) struct Audit {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List events, oldest first.
-    List {
-        /// Only events after this position.
-        #[arg(long, value_name = "N")]
-        after: Option<i64>,
-        /// Only of this kind, for example token.issued.
-        #[arg(long)]
-        kind: Option<String>,
-        /// At most this many, up to 1000.
-        #[arg(long, value_name = "N", default_value_t = 100)]
-        limit: u64,
-    },
-    /// Read the whole chain and check every hash; exit code 1 if one does not hold.
-    Verify,
+    /// List events of all nodes, oldest first.
+    List(events::List),
+    /// Show events as they happen, until interrupted.
+    Tail(events::Tail),
+    /// Write events as JSON lines, from where the last export ended.
+    Export(events::Export),
+    /// Check every row and both ends of every chain; exit code 1 if one does not hold.
+    Verify(verify::Verify),
+    /// Sign what the trail is now: position and hash of every chain, to be kept elsewhere.
+    Checkpoint(checkpoint::Sign),
+    /// Where the server delivers events to, and how many wait.
+    Sinks(keeping::Sinks),
+    /// Take away the oldest events, those that every sink has; of a trail that holds.
+    Truncate(keeping::Truncate),
 }
 
 impl Audit {
     pub(super) async fn run(self, json: bool) -> Result<ExitCode, Failure> {
-        let api = Api::connect(&self.connection).await?;
         match self.action {
-            Action::List { after, kind, limit } => {
-                let query = query(&[
-                    ("after", after.map(|n| n.to_string())),
-                    ("kind", kind),
-                    ("limit", Some(limit.to_string())),
-                ]);
-                let events: Vec<Value> = api.get(&format!("/audit{query}")).await?;
-                if json {
-                    print::json(&events);
-                } else {
-                    let rows: Vec<_> = events.iter().map(row).collect();
-                    print::table(&["seq", "at", "kind", "client", "what"], &rows);
-                }
-                Ok(ExitCode::SUCCESS)
-            }
-            Action::Verify => {
-                let found: Value = api.get("/audit/verify").await?;
-                let intact = found["intact"] == true;
-                if json {
-                    print::json(&found);
-                } else {
-                    print::line(&verdict(&found));
-                }
-                Ok(if intact {
-                    ExitCode::SUCCESS
-                } else {
-                    ExitCode::FAILURE
-                })
-            }
+            Action::List(list) => list.run(&self.connection, json).await,
+            Action::Tail(tail) => tail.run(&self.connection, json).await,
+            Action::Export(export) => export.run(&self.connection).await,
+            Action::Verify(verify) => verify.run(&self.connection, json).await,
+            Action::Checkpoint(sign) => sign.run(&self.connection, json).await,
+            Action::Sinks(sinks) => sinks.run(&self.connection, json).await,
+            Action::Truncate(truncate) => truncate.run(&self.connection, json).await,
         }
     }
-}
-
-fn verdict(found: &Value) -> String {
-    let events = &found["events"];
-    match found["problem"].as_str() {
-        None => format!("intact: {events} events"),
-        Some(problem) => format!("BROKEN after {events} events: {}", print::tame(problem)),
-    }
-}
-
-fn row(event: &Value) -> Vec<String> {
-    let said = &event["event"];
-    let text = |value: &Value| match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    };
-    let what = ["object", "aud", "scope", "act", "reason"]
-        .into_iter()
-        .filter_map(|name| text(&said[name]))
-        .collect::<Vec<_>>()
-        .join("  ");
-    vec![
-        event["seq"].to_string(),
-        print::moment(event["at"].as_i64().unwrap_or_default() / 1000),
-        text(&event["kind"]).unwrap_or_default(),
-        text(&said["client_id"]).unwrap_or_else(|| "-".to_owned()),
-        what,
-    ]
 }

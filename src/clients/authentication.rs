@@ -11,10 +11,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use entity::replay;
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq as _;
+use writ_resource::jws::Unverified;
 
 use super::{assertion, digest_of};
 use crate::{
     app::App,
+    audit::{Event, Kind, refusals::printable},
     context,
     error::{OAuthError, Result},
     oauth::{
@@ -71,17 +73,58 @@ pub async fn authenticate(
 ) -> Result<Authenticated> {
     let address = context::address();
     app.limits.authentication(address)?;
-    let authenticated = prove(app, tenant, headers, params)
-        .await
-        .inspect_err(|error| {
-            if error.code == ErrorCode::InvalidClient {
-                app.limits.failed(address);
-            }
-        })?;
+    let proved = prove(app, tenant, headers, params).await;
+    if let Err(refusal) = &proved {
+        if refusal.code == ErrorCode::InvalidClient {
+            app.limits.failed(address);
+        }
+        remember(app, tenant, presented(headers, params), refusal).await?;
+    }
+    let authenticated = proved?;
+    context::asked_by(&authenticated.client);
     let unproved = address.filter(|_| authenticated.method == AuthMethod::None);
     app.limits
         .client(tenant.name(), authenticated.client.id(), unproved)?;
     Ok(authenticated)
+}
+
+/// Remembers that somebody did not prove to be the client they named, or none; it is written
+/// before the answer, and costs the same whether there is such a client or not.
+///
+/// # Errors
+/// `temporarily_unavailable` or `server_error` when it cannot be written.
+pub async fn remember(
+    app: &App,
+    tenant: &Tenant,
+    client_id: Option<String>,
+    refusal: &OAuthError,
+) -> Result<()> {
+    let client_id = client_id.as_deref().map(printable);
+    let reason = refusal.said().to_string();
+    let event = Event {
+        client_id: client_id.as_deref(),
+        reason: Some(&reason),
+        ..Event::default()
+    };
+    let kind = Kind::ClientRefused;
+    Ok(app.remember_stranger(tenant, kind, &event).await?)
+}
+
+/// The client that a request says it comes from, whether or not that is true.
+fn presented(headers: &HeaderMap, params: &Params<'_>) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        sub: String,
+    }
+    if let Ok(Some((client_id, _))) = basic(headers) {
+        return Some(client_id.into_owned());
+    }
+    let stated = params.get("client_id").map(str::to_owned);
+    stated.or_else(|| {
+        let assertion = Unverified::parse(params.get("client_assertion")?).ok()?;
+        let claims: Claims = assertion.unverified_claims().ok()?;
+        Some(claims.sub)
+    })
 }
 
 async fn prove(

@@ -74,13 +74,13 @@ pub struct ClientDeclaration {
     /// Whether one token may name several resources.
     #[serde(default)]
     pub multiple_resources: bool,
-    /// Whether it gets only tokens that are bound to a key (RFC 9449 section 5.2).
-    #[serde(default)]
-    pub dpop_bound_access_tokens: bool,
     /// Whether it is kept from authenticating, and its grants have ended; without it that stays
     /// as it is.
     #[serde(default)]
     pub disabled: Option<bool>,
+    /// Whether it gets only tokens that are bound to a key (RFC 9449 section 5.2).
+    #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
 }
 
 fn default_grants() -> Vec<String> {
@@ -370,10 +370,10 @@ pub struct ClientView {
     pub serves: Option<String>,
     /// Whether one token may name several resources.
     pub multiple_resources: bool,
-    /// Whether it gets only tokens that are bound to a key.
-    pub dpop_bound_access_tokens: bool,
     /// Whether it is kept from authenticating.
     pub disabled: bool,
+    /// Whether it gets only tokens that are bound to a key.
+    pub dpop_bound_access_tokens: bool,
     /// Unix seconds.
     pub created_at: i64,
     /// Unix seconds.
@@ -397,8 +397,8 @@ impl From<&Client> for ClientView {
             delegates: document.delegates,
             serves: document.serves,
             multiple_resources: document.multiple_resources,
-            dpop_bound_access_tokens: document.dpop_bound_access_tokens,
             disabled: row.disabled,
+            dpop_bound_access_tokens: document.dpop_bound_access_tokens,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

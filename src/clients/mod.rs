@@ -9,7 +9,7 @@ pub mod declaration;
 pub mod metadata;
 pub mod registration;
 
-pub use self::authentication::{Authenticated, authenticate};
+pub use self::authentication::{Authenticated, authenticate, remember};
 
 use aws_lc_rs::digest::{SHA256, digest};
 

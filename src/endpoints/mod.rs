@@ -11,6 +11,7 @@ pub mod introspect;
 pub mod jwks;
 pub mod metrics;
 pub mod protected;
+pub mod refused;
 pub mod register;
 pub mod revoke;
 pub mod token;

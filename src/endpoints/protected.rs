@@ -14,6 +14,7 @@ use writ_resource::dpop::{ALGORITHMS, HEADER};
 
 use crate::{
     app::App,
+    context,
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{ADMIN_ID, AdminScope, Tenant},
@@ -124,6 +125,9 @@ pub async fn administrator(
     check_binding(app, tenant, credentials, &claims)
         .await
         .map_err(refuse)?;
+    if let Some(client) = tenant.client(&claims.client_id) {
+        context::asked_by(&client);
+    }
     allows(tenant, &claims, scope)?;
     Ok(claims)
 }

@@ -34,7 +34,6 @@ pub async fn token(
     let (headers, body) = form(request, app.config.limits.body).await?;
     let params = parameters(&body)?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
-    context::asked_by(&authenticated.client);
     let mut spent: Vec<Change> = authenticated.spent().into_iter().collect();
     let proof = match dpop::presented(&app, &tenant, at_token_endpoint(&headers)) {
         Ok(proof) => proof,
@@ -53,9 +52,10 @@ pub async fn token(
         Err(refusal) => return Err(refused(&app, &tenant, &authenticated, refusal, spent).await),
     };
     let nonce = proof.and_then(|proof| dpop::next_nonce(&app, &tenant, &proof));
-    let response = tokens::issue(&app, &tenant, permit, spent)
-        .await?
-        .with_dpop_nonce(nonce);
+    let response = match tokens::issue(&app, &tenant, permit, spent.clone()).await {
+        Ok(response) => response.with_dpop_nonce(nonce),
+        Err(refusal) => return Err(refused(&app, &tenant, &authenticated, refusal, spent).await),
+    };
     Ok(match (grant_type.issues)(&params) {
         Some(token_type) => response.issued_as(token_type),
         None => response,
@@ -71,7 +71,7 @@ const fn at_token_endpoint(headers: &HeaderMap) -> dpop::Request<'_> {
     }
 }
 
-/// Remembers a refusal with what the request used up, and gives the answer to it.
+/// Remembers that no token was issued, uses up what the request presented, and gives the answer.
 async fn refused(
     app: &App,
     tenant: &Tenant,
@@ -79,19 +79,27 @@ async fn refused(
     refusal: OAuthError,
     spent: Vec<Change>,
 ) -> OAuthError {
-    let spent = match refusal.code {
-        // Only a step on the way to a token.
-        ErrorCode::UseDpopNonce => return refusal,
-        // The same assertion may come again with a better proof.
-        ErrorCode::InvalidDpopProof => Vec::new(),
-        _ => spent,
-    };
-    // Nobody is remembered who proved nothing: strangers must not be able to fill the disk.
-    if authenticated.method == AuthMethod::None {
-        return refusal;
-    }
     let client_id = authenticated.client.id();
-    match tokens::refuse(app, tenant, client_id, &refusal, spent).await {
+    let remembered = match refusal.code {
+        // What fails inside is in the log; a nonce is only a step on the way to a token.
+        ErrorCode::ServerError | ErrorCode::TemporarilyUnavailable | ErrorCode::UseDpopNonce => {
+            Ok(())
+        }
+        // The assertion had been used before.
+        ErrorCode::InvalidClient => {
+            clients::remember(app, tenant, Some(client_id.to_owned()), &refusal).await
+        }
+        // It has proved nothing: strangers must not be able to fill the disk.
+        _ if authenticated.method == AuthMethod::None => {
+            tokens::refuse_stranger(app, tenant, client_id, &refusal).await
+        }
+        // The same assertion may come again with a better proof.
+        ErrorCode::InvalidDpopProof => {
+            tokens::refuse(app, tenant, client_id, &refusal, Vec::new()).await
+        }
+        _ => tokens::refuse(app, tenant, client_id, &refusal, spent).await,
+    };
+    match remembered {
         Ok(()) => refusal,
         Err(instead) => instead,
     }

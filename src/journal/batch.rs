@@ -10,7 +10,7 @@ use sea_orm::{
 
 use super::{Command, JournalError, Outcome};
 use crate::{
-    audit::Head,
+    audit::{Chain, Chains, Head},
     registry::{DEFAULT, Registry},
     store::{self, Change, Made, Once, outbox},
 };
@@ -49,8 +49,8 @@ pub(super) struct Base<'w> {
     pub(super) node: &'w str,
     /// Position of the node's last outbox row.
     pub(super) position: i64,
-    /// Where its chains end, as far as known.
-    pub(super) heads: &'w HashMap<String, Head>,
+    /// The audit chains that it writes.
+    pub(super) chains: &'w Chains,
     /// Unix milliseconds.
     pub(super) at: i64,
 }
@@ -61,8 +61,8 @@ pub(super) struct Done {
     /// What was changed, in order.
     pub(super) changes: Vec<Change>,
     pub(super) position: i64,
-    /// Chains that grew, and where they end now.
-    pub(super) heads: HashMap<String, Head>,
+    /// Chains that grew or were cut, as they are now.
+    pub(super) chains: HashMap<String, Chain>,
 }
 
 /// Writes all commands in one transaction: those that do not hold are left out.
@@ -97,7 +97,7 @@ async fn fill(
         outcomes: Vec::with_capacity(commands.len()),
         changes: Vec::new(),
         position: base.position,
-        heads: HashMap::new(),
+        chains: HashMap::new(),
     };
     let mut fresh = use_up(transaction, commands).await?;
     let mut rows = Vec::with_capacity(commands.len());
@@ -107,9 +107,16 @@ async fn fill(
             None => change(transaction, base, &command.changes, &mut done.changes).await?,
         };
         if outcome.is_ok() {
+            for change in &command.changes {
+                if let Change::CutAudit { tenant, anchor, .. } = change {
+                    let chain = chain(transaction, base, &mut done.chains, tenant).await?;
+                    let (seq, hash) = *anchor;
+                    chain.first = Head { seq, hash };
+                }
+            }
             for record in &command.audit {
-                let head = head(transaction, base, &mut done.heads, &record.tenant).await?;
-                rows.push(head.append(record.clone(), base.node));
+                let chain = chain(transaction, base, &mut done.chains, &record.tenant).await?;
+                rows.push(chain.last.append(record.clone(), base.node));
             }
         }
         done.outcomes.push(outcome);
@@ -117,6 +124,9 @@ async fn fill(
     // Names of commands that used another name a second time.
     store::once::give_back(transaction, fresh).await?;
     store::audit::append(transaction, rows).await?;
+    let moved = done.chains.iter();
+    let heads = moved.map(|(tenant, chain)| base.chains.seal(tenant, chain));
+    store::audit::put_heads(transaction, heads.collect()).await?;
     let news = outbox::rows(&done.changes, base.node, &mut done.position, base.at);
     outbox::append(transaction, news).await?;
     Ok(done)
@@ -216,28 +226,25 @@ async fn has_its_tenant(db: &impl ConnectionTrait, change: &Change) -> Result<bo
     }
 }
 
-async fn head<'h>(
+/// A tenant's chain as this batch has moved it so far.
+async fn chain<'b>(
     transaction: &DatabaseTransaction,
     base: &Base<'_>,
-    heads: &'h mut HashMap<String, Head>,
+    moved: &'b mut HashMap<String, Chain>,
     tenant: &str,
-) -> Result<&'h mut Head, DbErr> {
-    if !heads.contains_key(tenant) {
-        let head = match base.heads.get(tenant) {
-            Some(head) => head.clone(),
-            None => match store::audit::head(transaction, tenant, base.node).await? {
-                Some((seq, hash)) => Head {
-                    seq,
-                    hash: hash.try_into().map_err(|_| {
-                        DbErr::Custom(format!("audit row {seq} has no SHA-256 hash"))
-                    })?,
-                },
-                None => Head::default(),
-            },
+) -> Result<&'b mut Chain, DbErr> {
+    if !moved.contains_key(tenant) {
+        let chain = match base.chains.at_hand(tenant) {
+            Some(chain) => chain,
+            None => {
+                let head = store::audit::head(transaction, tenant, base.node).await?;
+                let last = store::audit::last(transaction, tenant, base.node).await?;
+                base.chains.resume(tenant, head.as_ref(), last)
+            }
         };
-        heads.insert(tenant.to_owned(), head);
+        moved.insert(tenant.to_owned(), chain);
     }
-    heads
+    moved
         .get_mut(tenant)
-        .ok_or_else(|| DbErr::Custom("no audit head".into()))
+        .ok_or_else(|| DbErr::Custom("no audit chain".into()))
 }

@@ -118,6 +118,17 @@ impl Signer {
         self.complete(&header, claims)
     }
 
+    /// The same with the public key in the header (RFC 7515 §4.1.3), for what outlives the JWKS.
+    ///
+    /// # Errors
+    /// When the library makes no signature.
+    pub fn sign_with_key(&self, typ: &str, claims: &[u8]) -> Result<String, KeyError> {
+        let jwk = &self.jwk;
+        let header = json!({ "alg": jwk["alg"], "kid": jwk["kid"], "jwk": jwk, "typ": typ });
+        let header = URL_SAFE_NO_PAD.encode(header.to_string()) + ".";
+        self.complete(&header, claims)
+    }
+
     /// Signs a proof of possession: the public key is in its header (RFC 9449 §4.2).
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub fn authorization_server(
         .iter()
         .copied()
         .filter(|method| *method != "none")
-        .chain(["Bearer"])
+        .chain(["Bearer", "DPoP"])
         .collect();
     let mut document = json!({
         "issuer": issuer,
@@ -38,7 +38,6 @@ pub fn authorization_server(
         "grant_types_supported": grant_types,
         "token_endpoint_auth_methods_supported": auth_methods,
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
-        "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
         "introspection_endpoint": format!("{issuer}/introspect"),
         "introspection_endpoint_auth_methods_supported": introspection,
         "introspection_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
@@ -46,6 +45,7 @@ pub fn authorization_server(
         "revocation_endpoint": format!("{issuer}/revoke"),
         "revocation_endpoint_auth_methods_supported": auth_methods,
         "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
+        "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
         "code_challenge_methods_supported": ["S256"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": signing_algorithms,

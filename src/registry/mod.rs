@@ -251,6 +251,8 @@ impl Registry {
             Change::EndGrants { .. }
             | Change::ForgetOrphanedGrants
             | Change::UseOnce { .. }
+            | Change::AuditCursors(_)
+            | Change::CutAudit { .. }
             | Change::ForgetOutbox { .. } => {}
         }
         Ok(())

@@ -10,6 +10,7 @@ use crate::{
     app::App,
     config::RequestLines,
     context,
+    error::Said,
     oauth::error_code::ErrorCode,
     telemetry::{Answered, method_name},
 };
@@ -46,7 +47,7 @@ impl Observer {
         let answered = Answered {
             method: method_name(method),
             status: response.status(),
-            error: response.extensions().get::<ErrorCode>().copied(),
+            error: response.extensions().get::<Said>().map(|said| said.code),
             took: request.began().elapsed(),
         };
         app.metrics.answered(request, &answered);

@@ -6,12 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use entity::{client, grant, outbox, replay, resource, revoked_token, signing_key, tenant};
+use entity::{
+    audit_cursor, client, grant, outbox, replay, resource, revoked_token, signing_key, tenant,
+};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
     EntityTrait, IntoActiveModel as _, QueryFilter as _, QuerySelect as _, Statement,
     sea_query::{Alias, Expr, ExprTrait as _, LikeExpr, OnConflict, Query},
 };
+
+use super::audit;
 
 /// What must hold of the row a change replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +153,17 @@ pub enum Change {
         /// What it names.
         what: Once,
     },
+    /// Says how far audit chains have been delivered.
+    AuditCursors(Vec<audit_cursor::Model>),
+    /// Takes away the beginning of an audit chain; what is left begins at the anchor.
+    CutAudit {
+        /// The tenant, which may have ended.
+        tenant: String,
+        /// The node, which is the one that commits this.
+        node: String,
+        /// Position and hash of the last row that goes.
+        anchor: (i64, [u8; 32]),
+    },
     /// Forgets what cannot be presented any more: names, and tokens that have expired.
     ForgetExpired {
         /// Unix seconds.
@@ -181,6 +196,7 @@ impl Change {
             | Self::EndGrants { tenant, .. }
             | Self::GrantsEnded { tenant, .. }
             | Self::Keys { tenant, .. } => Some(tenant),
+            Self::AuditCursors(_) | Self::CutAudit { .. } => None,
             Self::ForgetExpired { .. } | Self::ForgetOrphanedGrants | Self::ForgetOutbox { .. } => {
                 None
             }
@@ -283,6 +299,18 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
         Change::UseOnce { row, .. } => {
             let written = insert_or_ignore(db, row.clone().into_active_model()).await?;
             Ok(Made::if_one(written))
+        }
+        Change::AuditCursors(cursors) => {
+            audit::put_cursors(db, cursors).await?;
+            Ok(Made::AsAsked)
+        }
+        Change::CutAudit {
+            tenant,
+            node,
+            anchor,
+        } => {
+            audit::cut(db, tenant, node, anchor.0).await?;
+            Ok(Made::AsAsked)
         }
         Change::ForgetExpired { before } => {
             replay::Entity::delete_many()

@@ -80,6 +80,8 @@ fn news(change: &Change) -> Vec<(Kind, &str)> {
         // Names that hold once are looked up where they are, and the rest is nobody's news.
         Change::EndGrants { .. }
         | Change::UseOnce { .. }
+        | Change::AuditCursors(_)
+        | Change::CutAudit { .. }
         | Change::ForgetExpired { .. }
         | Change::ForgetOrphanedGrants
         | Change::ForgetOutbox { .. } => Vec::new(),

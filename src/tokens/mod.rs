@@ -1,4 +1,11 @@
-//! The only place access tokens begin.
+//! The only place access tokens begin, and end.
+//!
+//! | file | what |
+//! |---|---|
+//! | `grants` | the stored grant a token hangs from |
+//! | [`verify`] | whether one of ours still holds: asked by everyone who takes one |
+//! | [`introspection`] | what is told of one |
+//! | [`revocation`] | ended before its time |
 
 pub mod dpop;
 mod grants;
@@ -131,6 +138,7 @@ pub async fn issue(
         scope: claims.scope.as_deref(),
         grant_id: Some(&grant_id),
         jti: Some(&claims.jti),
+        cnf: claims.cnf.as_ref(),
         ..Event::default()
     };
     let audit = vec![app.record(tenant, kind, &event)];
@@ -168,7 +176,7 @@ pub async fn refuse(
     refusal: &OAuthError,
     spent: Vec<Change>,
 ) -> Result<()> {
-    let reason = format!("{}: {}", refusal.code.as_str(), refusal.description());
+    let reason = refusal.said().to_string();
     let event = Event {
         client_id: Some(client_id),
         reason: Some(&reason),
@@ -195,6 +203,27 @@ pub async fn spend(app: &App, spent: Change) -> Result<()> {
         ..Command::default()
     };
     commit(app, command).await
+}
+
+/// Remembers that a client was refused which has proved nothing, as far as the budget for that
+/// goes.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn refuse_stranger(
+    app: &App,
+    tenant: &Tenant,
+    client_id: &str,
+    refusal: &OAuthError,
+) -> Result<()> {
+    let reason = refusal.said().to_string();
+    let event = Event {
+        client_id: Some(client_id),
+        reason: Some(&reason),
+        ..Event::default()
+    };
+    let kind = Kind::TokenRefused;
+    Ok(app.remember_stranger(tenant, kind, &event).await?)
 }
 
 async fn commit(app: &App, command: Command) -> Result<()> {

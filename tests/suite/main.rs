@@ -28,3 +28,4 @@ mod support;
 mod telemetry;
 mod tenants;
 mod tokens;
+mod trail;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Key, ServerKey, TestApp, WEATHER, parts};
 
 /// Every operation and the one scope it needs.
-pub(crate) const OPERATIONS: [(&str, &str, &str); 22] = [
+pub(crate) const OPERATIONS: [(&str, &str, &str); 25] = [
     ("GET", "/resources", "writ:read"),
     ("POST", "/resources", "writ:resources"),
     ("GET", "/resources/weather", "writ:read"),
@@ -24,6 +24,9 @@ pub(crate) const OPERATIONS: [(&str, &str, &str); 22] = [
     ("POST", "/keys/rotate", "writ:keys"),
     ("GET", "/audit", "writ:audit"),
     ("GET", "/audit/verify", "writ:audit"),
+    ("GET", "/audit/checkpoint", "writ:audit"),
+    ("POST", "/audit/truncate", "writ:admin"),
+    ("GET", "/audit/sinks", "writ:audit"),
     ("GET", "/tenants", "writ:tenants"),
     ("POST", "/tenants", "writ:tenants"),
     ("GET", "/tenants/nobody", "writ:tenants"),

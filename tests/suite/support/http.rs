@@ -197,19 +197,19 @@ impl Answer {
         Some(value.to_str().unwrap())
     }
 
+    /// The headers but the one that no two answers share.
+    pub(crate) fn headers_but_id(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.remove("x-request-id").unwrap();
+        headers
+    }
+
     /// The challenge of this scheme (RFC 9110 §11.6.1), without the scheme.
     pub(crate) fn challenge(&self, scheme: &str) -> Option<&str> {
         let values = self.headers.get_all("www-authenticate").iter();
         values
             .filter_map(|value| value.to_str().unwrap().split_once(' '))
             .find_map(|(name, parameters)| (name == scheme).then_some(parameters))
-    }
-
-    /// The headers but the one that no two answers share.
-    pub(crate) fn headers_but_id(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        headers.remove("x-request-id").unwrap();
-        headers
     }
 
     /// Status and code of a refusal, for a comparison in one line.

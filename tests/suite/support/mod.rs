@@ -18,7 +18,8 @@ mod tls;
 
 pub(crate) use self::{
     app::{
-        ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, secret_of, short_limits,
+        ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, after_first_start,
+        secret_of, short_limits,
     },
     at_rest::AtRest,
     dpop::{ath, proof_header, thumbprint},
