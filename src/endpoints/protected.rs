@@ -16,10 +16,9 @@ use crate::{
     app::App,
     context,
     error::{OAuthError, Result},
-    journal::{Command, JournalError},
     oauth::claims::AccessClaims,
     registry::{ADMIN_ID, AdminScope, Tenant},
-    tokens::{dpop, verify},
+    tokens::{self, dpop, verify},
 };
 
 /// What a request shows to be let in, and what a proof in it has to be for.
@@ -186,17 +185,7 @@ async fn check_binding(
     if bound_to != Some(proof.thumbprint()) {
         return refuse("The access token is bound to another key than the one of the DPoP proof.");
     }
-    let command = Command {
-        changes: vec![dpop::spend(app, tenant, &proof)],
-        audit: Vec::new(),
-    };
-    app.journal
-        .commit(command)
-        .await
-        .map_err(|error| match error {
-            JournalError::Used(_) => dpop::replayed(),
-            other => other.into(),
-        })
+    tokens::spend(app, dpop::spend(app, tenant, &proof)).await
 }
 
 /// What a refusal tells about getting in.
@@ -208,6 +197,9 @@ struct Challenge<'a> {
 impl Challenge<'_> {
     /// To somebody who used this scheme.
     fn on(&self, scheme: Scheme, error: OAuthError) -> OAuthError {
+        if error.is_ours() {
+            return error;
+        }
         let code = format!(", error=\"{}\"", error.code.as_str());
         match scheme {
             Scheme::Bearer => self.both(error, &code),

@@ -637,7 +637,7 @@ async fn an_assertion_survives_a_bad_proof() {
         .header("dpop", &spare)
         .await
         .token();
-    // No proof, one that is none, and one that was used before.
+    // No proof, a bad one, a used one: to be asked for a nonce is no refusal.
     assert_eq!(events(&app, "token.refused").await, 3);
 }
 
