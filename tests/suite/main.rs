@@ -11,6 +11,7 @@
 
 mod admin;
 mod attacks;
+mod cli;
 mod clients;
 mod cluster;
 mod config;
