@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
-use writ_resource::jws::KeySet;
+use writ_resource::{dpop::Nonces, jws::KeySet};
 
 use self::readiness::Readiness;
 use crate::{
@@ -20,10 +20,12 @@ use crate::{
     cluster::{self, Feed},
     config::{self, Config},
     context,
+    edge::Limits,
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
     keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer},
+    oauth::claims::AccessClaims,
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
     telemetry::{metrics::Metrics, traces::Traces},
@@ -71,6 +73,8 @@ pub struct App {
     pub feed: Arc<Feed>,
     /// The way out.
     pub fetch: Fetch,
+    /// How often who may ask.
+    pub limits: Limits,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
     /// How much is written down of strangers.
@@ -83,6 +87,10 @@ pub struct App {
     pub traces: Option<Traces>,
     /// Whether the server has been told to stop, and what it last said of itself.
     pub readiness: Readiness,
+    /// Access tokens whose signature has been checked, by the SHA-256 of the token.
+    pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
+    /// Nonces for proofs of possession; every node with this sealing key makes the same.
+    pub nonces: Nonces,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -97,6 +105,20 @@ pub struct FetchedKeys {
     /// When they were last asked for, with or without an answer, Unix seconds.
     pub asked_at: i64,
 }
+
+/// An access token of ours, as far as it does not change: not whether it still holds.
+#[derive(Debug)]
+pub struct VerifiedToken {
+    /// Its claims.
+    pub claims: AccessClaims,
+    /// The key that signed it.
+    pub kid: Box<str>,
+    /// Its length, bytes.
+    pub length: usize,
+}
+
+/// What is taken up by tokens that have been verified, bytes of their text.
+const VERIFIED_TOKENS: u64 = 16 * 1024 * 1024;
 
 /// What handlers get.
 pub type AppState = Arc<App>;
@@ -126,6 +148,7 @@ impl App {
         sealer: Sealer,
         store: Store,
     ) -> Result<Started, StartError> {
+        let nonces = Nonces::new(&*sealer.derive("dpop nonces")?, config.dpop.nonce_lifetime);
         let broken = |error| StartError::Database(config.storage.place(), error);
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
@@ -151,11 +174,19 @@ impl App {
             .max_capacity(10_000)
             .time_to_idle(Duration::from_secs(86_400))
             .build();
+        let verified_tokens = moka::sync::Cache::builder()
+            .weigher(|_, token: &Arc<VerifiedToken>| {
+                u32::try_from(token.length).unwrap_or(u32::MAX)
+            })
+            .max_capacity(VERIFIED_TOKENS)
+            .time_to_live(Duration::from_secs(3600))
+            .build();
         let fetch = Fetch::new(&config.fetch)?;
         let deliveries = deliveries(&config.audit);
         let refusals = Refusals::new(config.audit.refusals_per_minute);
         let numbers = journal.state().numbers().clone();
         let (traces, exporter) = Traces::start(&config.telemetry, &entropy).unzip();
+        let limits = Limits::new(&config.limits, clock.clone());
         let app = Arc::new(Self {
             config,
             clock,
@@ -165,12 +196,15 @@ impl App {
             db: store.reader,
             feed: feed.clone(),
             fetch,
+            limits,
             client_keys,
             refusals,
             deliveries,
             metrics: Metrics::new(numbers),
             traces,
             readiness: Readiness::default(),
+            verified_tokens,
+            nonces,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {

@@ -13,6 +13,7 @@ use figment::{
     providers::{Format as _, Serialized, Toml},
     value::{Dict, Map, Value},
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use writ_resource::claims::MAX_ACTORS;
 
@@ -27,6 +28,8 @@ use crate::{
 pub struct Config {
     /// Where to listen and who we are.
     pub server: Server,
+    /// The certificate.
+    pub tls: Tls,
     /// Where state is kept.
     pub storage: Storage,
     /// Signing keys.
@@ -37,6 +40,8 @@ pub struct Config {
     pub registration: Registration,
     /// Client authentication.
     pub clients: Clients,
+    /// Sender-constrained tokens.
+    pub dpop: Dpop,
     /// What one request or connection may use.
     pub limits: Limits,
     /// Outbound requests.
@@ -53,10 +58,30 @@ pub struct Config {
 pub struct Server {
     /// Address and port; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// The issuer; empty means `http://` and the address in use.
+    /// The issuer; empty means the scheme and the address in use.
     pub issuer: String,
     /// Seconds between "not ready" and the end of accepting, when the server is told to stop.
     pub shutdown_delay: u64,
+    /// Networks of proxies whose word on the client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file of the certificate and those between it and its root; empty means no TLS.
+    pub certificate: PathBuf,
+    /// PEM file of the certificate's private key.
+    pub private_key: PathBuf,
+}
+
+impl Tls {
+    /// Whether connections are encrypted here, and not by a proxy.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.certificate.as_os_str().is_empty()
+    }
 }
 
 /// `[storage]`
@@ -141,6 +166,18 @@ pub struct Clients {
     pub assertion_lifetime: i64,
 }
 
+/// `[dpop]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dpop {
+    /// Whether proofs for our endpoints must hold a nonce of ours (RFC 9449 §8).
+    pub require_nonce: bool,
+    /// Seconds a proof is accepted after its `iat`.
+    pub proof_lifetime: i64,
+    /// Seconds a nonce is accepted at least; at most twice as long.
+    pub nonce_lifetime: i64,
+}
+
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -157,6 +194,23 @@ pub struct Limits {
     pub request_timeout: u64,
     /// Seconds for a request's headers, or idle.
     pub header_timeout: u64,
+    /// Requests a second that one client may make at the token, introspection and revocation
+    /// endpoints; 0 means any number, here and below.
+    pub client_rate: u32,
+    /// How many it may make at once.
+    pub client_burst: u32,
+    /// Requests a second from one address.
+    pub address_rate: u32,
+    /// How many at once.
+    pub address_burst: u32,
+    /// Failed client authentications a second from one address.
+    pub failure_rate: u32,
+    /// How many at once.
+    pub failure_burst: u32,
+    /// Registrations a second from one address.
+    pub registration_rate: u32,
+    /// How many at once.
+    pub registration_burst: u32,
 }
 
 /// `[fetch]`
@@ -281,6 +335,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 4455)),
             issuer: String::new(),
             shutdown_delay: 0,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -333,6 +388,16 @@ impl Default for Clients {
     }
 }
 
+impl Default for Dpop {
+    fn default() -> Self {
+        Self {
+            require_nonce: false,
+            proof_lifetime: 60,
+            nonce_lifetime: 300,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -342,6 +407,14 @@ impl Default for Limits {
             connections: 4096,
             request_timeout: 10,
             header_timeout: 15,
+            client_rate: 0,
+            client_burst: 1000,
+            address_rate: 0,
+            address_burst: 1000,
+            failure_rate: 100,
+            failure_burst: 10_000,
+            registration_rate: 10,
+            registration_burst: 1000,
         }
     }
 }
@@ -414,12 +487,17 @@ enum Allowed {
     Number(i64, i64),
     /// What these words say.
     Words(&'static str),
+    /// A list of what these words say.
+    List(&'static str),
 }
 
+/// More than any machine answers.
+const RATE: i64 = 1_000_000;
+
 /// Every key and what it may hold.
-const KEYS: [(&str, Allowed); 39] = {
-    use Allowed::{Number, Words};
-    [
+const KEYS: &[(&str, Allowed)] = {
+    use Allowed::{List, Number, Words};
+    &[
         (
             "server.listen",
             Words("an address and a port, for example 127.0.0.1:4455; port 0 picks a free one"),
@@ -432,6 +510,18 @@ const KEYS: [(&str, Allowed); 39] = {
             ),
         ),
         ("server.shutdown_delay", Number(0, 600)),
+        (
+            "server.trusted_proxies",
+            List("networks, for example [\"10.0.0.0/8\", \"192.0.2.7/32\", \"2001:db8::/32\"]"),
+        ),
+        (
+            "tls.certificate",
+            Words("the path of a PEM file with the certificate chain; set with tls.private_key"),
+        ),
+        (
+            "tls.private_key",
+            Words("the path of a PEM file with the private key; set with tls.certificate"),
+        ),
         ("storage.data_dir", Words("the path of a directory")),
         (
             "storage.url",
@@ -455,12 +545,23 @@ const KEYS: [(&str, Allowed); 39] = {
         ("registration.max_clients", Number(0, 10_000_000)),
         ("clients.assertion_leeway", Number(0, 300)),
         ("clients.assertion_lifetime", Number(10, 86_400)),
+        ("dpop.require_nonce", Words("true or false")),
+        ("dpop.proof_lifetime", Number(10, 600)),
+        ("dpop.nonce_lifetime", Number(10, 3600)),
         ("limits.body", Number(1024, 1 << 24)),
         ("limits.admin_body", Number(1024, 1 << 28)),
         ("limits.headers", Number(8192, 1 << 20)),
         ("limits.connections", Number(1, 1 << 20)),
         ("limits.request_timeout", Number(1, 600)),
         ("limits.header_timeout", Number(1, 600)),
+        ("limits.client_rate", Number(0, RATE)),
+        ("limits.client_burst", Number(1, RATE)),
+        ("limits.address_rate", Number(0, RATE)),
+        ("limits.address_burst", Number(1, RATE)),
+        ("limits.failure_rate", Number(0, RATE)),
+        ("limits.failure_burst", Number(1, RATE)),
+        ("limits.registration_rate", Number(0, RATE)),
+        ("limits.registration_burst", Number(1, RATE)),
         ("fetch.timeout", Number(1, 60)),
         ("fetch.max_body", Number(1024, 1 << 24)),
         (
@@ -510,9 +611,12 @@ const KEYS: [(&str, Allowed); 39] = {
 
 /// What a key, or a section, may hold, in words.
 fn allowed(key: &str) -> String {
+    // An element of a list is named by its position.
+    let key = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    let key = key.strip_suffix('.').unwrap_or(key);
     match KEYS.iter().find(|(known, _)| *known == key) {
         Some((_, Allowed::Number(low, high))) => format!("a whole number, {low}..={high}"),
-        Some((_, Allowed::Words(words))) => (*words).to_owned(),
+        Some((_, Allowed::Words(words) | Allowed::List(words))) => (*words).to_owned(),
         None => {
             let section = format!("{key}.");
             let keys: Vec<&str> = KEYS
@@ -590,7 +694,9 @@ fn environment(
         };
         // A node may be called 1, and an issuer is no date: only what is not text is parsed.
         let value = match kind {
-            Allowed::Words("true or false") | Allowed::Number(..) => text.parse(),
+            Allowed::Words("true or false") | Allowed::Number(..) | Allowed::List(_) => {
+                text.parse()
+            }
             Allowed::Words(_) => Ok(text.into()),
         };
         let Ok(value) = value;
@@ -682,7 +788,7 @@ impl Config {
 
     fn check(&self, figment: &Figment) -> Result<(), ConfigError> {
         let refuse = |key: &str, problem: &str| Err(refuse(figment, key, problem));
-        for (key, kind) in &KEYS {
+        for (key, kind) in KEYS {
             let Allowed::Number(low, high) = kind else {
                 continue;
             };
@@ -720,6 +826,19 @@ impl Config {
             return refuse("storage.url", "what is set is not a PostgreSQL URL");
         }
         check_issuer(&self.server.issuer).or_else(|problem| refuse("server.issuer", &problem))?;
+        if self.tls.is_on() && self.server.issuer.starts_with("http:") {
+            let issuer = &self.server.issuer;
+            let problem = format!("'{issuer}' does not use https, and [tls] is set");
+            return refuse("server.issuer", &problem);
+        }
+        match (
+            self.tls.is_on(),
+            self.tls.private_key.as_os_str().is_empty(),
+        ) {
+            (true, true) => return refuse("tls.private_key", "is not set"),
+            (false, false) => return refuse("tls.certificate", "is not set"),
+            _ => {}
+        }
         if self.server.issuer.is_empty() && !self.server.listen.ip().is_loopback() {
             let listen = self.server.listen;
             return Err(ConfigError {
@@ -772,10 +891,10 @@ impl Config {
     /// The issuer for the address actually bound, without a slash at the end.
     #[must_use]
     pub fn issuer(&self, bound: SocketAddr) -> String {
-        if self.server.issuer.is_empty() {
-            format!("http://{bound}")
-        } else {
-            self.server.issuer.clone()
+        match &self.server.issuer {
+            set if !set.is_empty() => set.clone(),
+            _ if self.tls.is_on() => format!("https://{bound}"),
+            _ => format!("http://{bound}"),
         }
     }
 }
@@ -961,9 +1080,29 @@ mod tests {
                 "the environment (WRIT_TELEMETRY__FILTER)\n  allowed: directives",
             ),
             (
+                &[("WRIT_TELEMETRY__METRICS_LISTEN", "9464")],
+                &none,
+                "the environment (WRIT_TELEMETRY__METRICS_LISTEN)\n  allowed: an address and a",
+            ),
+            (
+                &[("WRIT_TELEMETRY__OTLP_ENDPOINT", "collector:4318")],
+                &none,
+                "the environment (WRIT_TELEMETRY__OTLP_ENDPOINT)\n  allowed: the http or https",
+            ),
+            (
                 &[("WRIT_REGISTRATION__MODE", "maybe")],
                 &none,
                 "the environment (WRIT_REGISTRATION__MODE)\n  allowed: open, token or off",
+            ),
+            (
+                &[("WRIT_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\",\"ten\"]")],
+                &none,
+                "the environment (WRIT_SERVER__TRUSTED_PROXIES)\n  allowed: networks",
+            ),
+            (
+                &[("WRIT_SERVER__TRUSTED_PROXIES", "10.0.0.0/8")],
+                &none,
+                "the environment (WRIT_SERVER__TRUSTED_PROXIES)\n  allowed: networks",
             ),
             (
                 &[("WRIT_SERVER__LISTEN", "here")],
@@ -1002,11 +1141,37 @@ mod tests {
     }
 
     #[test]
+    fn tls_needs_both_files_and_an_https_issuer() {
+        let (chain, key) = (
+            ("WRIT_TLS__CERTIFICATE", "c"),
+            ("WRIT_TLS__PRIVATE_KEY", "k"),
+        );
+        let issuer = ("WRIT_SERVER__ISSUER", "http://127.0.0.1:1");
+        let none = Overrides::default();
+        for (variables, wanted) in [
+            (&[chain][..], "tls.private_key: is not set"),
+            (&[key], "tls.certificate: is not set"),
+            (
+                &[chain, key, issuer],
+                "does not use https, and [tls] is set",
+            ),
+        ] {
+            let error = with(variables, &none).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
+        let config = with(&[chain, key], &none).unwrap();
+        let bound = ([127, 0, 0, 1], 443).into();
+        assert_eq!(config.issuer(bound), "https://127.0.0.1:443");
+        assert_eq!(Config::default().issuer(bound), "http://127.0.0.1:443");
+    }
+
+    #[test]
     fn text_in_the_environment_stays_text() {
         let variables = [
             ("WRIT_STORAGE__NODE", "7"),
             ("WRIT_LIMITS__BODY", "2048"),
             ("WRIT_FETCH__ALLOW_PRIVATE_ADDRESSES_FOR_TESTS", "true"),
+            ("WRIT_TELEMETRY__METRICS_LISTEN", "127.0.0.1:9464"),
         ];
         let config = with(&variables, &Overrides::default()).unwrap();
         assert_eq!(
@@ -1014,6 +1179,8 @@ mod tests {
             ("7", 2048)
         );
         assert!(config.fetch.allow_private_addresses_for_tests);
+        let listen = config.telemetry.metrics_listen;
+        assert_eq!(listen, Some(([127, 0, 0, 1], 9464).into()));
     }
 
     #[test]

@@ -16,11 +16,13 @@ use std::{
 };
 
 use axum::extract::MatchedPath;
+use ipnet::IpNet;
 use tokio::time::Instant;
 
 pub use trace::Trace;
 
 use crate::{
+    edge,
     entropy::Entropy,
     registry::{Client, Tenant},
 };
@@ -91,9 +93,9 @@ pub struct Peer(pub SocketAddr);
 
 /// The address of the client: the one place that says which it is. `None` without a connection.
 #[must_use]
-pub fn client_address<B>(request: &http::Request<B>) -> Option<IpAddr> {
-    let peer = request.extensions().get::<Peer>()?;
-    Some(peer.0.ip().to_canonical())
+pub fn client_address<B>(request: &http::Request<B>, trusted: &[IpNet]) -> Option<IpAddr> {
+    let peer = request.extensions().get::<Peer>()?.0.ip();
+    Some(edge::client_address(peer, request.headers(), trusted))
 }
 
 /// A row of the URL table, as it is written there: `/register/{client_id}`.
@@ -140,13 +142,18 @@ pub struct Request {
 }
 
 impl Request {
-    /// Of a request that has just come.
+    /// Of a request that has just come, perhaps through proxies of ours.
     #[must_use]
-    pub fn new<B>(names: &Names, entropy: &Entropy, request: &http::Request<B>) -> Self {
+    pub fn new<B>(
+        names: &Names,
+        entropy: &Entropy,
+        request: &http::Request<B>,
+        trusted_proxies: &[IpNet],
+    ) -> Self {
         Self {
             id: names.next(),
             trace: Trace::of(request.headers(), entropy),
-            address: client_address(request),
+            address: client_address(request, trusted_proxies),
             tenant: None,
             began: Instant::now(),
             recorded: false,
@@ -269,7 +276,13 @@ pub async fn committing<T>(commit: impl Future<Output = T>) -> T {
     outcome
 }
 
-/// Notes which client asks, when it has proved who it is.
+/// Where the request that is being answered came from.
+#[must_use]
+pub fn address() -> Option<IpAddr> {
+    with(Request::address).flatten()
+}
+
+/// Notes which client asks: it has proved who it is, or is one that cannot.
 pub fn asked_by(client: &Arc<Client>) {
     with(|request| request.client.set(client.clone()).is_ok());
 }
@@ -295,10 +308,10 @@ mod tests {
     #[test]
     fn an_address_is_the_connections() {
         let mut request = http::Request::new(());
-        assert_eq!(client_address(&request), None);
+        assert_eq!(client_address(&request, &[]), None);
         let peer: SocketAddr = "[::ffff:192.0.2.7]:5000".parse().unwrap();
         request.extensions_mut().insert(Peer(peer));
         // An IPv4 peer is the same one on a socket for both.
-        assert_eq!(client_address(&request), Some([192, 0, 2, 7].into()));
+        assert_eq!(client_address(&request, &[]), Some([192, 0, 2, 7].into()));
     }
 }

@@ -6,7 +6,9 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use writ_resource::dpop::NONCE_HEADER;
 
 use crate::oauth::error_code::ErrorCode;
 
@@ -20,7 +22,7 @@ pub struct OAuthError {
     pub code: ErrorCode,
     description: Cow<'static, str>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
-    challenge: Option<HeaderValue>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What a refusal has said to the client, for whoever sees its response pass by.
@@ -91,7 +93,7 @@ impl OAuthError {
             code,
             description: description.into(),
             cause: None,
-            challenge: None,
+            headers: Vec::new(),
         }
     }
 
@@ -111,11 +113,44 @@ impl OAuthError {
         self
     }
 
-    /// Answers with this `WWW-Authenticate` header. Text that cannot be a header is left out.
+    /// Asks for the nonce that comes with this answer (RFC 9449 §8, §9).
     #[must_use]
-    pub fn challenge(mut self, challenge: &str) -> Self {
-        self.challenge = HeaderValue::from_str(challenge).ok();
+    pub fn use_dpop_nonce(nonce: &str) -> Self {
+        Self::new(
+            ErrorCode::UseDpopNonce,
+            "The DPoP proof must hold the nonce of this answer's DPoP-Nonce header.",
+        )
+        .header(NONCE_HEADER, nonce)
+    }
+
+    /// Answers with this `WWW-Authenticate` header, beside those before it.
+    #[must_use]
+    pub fn challenge(self, challenge: &str) -> Self {
+        self.header(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    /// Text that cannot be a header is left out.
+    fn header(mut self, name: HeaderName, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).ok();
+        self.headers.extend(value.map(|value| (name, value)));
         self
+    }
+
+    /// A proof that does not hold is a wrong request at the token endpoint (RFC 9449 §5), and
+    /// wrong credentials wherever a challenge goes with it (§7.1).
+    fn status(&self) -> StatusCode {
+        let challenged = self
+            .headers
+            .iter()
+            .any(|(name, _)| name == header::WWW_AUTHENTICATE);
+        match self.code {
+            ErrorCode::InvalidDpopProof | ErrorCode::UseDpopNonce if challenged => {
+                StatusCode::UNAUTHORIZED
+            }
+            code => {
+                StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
     }
 
     /// Code and words as the client sees them, without the private cause.
@@ -181,8 +216,7 @@ impl OAuthError {
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         self.log();
-        let status =
-            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let body = serde_json::json!({
             "error": self.code.as_str(),
             "error_description": self.description(),
@@ -192,8 +226,8 @@ impl IntoResponse for OAuthError {
         response.extensions_mut().insert(self.said());
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        for (name, value) in self.headers {
+            headers.append(name, value);
         }
         if matches!(
             self.code,

@@ -12,11 +12,12 @@
 //! | [`error`] | a registered code, words for the client, a private cause | `oauth` |
 //! | [`clock`], [`entropy`], [`config`] | time, randomness, settings | `oauth`, `error` |
 //! | [`fetch`] | the only way out | `config` |
+//! | [`edge`] | who is at the other end, and how often they may ask | the above |
 //! | [`keys`] | made, sealed, published, used, retired | the above |
 //! | [`store`] | the only place with SQL | `oauth` |
 //! | [`audit`] | what happened, in a hash chain | `oauth` |
 //! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `store` |
-//! | [`context`] | the request that is being answered | `entropy`, `registry` |
+//! | [`context`] | the request that is being answered | `edge`, `entropy`, `registry` |
 //! | [`journal`] | the one writer | `audit`, `clock`, `context`, `registry`, `store` |
 //! | [`cluster`] | what other nodes have done | `journal`, `store` |
 //! | [`app`] | a server without its sockets | all of the above |
@@ -44,6 +45,7 @@ pub mod config;
 pub mod context;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod edge;
 pub mod endpoints;
 pub mod entropy;
 pub mod error;

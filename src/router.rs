@@ -16,15 +16,16 @@ use axum::{
 use http::{HeaderName, Method, StatusCode, header};
 use tower::{ServiceBuilder, util::MapRequestLayer};
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, timeout::TimeoutLayer};
+use writ_resource::dpop;
 
 use crate::{
     admin,
     app::AppState,
     context,
     endpoints::{
-        authorize, discovery, health, jwks, metrics,
+        authorize, discovery, health, introspect, jwks, metrics,
         refused::{self, Protected},
-        register, token,
+        register, revoke, token,
     },
     error::OAuthError,
     resources,
@@ -61,6 +62,7 @@ fn table(app: &AppState) -> Router<AppState> {
         )
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
+        .route("/revoke", post(revoke::revoke))
         .merge(registrations)
         // Inside the CORS layer, so that a preflight is answered by that and not by this.
         .method_not_allowed_fallback(wrong_method)
@@ -68,6 +70,7 @@ fn table(app: &AppState) -> Router<AppState> {
     Router::new()
         .merge(open)
         .route("/authorize", get(authorize::answer).post(authorize::answer))
+        .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
@@ -76,11 +79,20 @@ fn table(app: &AppState) -> Router<AppState> {
         .fallback(nothing_here)
 }
 
+/// Every URL of the address for monitoring.
+pub fn inside(app: AppState) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::show_inside))
+        .route("/healthz", get(health::healthy))
+        .route("/readyz", get(health::ready))
+        .with_state(app)
+}
+
 fn cors() -> CorsLayer {
     let allowed: [HeaderName; 4] = [
         header::AUTHORIZATION,
         header::CONTENT_TYPE,
-        HeaderName::from_static("dpop"),
+        dpop::HEADER,
         HeaderName::from_static("mcp-protocol-version"),
     ];
     CorsLayer::new()
@@ -89,7 +101,7 @@ fn cors() -> CorsLayer {
         .allow_headers(allowed)
         .expose_headers([
             header::WWW_AUTHENTICATE,
-            HeaderName::from_static("dpop-nonce"),
+            dpop::NONCE_HEADER,
             issuers::X_REQUEST_ID,
         ])
         .max_age(Duration::from_secs(3600))

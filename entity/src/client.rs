@@ -23,6 +23,8 @@ pub struct Model {
     /// Metadata and rights, as JSON.
     #[sea_orm(column_type = "Text")]
     pub document: String,
+    /// Whether it may get nothing until an administrator says so.
+    pub disabled: bool,
     /// When it was created.
     pub created_at: i64,
     /// When it last changed.

@@ -8,6 +8,7 @@ use sea_orm_migration::prelude::{MigrationTrait, async_trait};
 mod m20261122_core;
 mod m20261123_audit;
 mod m20261123_nodes;
+mod m20261123_revocation;
 mod table;
 
 /// The list of steps.
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_core::Step),
             Box::new(m20261123_nodes::Step),
+            Box::new(m20261123_revocation::Step),
             Box::new(m20261123_audit::Step),
         ]
     }

@@ -18,7 +18,10 @@ use crate::{
     audit::{Event, Kind},
     clients::declaration::{self as client_declaration, ClientDeclaration},
     config::RegistrationMode,
-    endpoints::extract::ForTenant,
+    endpoints::{
+        extract::ForTenant,
+        protected::{Presented, allows},
+    },
     error::{OAuthError, Result},
     journal::Command,
     registry::{AdminScope, Resource, Tenant, check_tenant_name},
@@ -116,20 +119,20 @@ pub(super) async fn apply(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     how: Result<Query<How>, axum::extract::rejection::QueryRejection>,
+    credentials: Presented,
     request: Request,
 ) -> Result<Json<Vec<Line>>> {
     let Query(how) = how.map_err(|why| OAuthError::invalid_request(why.body_text()))?;
-    let headers = request.headers().clone();
-    let mut who = may(&app, &tenant, &headers, AdminScope::Read)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Read).await?;
     let declaration: Declaration = read(&app, request).await?;
     if !declaration.resources.is_empty() {
-        who = may(&app, &tenant, &headers, AdminScope::Resources)?;
+        allows(&tenant, &who, AdminScope::Resources)?;
     }
     if !declaration.clients.is_empty() {
-        who = may(&app, &tenant, &headers, AdminScope::Clients)?;
+        allows(&tenant, &who, AdminScope::Clients)?;
     }
     if !declaration.tenants.is_empty() {
-        who = may(&app, &tenant, &headers, AdminScope::Tenants)?;
+        allows(&tenant, &who, AdminScope::Tenants)?;
         if !tenant.is_default() {
             return Err(OAuthError::invalid_request(
                 "tenants: only the server's own issuer has tenants.",
@@ -325,7 +328,11 @@ impl Planned {
             ) => Action::Created,
             Some(_) => Action::Changed,
         };
-        self.changes.extend(change);
+        self.changes.extend(
+            change
+                .into_iter()
+                .flat_map(client_declaration::with_consequences),
+        );
         self.lines.push(Line {
             tenant: tenant.name().to_owned(),
             kind: kind.to_owned(),

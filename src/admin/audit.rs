@@ -13,7 +13,7 @@ use url::form_urlencoded;
 use super::{may, read};
 use crate::{
     app::AppState,
-    endpoints::extract::ForTenant,
+    endpoints::{extract::ForTenant, protected::Presented},
     error::{OAuthError, Result},
     registry::AdminScope,
     trail::{
@@ -151,10 +151,10 @@ fn millis(name: &str, moment: Option<&str>) -> Result<Option<i64>> {
 pub(super) async fn list(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
     selection: Result<Query<Selection>, QueryRejection>,
 ) -> Result<(HeaderMap, Json<Vec<EventView>>)> {
-    may(&app, &tenant, &headers, AdminScope::Audit)?;
+    may(&app, &tenant, &credentials, AdminScope::Audit).await?;
     let Query(selection) = selection.map_err(|why| OAuthError::invalid_request(why.body_text()))?;
     let limit = selection.limit.unwrap_or(100).clamp(1, PAGE) as usize;
     let cursor = selection.cursor.as_deref();
@@ -203,10 +203,10 @@ pub(super) struct From {
 pub(super) async fn verify(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
     from: Result<Query<From>, QueryRejection>,
 ) -> Result<Json<Findings>> {
-    may(&app, &tenant, &headers, AdminScope::Audit)?;
+    may(&app, &tenant, &credentials, AdminScope::Audit).await?;
     let Query(from) = from.map_err(|why| OAuthError::invalid_request(why.body_text()))?;
     Ok(Json(
         verify::verify(&app, &tenant, from.cursor.as_deref()).await?,
@@ -230,9 +230,9 @@ pub(super) struct Signed {
 pub(super) async fn checkpoint(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<Signed>> {
-    may(&app, &tenant, &headers, AdminScope::Audit)?;
+    may(&app, &tenant, &credentials, AdminScope::Audit).await?;
     let checkpoint = checkpoint::sign(&app, &tenant).await?;
     Ok(Json(Signed { checkpoint }))
 }
@@ -256,9 +256,10 @@ pub(super) struct Truncation {
 pub(super) async fn truncate(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
+    credentials: Presented,
     request: Request,
 ) -> Result<Json<Truncated>> {
-    let who = may(&app, &tenant, request.headers(), AdminScope::Admin)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Admin).await?;
     let wanted: Truncation = read(&app, request).await?;
     let before = millis("before", Some(&wanted.before))?.unwrap_or_default();
     // One at a time: each begins where the one before ended.
@@ -303,9 +304,9 @@ pub(super) struct SinkView {
 pub(super) async fn sinks(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<Vec<SinkView>>> {
-    may(&app, &tenant, &headers, AdminScope::Audit)?;
+    may(&app, &tenant, &credentials, AdminScope::Audit).await?;
     let chains = app.journal.chains();
     let own = tenant.is_default();
     let views = app.deliveries.all().iter().map(|delivery| {

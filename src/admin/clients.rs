@@ -4,7 +4,7 @@ use axum::{
     Json,
     extract::{Request, State},
 };
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 use super::{By, commit, may, read};
@@ -12,10 +12,13 @@ use crate::{
     app::{App, AppState},
     audit::Kind,
     clients::{
-        declaration::{ClientDeclaration, ClientView, plan},
+        declaration::{ClientDeclaration, ClientView, plan, with_consequences},
         digest_of,
     },
-    endpoints::extract::{ForTenant, Id},
+    endpoints::{
+        extract::{ForTenant, Id},
+        protected::Presented,
+    },
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{AdminScope, Tenant},
@@ -40,9 +43,9 @@ pub(super) struct ClientAnswer {
 pub(super) async fn list(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<Vec<ClientView>>> {
-    may(&app, &tenant, &headers, AdminScope::Read)?;
+    may(&app, &tenant, &credentials, AdminScope::Read).await?;
     Ok(Json(
         tenant
             .clients()
@@ -64,9 +67,9 @@ pub(super) async fn show(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(client_id): Id,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<ClientView>> {
-    may(&app, &tenant, &headers, AdminScope::Read)?;
+    may(&app, &tenant, &credentials, AdminScope::Read).await?;
     view(&tenant, &client_id).map(Json)
 }
 
@@ -81,9 +84,10 @@ pub(super) async fn show(
 pub(super) async fn add(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
+    credentials: Presented,
     request: Request,
 ) -> Result<(StatusCode, Json<ClientAnswer>)> {
-    let who = may(&app, &tenant, request.headers(), AdminScope::Clients)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Clients).await?;
     let declaration: ClientDeclaration = read(&app, request).await?;
     let _held = app.administration.lock().await;
     if tenant.client(&declaration.client_id).is_some() {
@@ -116,9 +120,10 @@ pub(super) async fn replace(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(client_id): Id,
+    credentials: Presented,
     request: Request,
 ) -> Result<Json<ClientAnswer>> {
-    let who = may(&app, &tenant, request.headers(), AdminScope::Clients)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Clients).await?;
     let declaration: ClientDeclaration = read(&app, request).await?;
     if declaration.client_id != client_id {
         return Err(OAuthError::invalid_request(
@@ -145,9 +150,9 @@ pub(super) async fn remove(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(client_id): Id,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<StatusCode> {
-    let who = may(&app, &tenant, &headers, AdminScope::Clients)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Clients).await?;
     let _held = app.administration.lock().await;
     view(&tenant, &client_id)?;
     By::Token(&who).may_change(&tenant, &client_id, None)?;
@@ -183,9 +188,9 @@ pub(super) async fn new_secret(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(client_id): Id,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<ClientAnswer>> {
-    let who = may(&app, &tenant, &headers, AdminScope::Clients)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Clients).await?;
     let _held = app.administration.lock().await;
     let client = tenant.client(&client_id).ok_or_else(nothing)?;
     By::Token(&who).may_change(&tenant, &client_id, None)?;
@@ -221,6 +226,77 @@ pub(super) async fn new_secret(
     }))
 }
 
+/// Keeps a client from authenticating, and ends what it was granted.
+#[utoipa::path(
+    post,
+    path = "/admin/clients/{client_id}/disable",
+    params(("client_id" = String, Path, description = "Its identifier")),
+    responses((status = 200, body = ClientView), (status = 404), (status = 409)),
+    security(("token" = ["writ:clients"]))
+)]
+pub(super) async fn disable(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(client_id): Id,
+    credentials: Presented,
+) -> Result<Json<ClientView>> {
+    switch(&app, &tenant, &credentials, &client_id, Switch::Disabled).await
+}
+
+/// Lets a disabled client authenticate again; what it was granted has ended.
+#[utoipa::path(
+    post,
+    path = "/admin/clients/{client_id}/enable",
+    params(("client_id" = String, Path, description = "Its identifier")),
+    responses((status = 200, body = ClientView), (status = 404), (status = 409)),
+    security(("token" = ["writ:clients"]))
+)]
+pub(super) async fn enable(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(client_id): Id,
+    credentials: Presented,
+) -> Result<Json<ClientView>> {
+    switch(&app, &tenant, &credentials, &client_id, Switch::Enabled).await
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Switch {
+    Disabled,
+    Enabled,
+}
+
+async fn switch(
+    app: &App,
+    tenant: &Tenant,
+    credentials: &Presented,
+    client_id: &str,
+    to: Switch,
+) -> Result<Json<ClientView>> {
+    let who = may(app, tenant, credentials, AdminScope::Clients).await?;
+    let _held = app.administration.lock().await;
+    let client = tenant.client(client_id).ok_or_else(nothing)?;
+    By::Token(&who).may_change(tenant, client_id, None)?;
+    if client_id == who.client_id {
+        return Err(OAuthError::conflict("A client cannot disable itself here."));
+    }
+    let disabled = to == Switch::Disabled;
+    if client.is_disabled() != disabled {
+        let mut row = client.row().clone();
+        row.disabled = disabled;
+        row.updated_at = app.clock.seconds();
+        let change = Change::PutClient {
+            row,
+            expect: Expect::Present,
+        };
+        let reason = if disabled { "disabled" } else { "enabled" };
+        let changes = with_consequences(change);
+        let kind = Kind::ClientChanged;
+        commit(app, tenant, &who, kind, client_id, reason, changes).await?;
+    }
+    view(tenant, client_id).map(Json)
+}
+
 async fn put(
     app: &App,
     tenant: &Tenant,
@@ -245,7 +321,7 @@ async fn put(
             Kind::ClientChanged,
             id,
             "put",
-            vec![change],
+            with_consequences(change),
         )
         .await?;
     }

@@ -4,13 +4,12 @@ use axum::{
     Json,
     extract::{Request, State},
 };
-use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{may, read};
 use crate::{
     app::AppState,
-    endpoints::extract::ForTenant,
+    endpoints::{extract::ForTenant, protected::Presented},
     error::{OAuthError, Result},
     keys::{KeyState, SigningAlgorithm, rotation},
     registry::{AdminScope, Tenant},
@@ -54,9 +53,9 @@ pub(super) struct Rotation {
 pub(super) async fn list(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<Vec<KeyView>>> {
-    may(&app, &tenant, &headers, AdminScope::Read)?;
+    may(&app, &tenant, &credentials, AdminScope::Read).await?;
     Ok(Json(views(&tenant)))
 }
 
@@ -71,9 +70,10 @@ pub(super) async fn list(
 pub(super) async fn rotate(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
+    credentials: Presented,
     request: Request,
 ) -> Result<Json<Vec<KeyView>>> {
-    let who = may(&app, &tenant, request.headers(), AdminScope::Keys)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Keys).await?;
     let wanted: Rotation = read(&app, request).await?;
     let _held = app.administration.lock().await;
     // A key that is not there yet is published first, so that there is one to activate.

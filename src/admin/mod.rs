@@ -9,19 +9,22 @@ mod clients;
 mod keys;
 mod openapi;
 mod resources;
+mod revocations;
 pub mod tenants;
 
 use axum::{
     Router,
     routing::{get, post},
 };
-use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use crate::{
     app::{App, AppState},
     audit::{Event, Kind},
-    endpoints::extract::{administrator, json},
+    endpoints::{
+        extract::json,
+        protected::{Presented, administrator},
+    },
     error::{OAuthError, Result},
     journal::Command,
     oauth::claims::AccessClaims,
@@ -50,6 +53,9 @@ pub fn router() -> Router<AppState> {
                 .delete(clients::remove),
         )
         .route("/clients/{client_id}/secret", post(clients::new_secret))
+        .route("/clients/{client_id}/disable", post(clients::disable))
+        .route("/clients/{client_id}/enable", post(clients::enable))
+        .route("/revocations", post(revocations::revoke))
         .route("/keys", get(keys::list))
         .route("/keys/rotate", post(keys::rotate))
         .route("/audit", get(audit::list))
@@ -90,8 +96,13 @@ async fn read<T: DeserializeOwned>(app: &App, request: axum::extract::Request) -
 }
 
 /// Who asks, when they may.
-fn may(app: &App, tenant: &Tenant, headers: &HeaderMap, scope: AdminScope) -> Result<AccessClaims> {
-    administrator(app, tenant, headers, scope)
+async fn may(
+    app: &App,
+    tenant: &Tenant,
+    credentials: &Presented,
+    scope: AdminScope,
+) -> Result<AccessClaims> {
+    administrator(app, tenant, credentials, scope).await
 }
 
 /// On whose authority something is changed.

@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use super::{apply, audit, clients, keys, resources, tenants};
+use super::{apply, audit, clients, keys, resources, revocations, tenants};
 use crate::{
     endpoints::extract::ForTenant,
     registry::{AdminScope, Tenant},
@@ -40,6 +40,9 @@ const TOKEN: &str = "token";
         clients::replace,
         clients::remove,
         clients::new_secret,
+        clients::disable,
+        clients::enable,
+        revocations::revoke,
         keys::list,
         keys::rotate,
         audit::list,

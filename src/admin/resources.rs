@@ -4,13 +4,16 @@ use axum::{
     Json,
     extract::{Request, State},
 };
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::{commit, may, read};
 use crate::{
     app::{App, AppState},
     audit::Kind,
-    endpoints::extract::{ForTenant, Id},
+    endpoints::{
+        extract::{ForTenant, Id},
+        protected::Presented,
+    },
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{AdminScope, Tenant},
@@ -24,9 +27,9 @@ use crate::{
 pub(super) async fn list(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<Vec<ResourceView>>> {
-    may(&app, &tenant, &headers, AdminScope::Read)?;
+    may(&app, &tenant, &credentials, AdminScope::Read).await?;
     let resources = tenant.resources();
     let declared = resources
         .all()
@@ -51,9 +54,9 @@ pub(super) async fn show(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(id): Id,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<ResourceView>> {
-    may(&app, &tenant, &headers, AdminScope::Read)?;
+    may(&app, &tenant, &credentials, AdminScope::Read).await?;
     view(&tenant, &id).map(Json)
 }
 
@@ -68,9 +71,10 @@ pub(super) async fn show(
 pub(super) async fn add(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
+    credentials: Presented,
     request: Request,
 ) -> Result<(StatusCode, Json<ResourceView>)> {
-    let who = may(&app, &tenant, request.headers(), AdminScope::Resources)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Resources).await?;
     let declaration: ResourceDeclaration = read(&app, request).await?;
     let _held = app.administration.lock().await;
     if tenant.resources().by_id(&declaration.id).is_some() {
@@ -96,9 +100,10 @@ pub(super) async fn replace(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(id): Id,
+    credentials: Presented,
     request: Request,
 ) -> Result<Json<ResourceView>> {
-    let who = may(&app, &tenant, request.headers(), AdminScope::Resources)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Resources).await?;
     let mut declaration: ResourceDeclaration = read(&app, request).await?;
     if declaration.id.is_empty() {
         declaration.id.clone_from(&id);
@@ -125,9 +130,9 @@ pub(super) async fn remove(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(id): Id,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<StatusCode> {
-    let who = may(&app, &tenant, &headers, AdminScope::Resources)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Resources).await?;
     let _held = app.administration.lock().await;
     let resources = tenant.resources();
     let resource = resources

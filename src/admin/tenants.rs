@@ -7,7 +7,7 @@ use axum::{
     extract::{Request, State},
 };
 use entity::tenant;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{commit, may, read};
@@ -16,7 +16,10 @@ use crate::{
     audit::{Event, Kind, Record},
     clients::declaration::{ClientDeclaration, plan},
     config::RegistrationMode,
-    endpoints::extract::{ForTenant, Id},
+    endpoints::{
+        extract::{ForTenant, Id},
+        protected::Presented,
+    },
     error::{OAuthError, Result},
     journal::Command,
     keys::{KeyState, SigningAlgorithm},
@@ -78,9 +81,9 @@ pub struct Credentials {
 pub(super) async fn list(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<Vec<TenantView>>> {
-    may(&app, &tenant, &headers, AdminScope::Tenants)?;
+    may(&app, &tenant, &credentials, AdminScope::Tenants).await?;
     operators_only(&tenant)?;
     Ok(Json(
         app.registry
@@ -103,9 +106,9 @@ pub(super) async fn show(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(name): Id,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<TenantView>> {
-    may(&app, &tenant, &headers, AdminScope::Tenants)?;
+    may(&app, &tenant, &credentials, AdminScope::Tenants).await?;
     operators_only(&tenant)?;
     let found = app.registry.find(&name).ok_or_else(nothing)?;
     Ok(Json(view(&found)))
@@ -122,9 +125,10 @@ pub(super) async fn show(
 pub(super) async fn add(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
+    credentials: Presented,
     request: Request,
 ) -> Result<(StatusCode, Json<TenantView>)> {
-    let who = may(&app, &tenant, request.headers(), AdminScope::Tenants)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Tenants).await?;
     operators_only(&tenant)?;
     let wanted: TenantDeclaration = read(&app, request).await?;
     check_tenant_name(&wanted.name)
@@ -160,9 +164,9 @@ pub(super) async fn remove(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(name): Id,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<StatusCode> {
-    let who = may(&app, &tenant, &headers, AdminScope::Tenants)?;
+    let who = may(&app, &tenant, &credentials, AdminScope::Tenants).await?;
     operators_only(&tenant)?;
     let _held = app.administration.lock().await;
     app.registry
@@ -287,6 +291,8 @@ fn administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<Option<Chan
         delegates: Vec::new(),
         serves: None,
         multiple_resources: false,
+        disabled: Some(false),
+        dpop_bound_access_tokens: false,
     };
     let (resources, now) = (tenant.resources(), app.clock.seconds());
     Ok(plan(tenant, &resources, &declaration, &app.entropy, false, now)?.change)

@@ -26,6 +26,10 @@ pub enum Kind {
     TokenExchanged,
     /// A client was refused a token.
     TokenRefused,
+    /// An access token was revoked.
+    TokenRevoked,
+    /// Grants were ended, and with them every token that hangs from them.
+    GrantsEnded,
     /// Somebody did not prove to be the client they named.
     ClientRefused,
     /// A call of the admin API was refused for which a token was presented.
@@ -58,6 +62,8 @@ impl Kind {
             Self::TokenIssued => "token.issued",
             Self::TokenExchanged => "token.exchanged",
             Self::TokenRefused => "token.refused",
+            Self::TokenRevoked => "token.revoked",
+            Self::GrantsEnded => "grants.ended",
             Self::ClientRefused => "client.refused",
             Self::AdminRefused => "admin.refused",
             Self::RegistrationRefused => "registration.refused",

@@ -50,6 +50,16 @@ enum Action {
         /// Its client_id.
         id: String,
     },
+    /// Keep a client from authenticating, and end what it was granted.
+    Disable {
+        /// Its client_id.
+        id: String,
+    },
+    /// Let a disabled client authenticate again; what it was granted has ended.
+    Enable {
+        /// Its client_id.
+        id: String,
+    },
     /// Keys that clients keep for themselves.
     Key {
         #[command(subcommand)]
@@ -123,6 +133,12 @@ impl Client {
                 api.delete(&api::path("clients", &id)).await?;
                 print::removed("client", &id, json);
             }
+            Action::Disable { id } => {
+                switch(&self.connection, &id, "disable", json).await?;
+            }
+            Action::Enable { id } => {
+                switch(&self.connection, &id, "enable", json).await?;
+            }
             Action::NewSecret { id } => {
                 let api = Api::connect(&self.connection).await?;
                 let path = api::path("clients", &id) + "/secret";
@@ -132,6 +148,14 @@ impl Client {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn switch(connection: &Connection, id: &str, verb: &str, json: bool) -> Result<(), Failure> {
+    let api = Api::connect(connection).await?;
+    let path = format!("{}/{verb}", api::path("clients", id));
+    let client: Value = api.post(&path, &json!({})).await?;
+    show(&client, &format!("{verb}d client"), json);
+    Ok(())
 }
 
 impl KeyAction {
@@ -234,6 +258,9 @@ fn show(client: &Value, what: &str, json: bool) {
     };
     row("name", text(client, "name"));
     row("origin", text(client, "origin"));
+    if client["disabled"] == true {
+        row("disabled", "yes".to_owned());
+    }
     row("profile", text(client, "profile"));
     row(
         "authenticates by",

@@ -10,7 +10,7 @@ use writ_resource::{
     jws::{Algorithm, KeySet, Unverified},
 };
 
-use super::authentication::{Authenticated, failed};
+use super::authentication::{Authenticated, enabled, failed};
 use crate::{
     app::{App, FetchedKeys},
     error::{OAuthError, Result},
@@ -66,7 +66,7 @@ pub(super) async fn check(
     let named = unverified.unverified_claims::<Claims>().ok();
     let client = named
         .filter(|c| c.iss == c.sub && client_id.is_none_or(|id| id == c.sub))
-        .and_then(|c| tenant.client(&c.sub))
+        .and_then(|c| enabled(tenant, &c.sub))
         .filter(|c| c.document().token_endpoint_auth_method == AuthMethod::PrivateKeyJwt);
     let Some(client) = client else {
         spend_as_much(tenant, algorithm, attempts);

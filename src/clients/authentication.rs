@@ -17,12 +17,15 @@ use super::{assertion, digest_of};
 use crate::{
     app::App,
     audit::{Event, Kind, refusals::printable},
+    context,
     error::{OAuthError, Result},
     oauth::{
+        error_code::ErrorCode,
         grant_type::{AuthMethod, JWT_BEARER_ASSERTION},
         params::{Params, decode_component},
     },
     registry::{Client, Tenant},
+    store::{Change, Once},
 };
 
 /// A client that has proved who it is.
@@ -36,6 +39,16 @@ pub struct Authenticated {
     pub once: Option<replay::Model>,
 }
 
+impl Authenticated {
+    /// The change that uses up what the client presented, if that holds only once.
+    pub fn spent(&mut self) -> Option<Change> {
+        self.once.take().map(|row| Change::UseOnce {
+            row,
+            what: Once::Assertion,
+        })
+    }
+}
+
 /// What a request presents.
 enum Credentials<'a> {
     Secret {
@@ -46,22 +59,33 @@ enum Credentials<'a> {
     Public(&'a str),
 }
 
-/// Authenticates the client of a request to one of the tenant's endpoints.
+/// Authenticates the client of a request to one of the tenant's endpoints, and counts the request.
 ///
 /// # Errors
 /// `invalid_request` when the request presents none or several methods, `invalid_client` when
-/// what it presents does not hold.
+/// what it presents does not hold, 429 when its address has failed, or the client has asked, too
+/// often.
 pub async fn authenticate(
     app: &App,
     tenant: &Tenant,
     headers: &HeaderMap,
     params: &Params<'_>,
 ) -> Result<Authenticated> {
+    let address = context::address();
+    app.limits.authentication(address)?;
     let proved = prove(app, tenant, headers, params).await;
     if let Err(refusal) = &proved {
+        if refusal.code == ErrorCode::InvalidClient {
+            app.limits.failed(address);
+        }
         remember(app, tenant, presented(headers, params), refusal).await?;
     }
-    proved
+    let authenticated = proved?;
+    context::asked_by(&authenticated.client);
+    let unproved = address.filter(|_| authenticated.method == AuthMethod::None);
+    app.limits
+        .client(tenant.name(), authenticated.client.id(), unproved)?;
+    Ok(authenticated)
 }
 
 /// Remembers that somebody did not prove to be the client they named, or none; it is written
@@ -213,7 +237,7 @@ fn by_secret(
     secret: &str,
     in_header: bool,
 ) -> Result<Authenticated> {
-    let client = tenant.client(client_id);
+    let client = enabled(tenant, client_id);
     let presented = digest_of(secret);
     let stored = client
         .as_deref()
@@ -236,7 +260,7 @@ fn by_secret(
 }
 
 fn public(tenant: &Tenant, client_id: &str) -> Result<Authenticated> {
-    match tenant.client(client_id) {
+    match enabled(tenant, client_id) {
         Some(client) if client.document().token_endpoint_auth_method == AuthMethod::None => {
             Ok(Authenticated {
                 client,
@@ -246,6 +270,13 @@ fn public(tenant: &Tenant, client_id: &str) -> Result<Authenticated> {
         }
         _ => Err(failed()),
     }
+}
+
+/// The client of this name, unless it is disabled: then it is as good as unknown.
+pub(super) fn enabled(tenant: &Tenant, client_id: &str) -> Option<Arc<Client>> {
+    tenant
+        .client(client_id)
+        .filter(|client| !client.is_disabled())
 }
 
 /// The one answer to every failure: it says neither whether the client exists nor what was wrong.

@@ -17,7 +17,7 @@ use crate::{
         scope::is_scope_token,
     },
     registry::{Access, Client, ClientDocument, Origin, Profile, Resources, Tenant},
-    store::{Change, Expect},
+    store::{Change, Expect, Whose},
 };
 
 /// Shortest secret that may be declared: it is stored as one SHA-256.
@@ -74,6 +74,13 @@ pub struct ClientDeclaration {
     /// Whether one token may name several resources.
     #[serde(default)]
     pub multiple_resources: bool,
+    /// Whether it is kept from authenticating, and its grants have ended; without it that stays
+    /// as it is.
+    #[serde(default)]
+    pub disabled: Option<bool>,
+    /// Whether it gets only tokens that are bound to a key (RFC 9449 section 5.2).
+    #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
 }
 
 fn default_grants() -> Vec<String> {
@@ -133,6 +140,9 @@ pub fn plan(
         secret_expires_at: declaration.client_secret_expires_at,
         registration_digest: before.and_then(|row| row.registration_digest.clone()),
         document: serde_json::to_string(&document).map_err(OAuthError::server_error)?,
+        disabled: declaration
+            .disabled
+            .unwrap_or_else(|| before.is_some_and(|row| row.disabled)),
         created_at: before.map_or(now, |row| row.created_at),
         updated_at: now,
     };
@@ -141,6 +151,7 @@ pub fn plan(
             && before.secret_digest == row.secret_digest
             && before.secret_expires_at == row.secret_expires_at
             && before.origin == row.origin
+            && before.disabled == row.disabled
     });
     let expect = if before.is_some() {
         Expect::Present
@@ -152,6 +163,19 @@ pub fn plan(
         change,
         secret: generated,
     })
+}
+
+/// A change of a client with what follows from it: a disabled one holds nothing.
+#[must_use]
+pub fn with_consequences(change: Change) -> Vec<Change> {
+    let ended = match &change {
+        Change::PutClient { row, .. } if row.disabled => Some(Change::EndGrants {
+            tenant: row.tenant.clone(),
+            whose: Whose::Client(row.client_id.clone()),
+        }),
+        _ => None,
+    };
+    std::iter::once(change).chain(ended).collect()
 }
 
 fn document(
@@ -210,6 +234,7 @@ fn document(
         delegates: declaration.delegates.clone(),
         serves,
         multiple_resources: declaration.multiple_resources,
+        dpop_bound_access_tokens: declaration.dpop_bound_access_tokens,
         metadata: registered
             .map(|client| client.document().metadata.clone())
             .unwrap_or_default(),
@@ -345,6 +370,10 @@ pub struct ClientView {
     pub serves: Option<String>,
     /// Whether one token may name several resources.
     pub multiple_resources: bool,
+    /// Whether it is kept from authenticating.
+    pub disabled: bool,
+    /// Whether it gets only tokens that are bound to a key.
+    pub dpop_bound_access_tokens: bool,
     /// Unix seconds.
     pub created_at: i64,
     /// Unix seconds.
@@ -368,6 +397,8 @@ impl From<&Client> for ClientView {
             delegates: document.delegates,
             serves: document.serves,
             multiple_resources: document.multiple_resources,
+            disabled: row.disabled,
+            dpop_bound_access_tokens: document.dpop_bound_access_tokens,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

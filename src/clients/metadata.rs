@@ -63,6 +63,7 @@ pub fn read(body: &[u8], private_addresses: bool) -> Result<ClientDocument> {
         delegates: Vec::new(),
         serves: None,
         multiple_resources: false,
+        dpop_bound_access_tokens: members.flag("dpop_bound_access_tokens")?,
         metadata: RegisteredMetadata {
             redirect_uris,
             response_types,
@@ -247,6 +248,14 @@ impl Members {
             Some(_) => Err(refuse(format!(
                 "{name} must be text of at most {MAX_TEXT} bytes."
             ))),
+        }
+    }
+
+    fn flag(&self, name: &'static str) -> Result<bool> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(refuse(format!("{name} must be true or false."))),
         }
     }
 

@@ -7,7 +7,7 @@ use entity::client;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
-use super::{digest_of, metadata};
+use super::{authentication::enabled, digest_of, metadata};
 use crate::{
     app::App,
     audit::{Event, Kind},
@@ -53,6 +53,7 @@ pub async fn register(app: &App, tenant: &Tenant, body: &[u8]) -> Result<Value> 
         secret_expires_at: 0,
         registration_digest: Some(digest_of(&token).to_vec()),
         document: serde_json::to_string(&document).map_err(OAuthError::server_error)?,
+        disabled: false,
         created_at: now,
         updated_at: now,
     };
@@ -75,13 +76,13 @@ pub async fn register(app: &App, tenant: &Tenant, body: &[u8]) -> Result<Value> 
 /// The client that this registration access token manages (RFC 7592 §3).
 ///
 /// # Errors
-/// `invalid_token`, the same for an unknown client and another one's token.
+/// `invalid_token`, the same for an unknown or disabled client and another one's token.
 pub fn authorize(
     tenant: &Tenant,
     client_id: &str,
     token: Option<&str>,
 ) -> Result<std::sync::Arc<Client>> {
-    let client = tenant.client(client_id);
+    let client = enabled(tenant, client_id);
     let presented = digest_of(token.unwrap_or_default());
     let stored = client
         .as_deref()
@@ -172,6 +173,8 @@ fn keep_what_was_given(document: &mut ClientDocument, before: &ClientDocument) {
     document.serves.clone_from(&before.serves);
     document.multiple_resources = before.multiple_resources;
     document.profile = before.profile;
+    // Only an administrator makes a client less strict.
+    document.dpop_bound_access_tokens |= before.dpop_bound_access_tokens;
     let given = before
         .grant_types
         .iter()
@@ -294,6 +297,9 @@ fn answer(
     );
     if !document.name.is_empty() {
         body.insert("client_name".into(), json!(document.name));
+    }
+    if document.dpop_bound_access_tokens {
+        body.insert("dpop_bound_access_tokens".into(), json!(true));
     }
     if let Some(jwks) = &document.jwks {
         body.insert("jwks".into(), jwks.clone());

@@ -1,4 +1,4 @@
-//! What handlers take: the tenant, a bounded body, a bearer token.
+//! What handlers take: the tenant, a bounded body, a parameter, a registration access token.
 
 use std::sync::Arc;
 
@@ -9,11 +9,9 @@ use axum::{
 use http::{HeaderMap, header, request::Parts};
 
 use crate::{
-    app::App,
     error::{OAuthError, Result},
-    oauth::{claims::AccessClaims, error_code::ErrorCode},
-    registry::{ADMIN_ID, AdminScope, Tenant},
-    tokens::verify,
+    oauth::{error_code::ErrorCode, params::Params},
+    registry::Tenant,
 };
 
 /// The issuer this request is for; the router has found it from the path.
@@ -86,6 +84,22 @@ pub async fn form(request: Request, limit: usize) -> Result<(HeaderMap, Bytes)> 
     Ok((parts.headers, read(body, limit).await?))
 }
 
+/// The parameters of a form.
+///
+/// # Errors
+/// `invalid_request` with what is wrong with it.
+pub fn parameters(body: &[u8]) -> Result<Params<'_>> {
+    Params::parse(body)
+        .map_err(|why| OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string()))))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
+}
+
 /// Reads a JSON body.
 ///
 /// # Errors
@@ -119,54 +133,4 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = values.next().filter(|_| values.next().is_none())?;
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// The claims of a token for the tenant's admin API that has this scope.
-///
-/// # Errors
-/// 401 or 403 with the challenge of RFC 6750 §3 and RFC 9728 §5.1.
-pub fn administrator(
-    app: &App,
-    tenant: &Tenant,
-    headers: &HeaderMap,
-    scope: AdminScope,
-) -> Result<AccessClaims> {
-    let scope = scope.as_str();
-    let metadata = resource_metadata(tenant);
-    let challenge =
-        |error: &str| format!("Bearer resource_metadata=\"{metadata}\", scope=\"{scope}\"{error}");
-    let token = bearer(headers).ok_or_else(|| {
-        OAuthError::invalid_token("A bearer token for the admin API is needed.")
-            .challenge(&challenge(""))
-    })?;
-    let refuse = |why: String| {
-        OAuthError::invalid_token(why).challenge(&challenge(", error=\"invalid_token\""))
-    };
-    let claims = verify::access_token(app, tenant, token)
-        .map_err(|why| refuse(format!("The access token {why}.")))?;
-    let resources = tenant.resources();
-    let ours = resources
-        .by_id(ADMIN_ID)
-        .is_some_and(|admin| claims.aud.contains(admin.uri()));
-    if !ours {
-        return Err(refuse("The access token is for another resource.".into()));
-    }
-    if !claims.has_scope(scope) {
-        return Err(
-            OAuthError::insufficient_scope(format!("This needs the scope '{scope}'."))
-                .challenge(&challenge(", error=\"insufficient_scope\"")),
-        );
-    }
-    Ok(claims)
-}
-
-/// Where the RFC 9728 document of the tenant's admin API is: the well-known segment goes between
-/// host and path (RFC 9728 §3.1).
-fn resource_metadata(tenant: &Tenant) -> String {
-    let issuer = tenant.issuer();
-    let host = issuer.strip_suffix(tenant.path()).unwrap_or(issuer);
-    format!(
-        "{host}/.well-known/oauth-protected-resource{}/admin",
-        tenant.path()
-    )
 }

@@ -1,9 +1,12 @@
 //! `GET /metrics`: numbers for Prometheus.
 
 use axum::{extract::State, response::IntoResponse};
-use http::{HeaderMap, header};
+use http::header;
 
-use super::extract::{ForTenant, administrator};
+use super::{
+    extract::ForTenant,
+    protected::{Presented, administrator},
+};
 use crate::{
     app::{App, AppState},
     error::{OAuthError, Result},
@@ -18,14 +21,14 @@ use crate::{
 pub async fn show(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<impl IntoResponse> {
     if !tenant.is_default() {
         return Err(OAuthError::not_found(
             "The metrics are of all tenants, and at the default tenant's issuer alone.",
         ));
     }
-    administrator(&app, &tenant, &headers, AdminScope::Metrics)?;
+    administrator(&app, &tenant, &credentials, AdminScope::Metrics).await?;
     Ok(text(&app))
 }
 

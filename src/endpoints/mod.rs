@@ -1,14 +1,17 @@
 //! OAuth over HTTP: one thin file for each endpoint.
 //!
-//! A handler takes typed inputs, calls one function, answers. Reading, limits and bearer tokens
-//! are in [`extract`].
+//! A handler takes typed inputs, calls one function, answers. Reading and limits are in
+//! [`extract`], what it takes to present an access token in [`protected`].
 
 pub mod authorize;
 pub mod discovery;
 pub mod extract;
 pub mod health;
+pub mod introspect;
 pub mod jwks;
 pub mod metrics;
+pub mod protected;
 pub mod refused;
 pub mod register;
+pub mod revoke;
 pub mod token;

@@ -8,11 +8,15 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-use super::extract::{ForTenant, Id, administrator, bearer, json};
+use super::{
+    extract::{ForTenant, Id, bearer, json},
+    protected::{Presented, administrator},
+};
 use crate::{
     app::AppState,
     clients::registration,
     config::RegistrationMode,
+    context,
     error::{OAuthError, Result},
     registry::AdminScope,
 };
@@ -20,23 +24,25 @@ use crate::{
 /// Registers a client.
 ///
 /// # Errors
-/// `invalid_token` where a token is asked for, 404 where registration is off, and what the
-/// metadata rules say.
+/// `invalid_token` where a token is asked for, 404 where registration is off, 429 when the address
+/// registers too often, and what the metadata rules say.
 pub async fn register(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
+    credentials: Presented,
     request: Request,
 ) -> Result<Response> {
     match tenant.registration() {
         RegistrationMode::Open => {}
         RegistrationMode::Token => {
             let scope = AdminScope::ClientRegister;
-            administrator(&app, &tenant, request.headers(), scope)?;
+            administrator(&app, &tenant, &credentials, scope).await?;
         }
         RegistrationMode::Off => {
             return Err(OAuthError::not_found("Dynamic client registration is off."));
         }
     }
+    app.limits.registration(context::address())?;
     let body = as_metadata(json(request, app.config.limits.body).await)?;
     let registered = registration::register(&app, &tenant, &body).await?;
     Ok(answer(StatusCode::CREATED, &registered))

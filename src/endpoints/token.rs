@@ -5,23 +5,24 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
+use writ_resource::dpop::{NONCE_HEADER, Proof};
 
-use super::extract::{ForTenant, form};
+use super::extract::{ForTenant, form, parameters};
 use crate::{
     app::{App, AppState},
     clients::{self, Authenticated},
     context,
     error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
-    oauth::{error_code::ErrorCode, grant_type::AuthMethod, params::Params},
+    oauth::{error_code::ErrorCode, grant_type::AuthMethod},
     policy::Permit,
     registry::Tenant,
-    store::{Change, Once},
-    tokens::{self, TokenResponse},
+    store::Change,
+    tokens::{self, TokenResponse, dpop},
 };
 
-/// Authenticates the client, has the grant type decide, issues.
+/// Authenticates the client, looks at its proof, has the grant type decide, issues.
 ///
 /// # Errors
 /// The registered code of whatever says no.
@@ -31,34 +32,29 @@ pub async fn token(
     request: Request,
 ) -> Result<TokenResponse> {
     let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = Params::parse(&body).map_err(|why| {
-        OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string())))
-    })?;
+    let params = parameters(&body)?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
-    context::asked_by(&authenticated.client);
-    let spent = authenticated.once.take().map(|row| Change::UseOnce {
-        row,
-        what: Once::Assertion,
-    });
+    let mut spent: Vec<Change> = authenticated.spent().into_iter().collect();
+    let proof = match dpop::presented(&app, &tenant, at_token_endpoint(&headers)) {
+        Ok(proof) => proof,
+        Err(refusal) => return Err(refused(&app, &tenant, &authenticated, refusal, spent).await),
+    };
+    spent.extend(proof.iter().map(|proof| dpop::spend(&app, &tenant, proof)));
     let request = TokenRequest {
         app: &app,
         tenant: &tenant,
         authenticated: &authenticated,
         params: &params,
+        proved_key: proof.as_ref().map(Proof::thumbprint),
     };
     let (grant_type, permit) = match decide(request).await {
         Ok(decided) => decided,
-        Err(refusal) => {
-            refuse(&app, &tenant, &authenticated, &refusal, spent).await?;
-            return Err(refusal);
-        }
+        Err(refusal) => return Err(refused(&app, &tenant, &authenticated, refusal, spent).await),
     };
+    let nonce = proof.and_then(|proof| dpop::next_nonce(&app, &tenant, &proof));
     let response = match tokens::issue(&app, &tenant, permit, spent.clone()).await {
-        Ok(response) => response,
-        Err(refusal) => {
-            refuse(&app, &tenant, &authenticated, &refusal, spent).await?;
-            return Err(refusal);
-        }
+        Ok(response) => response.with_dpop_nonce(nonce),
+        Err(refusal) => return Err(refused(&app, &tenant, &authenticated, refusal, spent).await),
     };
     Ok(match (grant_type.issues)(&params) {
         Some(token_type) => response.issued_as(token_type),
@@ -66,27 +62,46 @@ pub async fn token(
     })
 }
 
-/// Remembers that no token was issued, and uses up what the request presented.
-async fn refuse(
+const fn at_token_endpoint(headers: &HeaderMap) -> dpop::Request<'_> {
+    dpop::Request {
+        method: "POST",
+        path: "/token",
+        headers,
+        token: None,
+    }
+}
+
+/// Remembers that no token was issued, uses up what the request presented, and gives the answer.
+async fn refused(
     app: &App,
     tenant: &Tenant,
     authenticated: &Authenticated,
-    refusal: &OAuthError,
-    spent: Option<Change>,
-) -> Result<()> {
+    refusal: OAuthError,
+    spent: Vec<Change>,
+) -> OAuthError {
     let client_id = authenticated.client.id();
-    match refusal.code {
-        // What fails inside is in the log.
-        ErrorCode::ServerError | ErrorCode::TemporarilyUnavailable => Ok(()),
+    let remembered = match refusal.code {
+        // What fails inside is in the log; a nonce is only a step on the way to a token.
+        ErrorCode::ServerError | ErrorCode::TemporarilyUnavailable | ErrorCode::UseDpopNonce => {
+            Ok(())
+        }
         // The assertion had been used before.
         ErrorCode::InvalidClient => {
-            clients::remember(app, tenant, Some(client_id.to_owned()), refusal).await
+            clients::remember(app, tenant, Some(client_id.to_owned()), &refusal).await
         }
         // It has proved nothing: strangers must not be able to fill the disk.
         _ if authenticated.method == AuthMethod::None => {
-            tokens::refuse_stranger(app, tenant, client_id, refusal).await
+            tokens::refuse_stranger(app, tenant, client_id, &refusal).await
         }
-        _ => tokens::refuse(app, tenant, client_id, refusal, spent).await,
+        // The same assertion may come again with a better proof.
+        ErrorCode::InvalidDpopProof => {
+            tokens::refuse(app, tenant, client_id, &refusal, Vec::new()).await
+        }
+        _ => tokens::refuse(app, tenant, client_id, &refusal, spent).await,
+    };
+    match remembered {
+        Ok(()) => refusal,
+        Err(instead) => instead,
     }
 }
 
@@ -113,17 +128,14 @@ async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit
 
 impl IntoResponse for TokenResponse {
     fn into_response(self) -> Response {
+        let nonce = self.dpop_nonce().map(HeaderValue::from_str);
         let mut response = Json(self).into_response();
         let headers = response.headers_mut();
+        if let Some(Ok(nonce)) = nonce {
+            headers.insert(NONCE_HEADER, nonce);
+        }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         response
     }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(characters).collect()
-    })
 }

@@ -21,6 +21,7 @@ fn run(request: TokenRequest<'_>) -> Result<Permit> {
         tenant,
         authenticated,
         params,
+        proved_key,
     } = request;
     if authenticated.method == AuthMethod::None {
         return Err(OAuthError::unauthorized_client(
@@ -38,6 +39,7 @@ fn run(request: TokenRequest<'_>) -> Result<Permit> {
         audiences: Vec::new(),
         scope: scope(params)?,
         on_behalf: OnBehalf::Itself,
+        proved_key,
     };
     decide(request, &facts)
 }

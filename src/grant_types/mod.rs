@@ -31,6 +31,8 @@ pub struct TokenRequest<'a> {
     pub authenticated: &'a Authenticated,
     /// What for.
     pub params: &'a Params<'a>,
+    /// Thumbprint of the key that the client has proved to hold (RFC 9449 §5).
+    pub proved_key: Option<&'a str>,
 }
 
 /// A decision on its way.

@@ -29,6 +29,7 @@ fn run(request: TokenRequest<'_>) -> Result<Permit> {
         tenant,
         authenticated,
         params,
+        proved_key,
     } = request;
     if authenticated.method == AuthMethod::None {
         return Err(OAuthError::unauthorized_client(
@@ -64,6 +65,7 @@ fn run(request: TokenRequest<'_>) -> Result<Permit> {
             subject: Box::new(subject),
             actor: actor.map(Box::new),
         },
+        proved_key,
     };
     decide(request, &facts)
 }

@@ -121,6 +121,8 @@ async fn fill(
         }
         done.outcomes.push(outcome);
     }
+    // Names of commands that used another name a second time.
+    store::once::give_back(transaction, fresh).await?;
     store::audit::append(transaction, rows).await?;
     let moved = done.chains.iter();
     let heads = moved.map(|(tenant, chain)| base.chains.seal(tenant, chain));
@@ -152,11 +154,16 @@ async fn use_up(
     store::once::use_up(transaction, rows).await
 }
 
-/// Takes a command's names out of those that nobody has used.
+/// Takes a command's names out of those that nobody has used: all of them or none.
 fn take(fresh: &mut HashSet<(String, Vec<u8>)>, names: Vec<(&replay::Model, Once)>) -> Outcome {
+    let mut taken = Vec::with_capacity(names.len());
     for (row, what) in names {
-        if !fresh.remove(&(row.tenant.clone(), row.digest.clone())) {
-            return Err(JournalError::Used(what));
+        match fresh.take(&(row.tenant.clone(), row.digest.clone())) {
+            Some(name) => taken.push(name),
+            None => {
+                fresh.extend(taken);
+                return Err(JournalError::Used(what));
+            }
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::{
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    hmac::{self, HMAC_SHA256},
+    hkdf::{HKDF_SHA256, Prk, Salt},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 use super::KeyError;
 use crate::entropy::Entropy;
 
-/// Seals and opens private keys, and is the root of the other keys that no database holds.
+/// Seals and opens private keys, and derives keys that every node has without storing them.
 pub struct Sealer {
-    aead: LessSafeKey,
-    key: Zeroizing<[u8; 32]>,
+    cipher: LessSafeKey,
+    root: Prk,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -34,25 +34,26 @@ impl Sealer {
     /// # Errors
     /// Never for 32 bytes; the library's type says it may.
     pub fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
-        let aead = UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::Sealing)?;
+        let root = Salt::new(HKDF_SHA256, b"writ").extract(key);
+        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::Sealing)?;
         Ok(Self {
-            aead: LessSafeKey::new(aead),
-            key: Zeroizing::new(*key),
+            cipher: LessSafeKey::new(key),
+            root,
         })
     }
 
-    /// A key for one other purpose: HKDF with SHA-256 and the label as `info`; the first block
-    /// (RFC 5869 §2.3) is all that 32 bytes need.
-    #[must_use]
-    pub fn derive(&self, label: &str) -> [u8; 32] {
-        let sign = |key: &[u8], message: &[u8]| {
-            let tag = hmac::sign(&hmac::Key::new(HMAC_SHA256, key), message);
-            let mut out = [0; 32];
-            out.copy_from_slice(tag.as_ref());
-            out
-        };
-        let pseudorandom = Zeroizing::new(sign(&[0; 32], self.key.as_slice()));
-        sign(pseudorandom.as_slice(), &[label.as_bytes(), &[1]].concat())
+    /// The key for one purpose (RFC 5869): the same wherever the sealing key is the same, and of
+    /// no use in finding another purpose's.
+    ///
+    /// # Errors
+    /// Never for 32 bytes; the library's type says it may.
+    pub fn derive(&self, purpose: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        let mut key = Zeroizing::new([0; 32]);
+        self.root
+            .expand(&[purpose.as_bytes()], HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut *key))
+            .map_err(|_| KeyError::Sealing)?;
+        Ok(key)
     }
 
     /// The sealer whose key is in `path`; the file is made on first use, readable by its owner.
@@ -94,7 +95,7 @@ impl Sealer {
     ) -> Result<Vec<u8>, KeyError> {
         let nonce = entropy.bytes::<NONCE_LEN>();
         let mut sealed = secret.to_vec();
-        self.aead
+        self.cipher
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(context),
@@ -116,7 +117,7 @@ impl Sealer {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyError::Sealing)?;
         let mut body = Zeroizing::new(body.to_vec());
         let length = self
-            .aead
+            .cipher
             .open_in_place(nonce, Aad::from(context), &mut body)
             .map_err(|_| KeyError::Sealing)?
             .len();
@@ -173,21 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn derived_keys_are_those_of_hkdf() {
-        use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
-        let sealer = Sealer::new(&[7; 32]).unwrap();
-        for label in ["a", "writ audit head"] {
-            let mut expected = [0; 32];
-            Salt::new(HKDF_SHA256, &[])
-                .extract(&[7; 32])
-                .expand(&[label.as_bytes()], HKDF_SHA256)
-                .and_then(|output| output.fill(&mut expected))
-                .unwrap();
-            assert_eq!(sealer.derive(label), expected);
-        }
-        assert_ne!(
-            sealer.derive("a"),
-            Sealer::new(&[8; 32]).unwrap().derive("a")
-        );
+    fn a_derived_key_belongs_to_its_purpose_and_its_sealing_key() {
+        let derived = |seed, purpose| *Sealer::new(&[seed; 32]).unwrap().derive(purpose).unwrap();
+        assert_eq!(derived(7, "a"), derived(7, "a"));
+        assert_ne!(derived(7, "a"), derived(7, "b"));
+        assert_ne!(derived(7, "a"), derived(8, "a"));
+        assert_ne!(derived(7, "a"), [7; 32]);
     }
 }

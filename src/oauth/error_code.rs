@@ -27,8 +27,10 @@ pub enum ErrorCode {
     InvalidClientMetadata,
     /// RFC 7591 §3.2.2: a redirect URI cannot be accepted.
     InvalidRedirectUri,
-    /// RFC 9449 §5: the resource asks for a sender-constrained token.
+    /// RFC 9449 §5, §7.1: no proof where one is needed, or one that does not hold.
     InvalidDpopProof,
+    /// RFC 9449 §8, §9: the proof needs the nonce that comes with this answer.
+    UseDpopNonce,
     /// No registered code exists for HTTP-level refusals; the status says it all.
     NotFound,
     /// As above: the thing to create exists already, or changed meanwhile.
@@ -61,6 +63,7 @@ impl ErrorCode {
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::TooLarge => "invalid_request",

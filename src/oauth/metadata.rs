@@ -1,6 +1,7 @@
 //! The authorization server metadata document (RFC 8414 §2, OpenID Connect Discovery 1.0 §3).
 
 use serde_json::{Value, json};
+use writ_resource::dpop;
 
 /// Algorithms a client may sign its assertions with.
 /// (`Ed25519` is the name of RFC 9864 for `EdDSA` on that curve).
@@ -19,6 +20,14 @@ pub fn authorization_server(
     signing_algorithms: &[&str],
     registration: bool,
 ) -> Value {
+    // RFC 8414 §2: client authentication methods, and types of access token. Whoever proves nothing
+    // may not ask (RFC 7662 §2.1).
+    let introspection: Vec<&str> = auth_methods
+        .iter()
+        .copied()
+        .filter(|method| *method != "none")
+        .chain(["Bearer"])
+        .collect();
     let mut document = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/authorize"),
@@ -29,6 +38,14 @@ pub fn authorization_server(
         "grant_types_supported": grant_types,
         "token_endpoint_auth_methods_supported": auth_methods,
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
+        "introspection_endpoint": format!("{issuer}/introspect"),
+        "introspection_endpoint_auth_methods_supported": introspection,
+        "introspection_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
+        "introspection_signing_alg_values_supported": signing_algorithms,
+        "revocation_endpoint": format!("{issuer}/revoke"),
+        "revocation_endpoint_auth_methods_supported": auth_methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
+        "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
         "code_challenge_methods_supported": ["S256"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": signing_algorithms,

@@ -9,7 +9,9 @@
 //! | [`scopes`] | requested ∩ client ∩ resource, or ∩ the token that is exchanged |
 //! | [`sensitivity`] | which scopes are never given unnamed |
 //! | [`delegation`] | who may act for whom, how deep |
+//! | [`binding`] | which key a token is bound to, and when it has to be |
 
+pub mod binding;
 pub mod delegation;
 pub mod scopes;
 pub mod sensitivity;
@@ -18,7 +20,7 @@ pub mod targets;
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    error::{OAuthError, Result},
+    error::Result,
     keys::SigningAlgorithm,
     oauth::{
         claims::{AccessClaims, Actor},
@@ -40,6 +42,8 @@ pub struct Request<'a> {
     pub scope: Option<Scope>,
     /// In whose name.
     pub on_behalf: OnBehalf,
+    /// Thumbprint of the key that the client has proved to hold (RFC 9449 §5).
+    pub proved_key: Option<&'a str>,
 }
 
 /// In whose name a token is asked for.
@@ -90,6 +94,7 @@ pub struct Permit {
     act: Option<Actor>,
     not_after: Option<i64>,
     grant: Grant,
+    bound_to: Option<String>,
 }
 
 impl Permit {
@@ -144,6 +149,12 @@ impl Permit {
         &self.grant
     }
 
+    /// Thumbprint of the key it is bound to (RFC 9449 §6.1).
+    #[must_use]
+    pub fn bound_to(&self) -> Option<&str> {
+        self.bound_to.as_deref()
+    }
+
     /// Seconds it lives: the shortest of its resources.
     #[must_use]
     pub fn lifetime(&self) -> i64 {
@@ -183,8 +194,9 @@ pub fn decide(request: Request<'_>, facts: &Facts<'_>) -> Result<Permit> {
         audiences,
         scope,
         on_behalf,
+        proved_key,
     } = request;
-    let (resources, granted, subject, act, not_after, grant) = match on_behalf {
+    let (resources, granted, subject, act, not_after, grant) = match &on_behalf {
         OnBehalf::Itself => {
             let resources = targets::own(&client, &targets, scope.as_ref(), facts.resources)?;
             let granted = scopes::own(&client, &resources, scope.as_ref())?;
@@ -194,26 +206,30 @@ pub fn decide(request: Request<'_>, facts: &Facts<'_>) -> Result<Permit> {
         OnBehalf::Subject { subject, actor } => {
             let act = delegation::check(
                 &client,
-                &subject,
+                subject,
                 actor.as_deref(),
                 facts.subject_client,
                 facts.resources,
                 facts.max_depth,
             )?;
             let resources =
-                targets::exchanged(&client, &targets, &audiences, &subject, facts.resources)?;
-            let granted = scopes::exchanged(&client, &resources, &subject, scope.as_ref())?;
-            let end = actor.map_or(subject.exp, |actor| actor.exp.min(subject.exp));
-            let grant = grant(&client, &subject, &resources);
-            (resources, granted, subject.sub, act, Some(end), grant)
+                targets::exchanged(&client, &targets, &audiences, subject, facts.resources)?;
+            let granted = scopes::exchanged(&client, &resources, subject, scope.as_ref())?;
+            let end = actor
+                .as_ref()
+                .map_or(subject.exp, |actor| actor.exp.min(subject.exp));
+            let grant = grant(&client, subject, &resources);
+            (
+                resources,
+                granted,
+                subject.sub.clone(),
+                act,
+                Some(end),
+                grant,
+            )
         }
     };
-    if let Some(bound) = resources.iter().find(|r| r.document().dpop_required) {
-        return Err(OAuthError::invalid_dpop_proof(format!(
-            "'{}' accepts only DPoP-bound tokens (RFC 9449), and no proof was presented.",
-            bound.uri()
-        )));
-    }
+    let bound_to = binding::check(&client, &resources, &on_behalf, proved_key)?;
     Ok(Permit {
         client,
         subject,
@@ -222,6 +238,7 @@ pub fn decide(request: Request<'_>, facts: &Facts<'_>) -> Result<Permit> {
         act,
         not_after,
         grant,
+        bound_to,
     })
 }
 

@@ -128,6 +128,9 @@ pub struct ClientDocument {
     pub serves: Option<String>,
     /// Whether one token may name several resources.
     pub multiple_resources: bool,
+    /// Whether it gets only tokens that are bound to a key (RFC 9449 §5.2).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dpop_bound_access_tokens: bool,
     /// The rest of its metadata.
     pub metadata: RegisteredMetadata,
 }
@@ -206,6 +209,12 @@ impl Client {
     #[must_use]
     pub fn keys(&self) -> Option<&Arc<KeySet>> {
         self.keys.as_ref()
+    }
+
+    /// Whether an administrator keeps it from authenticating.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.row.disabled
     }
 
     /// SHA-256 of its secret, while that holds.

@@ -249,6 +249,7 @@ impl Registry {
             }
             // What was made in the place of EndGrants is GrantsEnded.
             Change::EndGrants { .. }
+            | Change::ForgetOrphanedGrants
             | Change::UseOnce { .. }
             | Change::AuditCursors(_)
             | Change::CutAudit { .. }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use entity::resource as row;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use writ_resource::dpop;
 
 use super::RegistryError;
 use crate::{
@@ -230,13 +231,17 @@ pub enum AdminScope {
     ResourceRegister,
     /// Register a client where registration asks for a token.
     ClientRegister,
+    /// Revoke tokens and end grants.
+    Revocations,
+    /// Introspect every token (RFC 7662).
+    TokenIntrospect,
     /// All of the above.
     Admin,
 }
 
 impl AdminScope {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Resources,
         Self::Clients,
@@ -246,6 +251,8 @@ impl AdminScope {
         Self::Tenants,
         Self::ResourceRegister,
         Self::ClientRegister,
+        Self::Revocations,
+        Self::TokenIntrospect,
         Self::Admin,
     ];
 
@@ -262,6 +269,8 @@ impl AdminScope {
             Self::Tenants => "writ:tenants",
             Self::ResourceRegister => "resource:register",
             Self::ClientRegister => "client:register",
+            Self::Revocations => "writ:revocations",
+            Self::TokenIntrospect => "token:introspect",
             Self::Admin => "writ:admin",
         }
     }
@@ -279,12 +288,16 @@ impl AdminScope {
                 Self::Tenants,
                 Self::ResourceRegister,
                 Self::ClientRegister,
+                Self::Revocations,
+                Self::TokenIntrospect,
             ],
             Self::Read
             | Self::Audit
             | Self::Metrics
             | Self::ResourceRegister
-            | Self::ClientRegister => &[],
+            | Self::ClientRegister
+            | Self::Revocations
+            | Self::TokenIntrospect => &[],
         }
     }
 
@@ -301,6 +314,8 @@ impl AdminScope {
             Self::Tenants => "Create, configure and remove tenants",
             Self::ResourceRegister => "Register an MCP server",
             Self::ClientRegister => "Register a client",
+            Self::Revocations => "Revoke tokens and end grants",
+            Self::TokenIntrospect => "Introspect every token",
             Self::Admin => "Everything an administrator may do",
         }
     }
@@ -462,6 +477,10 @@ impl Resource {
         }
         if let Some(url) = &self.document.documentation {
             document["resource_documentation"] = json!(url);
+        }
+        // Of other servers nobody here knows whether they read proofs.
+        if self.document.dpop_required || self.is_builtin() {
+            document["dpop_signing_alg_values_supported"] = json!(dpop::ALGORITHMS);
         }
         if self.document.dpop_required {
             document["dpop_bound_access_tokens_required"] = json!(true);

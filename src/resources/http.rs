@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 
 use super::{
     declaration::{ResourceView, removal},
@@ -17,7 +17,8 @@ use crate::{
     audit::{Event, Kind},
     endpoints::{
         discovery,
-        extract::{ForTenant, Id, administrator, json},
+        extract::{ForTenant, Id, json},
+        protected::{Presented, administrator},
     },
     error::{OAuthError, Result},
     journal::Command,
@@ -40,14 +41,11 @@ pub fn router() -> Router<AppState> {
 async fn register(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
+    credentials: Presented,
     request: Request,
 ) -> Result<Response> {
-    let claims = administrator(
-        &app,
-        &tenant,
-        request.headers(),
-        AdminScope::ResourceRegister,
-    )?;
+    let scope = AdminScope::ResourceRegister;
+    let claims = administrator(&app, &tenant, &credentials, scope).await?;
     let body = json(request, app.config.limits.body).await?;
     let declaration = serde_json::from_slice(&body)
         .map_err(|why| OAuthError::invalid_request(format!("The declaration: {why}.")))?;
@@ -73,9 +71,9 @@ async fn show(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(id): Id,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<Json<ResourceView>> {
-    let claims = administrator(&app, &tenant, &headers, AdminScope::ResourceRegister)?;
+    let claims = administrator(&app, &tenant, &credentials, AdminScope::ResourceRegister).await?;
     let resources = tenant.resources();
     let own = resources
         .by_id(&id)
@@ -92,9 +90,9 @@ async fn remove(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
     Id(id): Id,
-    headers: HeaderMap,
+    credentials: Presented,
 ) -> Result<StatusCode> {
-    let claims = administrator(&app, &tenant, &headers, AdminScope::ResourceRegister)?;
+    let claims = administrator(&app, &tenant, &credentials, AdminScope::ResourceRegister).await?;
     let _held = app.administration.lock().await;
     let resources = tenant.resources();
     let own = resources

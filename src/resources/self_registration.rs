@@ -122,6 +122,7 @@ fn server_client(
         delegates: Vec::new(),
         serves: Some(reference),
         multiple_resources: false,
+        dpop_bound_access_tokens: false,
         metadata: RegisteredMetadata::default(),
     };
     Ok(client::Model {
@@ -132,6 +133,7 @@ fn server_client(
         secret_expires_at: 0,
         registration_digest: None,
         document: serde_json::to_string(&document).map_err(OAuthError::server_error)?,
+        disabled: false,
         created_at: now,
         updated_at: now,
     })

@@ -8,7 +8,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use axum::{Router, extract::Request, response::Response};
+use axum::{
+    Router,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tower::Service;
 
@@ -83,25 +87,31 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Answer {
-        let asked = context::Request::new(&self.names, &self.app.entropy, &request);
+        let config = &self.app.config;
+        let trusted = &config.server.trusted_proxies;
+        let asked = context::Request::new(&self.names, &self.app.entropy, &request, trusted);
         let traces = self.app.traces.as_ref();
         let recorded = traces.is_some_and(|traces| traces.records(asked.trace()));
         let asked = asked.recorded(recorded);
         let method = request.method().clone();
-        let checked = message::check(&request, self.app.config.limits.headers);
+        let checked = message::check(&request, config.limits.headers);
         // Where a message ends that is refused here is doubtful.
         let last = checked.is_err() || message::ends_connection(&request);
-        let (asked, answering) = match checked {
+        let refusal = match checked {
             Ok(()) => {
+                let limited = self.app.limits.request(asked.address());
+                limited.err().map(IntoResponse::into_response)
+            }
+            Err((status, why)) => Some(refusal(status, why)),
+        };
+        let (asked, answering) = match refusal {
+            None => {
                 let (tenant, request) = self.locate(request.map(axum::body::Body::new));
                 let asked = Arc::new(asked.at(tenant));
                 let answering = asked.enter(|| self.inner.call(request));
                 (asked, Answering::Table(answering))
             }
-            Err((status, why)) => {
-                let refused = Some(refusal(status, why));
-                (Arc::new(asked), Answering::Refused(refused))
-            }
+            refused => (Arc::new(asked), Answering::Refused(refused)),
         };
         Answer {
             app: self.app.clone(),

@@ -3,27 +3,30 @@
 
 use std::{
     collections::HashMap,
-    io,
-    pin::{Pin, pin},
+    future::pending,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use http::header;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Notify, watch},
     task::{Id, JoinSet},
-    time::{Sleep, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tower::Service as _;
 
+use super::{
+    impatient::Impatient,
+    tls::{STRICT_TRANSPORT_SECURITY, Tls},
+};
 use crate::{app::AppState, config::Limits, context::Peer, router};
 
 /// Time that connections may take to finish when the server stops.
@@ -41,10 +44,11 @@ const SLACK: usize = 64 * 1024;
 /// Accepts connections until the server stops, and returns when the last one has ended.
 pub(super) async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     app: AppState,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut room = Room::new(app, stopped.clone());
+    let mut room = Room::new(app, tls, stopped.clone());
     loop {
         let accepted = tokio::select! {
             () = room.one_leaves() => continue,
@@ -71,6 +75,7 @@ pub(super) async fn serve(
 struct Room {
     service: router::Issuers,
     http: http1::Builder,
+    tls: Option<Tls>,
     limits: Limits,
     stopped: watch::Receiver<bool>,
     tasks: JoinSet<()>,
@@ -80,7 +85,7 @@ struct Room {
 }
 
 impl Room {
-    fn new(app: AppState, stopped: watch::Receiver<bool>) -> Self {
+    fn new(app: AppState, tls: Option<Tls>, stopped: watch::Receiver<bool>) -> Self {
         let limits = app.config.limits.clone();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -91,6 +96,7 @@ impl Room {
         Self {
             service: router::service(app),
             http,
+            tls,
             limits,
             stopped,
             tasks: JoinSet::new(),
@@ -104,7 +110,7 @@ impl Room {
         let gone = match self.tasks.join_next_with_id().await {
             Some(Ok((id, ()))) => id,
             Some(Err(broken)) => broken.id(),
-            None => return std::future::pending().await,
+            None => return pending().await,
         };
         self.seats.remove(&gone);
     }
@@ -129,43 +135,34 @@ impl Room {
 
     fn admit(&mut self, stream: TcpStream, peer: Peer) {
         let _ = stream.set_nodelay(true);
-        let stalled = Duration::from_secs(self.limits.request_timeout + STALLED);
         let seat = Arc::new(Seat {
             waiting_since: AtomicU64::new(self.turns.fetch_add(1, Ordering::Relaxed)),
+            has_asked: AtomicBool::new(false),
             leave: Notify::new(),
         });
-        let answering = {
-            let (seat, turns, service) = (seat.clone(), self.turns.clone(), self.service.clone());
-            service_fn(move |mut request: http::Request<Incoming>| {
-                request.extensions_mut().insert(peer);
-                let at_work = AtWork::begin(&seat, &turns);
-                let answer = service.clone().call(request);
-                async move {
-                    let answer = answer.await;
-                    drop(at_work);
-                    answer
-                }
-            })
+        let guest = Guest {
+            peer,
+            seat: seat.clone(),
+            turns: self.turns.clone(),
+            service: self.service.clone(),
+            http: self.http.clone(),
+            stopped: self.stopped.clone(),
+            secure: self.tls.is_some(),
         };
+        let stalled = Duration::from_secs(self.limits.request_timeout + STALLED);
+        let handshake = Duration::from_secs(self.limits.header_timeout);
+        let tls = self.tls.clone();
         let open = self.service.app().metrics.connections.one();
-        let stream = TokioIo::new(Impatient::new(stream, stalled));
-        let connection = self.http.serve_connection(stream, answering);
-        let (own, mut stopped) = (seat.clone(), self.stopped.clone());
         let task = self.tasks.spawn(async move {
-            let (_open, mut connection) = (open, pin!(connection));
-            tokio::select! {
-                // A peer that breaks off is its own business.
-                _ = connection.as_mut() => return,
-                _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
-                () = own.leave.notified() => {
-                    connection.as_mut().graceful_shutdown();
-                    let ended = timeout(LINGER, connection.as_mut()).await;
-                    if ended.is_ok() || own.is_waiting() {
-                        return;
-                    }
-                }
+            let _open = open;
+            let Some(tls) = tls else {
+                return guest.converse(Impatient::new(stream, stalled)).await;
+            };
+            // In the connection's own task, so that nobody waits for another's handshake.
+            let shaken = guest.unless_it_leaves(timeout(handshake, tls.accept(stream, stalled)));
+            if let Some(Ok(Some(stream))) = shaken.await {
+                guest.converse(stream).await;
             }
-            let _ = connection.await;
         });
         self.seats.insert(task.id(), seat);
     }
@@ -175,6 +172,76 @@ impl Room {
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(GRACE, all).await;
         self.tasks.shutdown().await;
+    }
+}
+
+/// One connection, as its own task sees it.
+struct Guest {
+    peer: Peer,
+    seat: Arc<Seat>,
+    turns: Arc<AtomicU64>,
+    service: router::Issuers,
+    http: http1::Builder,
+    stopped: watch::Receiver<bool>,
+    secure: bool,
+}
+
+impl Guest {
+    /// What comes of `work`; nothing when the connection has to end before.
+    async fn unless_it_leaves<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            done = work => Some(done),
+            _ = stopped.changed() => None,
+            () = self.seat.leave.notified() => None,
+        }
+    }
+
+    /// Answers requests until either side ends it.
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
+        let Self {
+            peer,
+            seat: own,
+            turns,
+            service,
+            http,
+            mut stopped,
+            secure,
+        } = self;
+        let seat = own.clone();
+        let answering = service_fn(move |mut request: http::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            let at_work = AtWork::begin(&seat, &turns);
+            let answer = service.clone().call(request);
+            async move {
+                let mut answer = answer.await;
+                if let (true, Ok(answer)) = (secure, &mut answer) {
+                    let name = header::STRICT_TRANSPORT_SECURITY;
+                    answer.headers_mut().insert(name, STRICT_TRANSPORT_SECURITY);
+                }
+                drop(at_work);
+                answer
+            }
+        });
+        let connection = http.serve_connection(TokioIo::new(stream), answering);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            // A peer that breaks off is its own business.
+            _ = connection.as_mut() => return,
+            _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
+            () = own.leave.notified() => {
+                if !own.has_asked.load(Ordering::Relaxed) {
+                    // There is no last answer to wait for.
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+                let ended = timeout(LINGER, connection.as_mut()).await;
+                if ended.is_ok() || own.is_waiting() {
+                    return;
+                }
+            }
+        }
+        let _ = connection.await;
     }
 }
 
@@ -188,6 +255,8 @@ const FIRST_TURN: u64 = 2;
 struct Seat {
     /// [`AT_WORK`], [`ASKED`], or since which turn it waits for a request.
     waiting_since: AtomicU64,
+    /// A request has come on it, now or before.
+    has_asked: AtomicBool,
     leave: Notify,
 }
 
@@ -213,6 +282,7 @@ struct AtWork {
 
 impl AtWork {
     fn begin(seat: &Arc<Seat>, turns: &Arc<AtomicU64>) -> Self {
+        seat.has_asked.store(true, Ordering::Relaxed);
         seat.waiting_since.store(AT_WORK, Ordering::Relaxed);
         Self {
             seat: seat.clone(),
@@ -225,112 +295,5 @@ impl Drop for AtWork {
     fn drop(&mut self) {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         self.seat.waiting_since.store(turn, Ordering::Relaxed);
-    }
-}
-
-/// A stream that fails when the peer takes nothing of what is written for `patience`.
-struct Impatient<S> {
-    stream: S,
-    patience: Duration,
-    /// Runs while a write is pending.
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S> Impatient<S> {
-    const fn new(stream: S, patience: Duration) -> Self {
-        Self {
-            stream,
-            patience,
-            stalled: None,
-        }
-    }
-
-    fn watched<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let patience = self.patience;
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(stalled.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watched(context, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.watched(context, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_peer_that_takes_nothing_is_given_up() {
-        let (near, _far) = duplex(8);
-        let mut stream = Impatient::new(near, Duration::from_millis(20));
-        let error = stream.write_all(&[7; 64]).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_is_only_slow_gets_everything() {
-        let (near, mut far) = duplex(8);
-        let mut stream = Impatient::new(near, Duration::from_millis(500));
-        let reader = tokio::spawn(async move {
-            let mut chunk = [0; 8];
-            for _ in 0..8 {
-                sleep(Duration::from_millis(100)).await;
-                far.read_exact(&mut chunk).await.unwrap();
-            }
-        });
-        stream.write_all(&[7; 64]).await.unwrap();
-        reader.await.unwrap();
     }
 }

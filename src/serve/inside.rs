@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -14,10 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    app::AppState,
-    endpoints::{health, metrics},
-};
+use crate::{app::AppState, router};
 
 /// Connections at the same time: a few scrapers and probes.
 const CONNECTIONS: usize = 16;
@@ -31,11 +27,7 @@ pub(super) async fn serve(
     app: AppState,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let table = Router::new()
-        .route("/metrics", get(metrics::show_inside))
-        .route("/healthz", get(health::healthy))
-        .route("/readyz", get(health::ready))
-        .with_state(app);
+    let table = router::inside(app);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = tokio::select! {

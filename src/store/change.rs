@@ -4,13 +4,15 @@
 //! not, or belongs to another, is a change that does not hold, and costs its neighbours in the
 //! same transaction nothing. That must stay so, because nodes that share a database race.
 
+use std::collections::BTreeMap;
+
 use entity::{
     audit_cursor, client, grant, outbox, replay, resource, revoked_token, signing_key, tenant,
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
     EntityTrait, IntoActiveModel as _, QueryFilter as _, QuerySelect as _, Statement,
-    sea_query::{ExprTrait as _, LikeExpr, OnConflict},
+    sea_query::{Alias, Expr, ExprTrait as _, LikeExpr, OnConflict, Query},
 };
 
 use super::audit;
@@ -29,6 +31,8 @@ pub enum Expect {
 pub enum Once {
     /// The `jti` of a client assertion (RFC 7523 §3).
     Assertion,
+    /// A DPoP proof (RFC 9449 §11.1).
+    Proof,
 }
 
 /// Whose grants end.
@@ -165,6 +169,9 @@ pub enum Change {
         /// Unix seconds.
         before: i64,
     },
+    /// Forgets grants that were derived from one which has ended: no token hangs from them that
+    /// still holds.
+    ForgetOrphanedGrants,
     /// Forgets outbox rows that everyone has seen.
     ForgetOutbox {
         /// Unix milliseconds.
@@ -190,7 +197,9 @@ impl Change {
             | Self::GrantsEnded { tenant, .. }
             | Self::Keys { tenant, .. } => Some(tenant),
             Self::AuditCursors(_) | Self::CutAudit { .. } => None,
-            Self::ForgetExpired { .. } | Self::ForgetOutbox { .. } => None,
+            Self::ForgetExpired { .. } | Self::ForgetOrphanedGrants | Self::ForgetOutbox { .. } => {
+                None
+            }
         }
     }
 }
@@ -314,6 +323,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
                 .await?;
             Ok(Made::AsAsked)
         }
+        Change::ForgetOrphanedGrants => forget_orphaned_grants(db).await.map(Made::Instead),
         Change::ForgetOutbox { before } => {
             outbox::Entity::delete_many()
                 .filter(outbox::Column::At.lt(*before))
@@ -405,7 +415,8 @@ async fn put_resource(
 async fn put_grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made, DbErr> {
     hold_grants(db, &row.tenant, Hold::ToMake).await?;
     let holder = (row.tenant.clone(), row.client_id.clone());
-    if client::Entity::find_by_id(holder).one(db).await?.is_none() {
+    let holder = client::Entity::find_by_id(holder).one(db).await?;
+    if holder.is_none_or(|client| client.disabled) {
         return Ok(Made::No);
     }
     if insert_or_ignore(db, row.clone().into_active_model()).await? == 1 {
@@ -450,18 +461,64 @@ async fn end_grants(
     whose: &Whose,
 ) -> Result<Change, DbErr> {
     hold_grants(db, tenant, Hold::ToEnd).await?;
+    let change = Change::GrantsEnded {
+        tenant: tenant.to_owned(),
+        ids: find_grants(db, tenant, whose).await?,
+    };
+    Box::pin(apply(db, &change)).await?;
+    Ok(change)
+}
+
+/// Level by level: what hung from an orphan is one now.
+async fn forget_orphaned_grants(db: &impl ConnectionTrait) -> Result<Vec<Change>, DbErr> {
+    let parent = Alias::new("parent_grant");
+    let its_parent = Query::select()
+        .expr(Expr::val(1))
+        .from_as(grant::Entity, parent.clone())
+        .and_where(
+            Expr::col((parent.clone(), grant::Column::Tenant))
+                .equals((grant::Entity, grant::Column::Tenant)),
+        )
+        .and_where(
+            Expr::col((parent, grant::Column::Id)).equals((grant::Entity, grant::Column::Parent)),
+        )
+        .take();
+    let orphans = grant::Entity::find()
+        .filter(grant::Column::Parent.is_not_null())
+        .filter(Expr::exists(its_parent).not());
+    let mut changes = Vec::new();
+    loop {
+        let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for row in orphans.clone().all(db).await? {
+            ids.entry(row.tenant).or_default().push(row.id);
+        }
+        if ids.is_empty() {
+            return Ok(changes);
+        }
+        for (tenant, ids) in ids {
+            let change = Change::GrantsEnded { tenant, ids };
+            Box::pin(apply(db, &change)).await?;
+            changes.push(change);
+        }
+    }
+}
+
+/// The ids of these grants.
+///
+/// # Errors
+/// When the database does.
+pub async fn find_grants(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    whose: &Whose,
+) -> Result<Vec<String>, DbErr> {
     let found = grant::Entity::find()
         .filter(grant::Column::Tenant.eq(tenant))
         .filter(whose.condition())
         .all(db)
         .await?;
-    let ended = found.into_iter().filter(|row| whose.includes(row));
-    let change = Change::GrantsEnded {
-        tenant: tenant.to_owned(),
-        ids: ended.map(|row| row.id).collect(),
-    };
-    Box::pin(apply(db, &change)).await?;
-    Ok(change)
+    let theirs = found.into_iter().filter(|row| whose.includes(row));
+    Ok(theirs.map(|row| row.id).collect())
 }
 
 /// Whether a tenant exists, and will until this transaction ends.

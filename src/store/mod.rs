@@ -4,6 +4,7 @@
 //! [`audit::append`], and only the journal calls them.
 
 pub mod audit;
+pub mod backup;
 pub mod change;
 pub mod connection;
 pub mod once;
@@ -16,7 +17,7 @@ use sea_orm::{
 };
 
 pub use self::{
-    change::{Change, Expect, Made, Once, Whose},
+    change::{Change, Expect, Made, Once, Whose, find_grants},
     connection::{Lease, Starting, checkpoint, is_unavailable},
 };
 use crate::config;

@@ -51,6 +51,20 @@ pub async fn use_up(
     Ok(fresh)
 }
 
+/// Takes back names that were used up for nothing.
+///
+/// # Errors
+/// When the database does.
+pub async fn give_back(
+    db: &impl ConnectionTrait,
+    names: impl IntoIterator<Item = Name>,
+) -> Result<(), DbErr> {
+    for name in names {
+        replay::Entity::delete_by_id(name).exec(db).await?;
+    }
+    Ok(())
+}
+
 fn unnest(rows: Vec<replay::Model>) -> Statement {
     const SQL: &str = "INSERT INTO replay (tenant, digest, expires_at) \
          SELECT * FROM UNNEST($1::text[], $2::bytea[], $3::bigint[]) \

@@ -83,6 +83,7 @@ fn news(change: &Change) -> Vec<(Kind, &str)> {
         | Change::AuditCursors(_)
         | Change::CutAudit { .. }
         | Change::ForgetExpired { .. }
+        | Change::ForgetOrphanedGrants
         | Change::ForgetOutbox { .. } => Vec::new(),
     }
 }

@@ -1,6 +1,16 @@
-//! The only place access tokens begin.
+//! The only place access tokens begin, and end.
+//!
+//! | file | what |
+//! |---|---|
+//! | `grants` | the stored grant a token hangs from |
+//! | [`verify`] | whether one of ours still holds: asked by everyone who takes one |
+//! | [`introspection`] | what is told of one |
+//! | [`revocation`] | ended before its time |
 
+pub mod dpop;
 mod grants;
+pub mod introspection;
+pub mod revocation;
 pub mod verify;
 
 use serde::Serialize;
@@ -8,10 +18,10 @@ use serde::Serialize;
 use crate::{
     app::App,
     audit::{Event, Kind},
-    clients::assertion,
+    clients::{assertion, authentication},
     error::{OAuthError, Result},
     journal::{Command, JournalError},
-    oauth::claims::{AccessClaims, Audience},
+    oauth::claims::{AccessClaims, Audience, Confirmation},
     policy::Permit,
     registry::Tenant,
     store::{Change, Once},
@@ -26,6 +36,9 @@ pub struct TokenResponse {
     token_type: &'static str,
     expires_in: i64,
     scope: String,
+    /// For the client's next proof: a header, not a member.
+    #[serde(skip)]
+    dpop_nonce: Option<String>,
 }
 
 impl TokenResponse {
@@ -35,6 +48,19 @@ impl TokenResponse {
         self.issued_token_type = Some(token_type);
         self
     }
+
+    /// Hands out a nonce (RFC 9449 §8.2).
+    #[must_use]
+    pub fn with_dpop_nonce(mut self, nonce: Option<String>) -> Self {
+        self.dpop_nonce = nonce;
+        self
+    }
+
+    /// The nonce it hands out.
+    #[must_use]
+    pub fn dpop_nonce(&self) -> Option<&str> {
+        self.dpop_nonce.as_deref()
+    }
 }
 
 /// Longest claims, bytes: with header and signature still short enough for any server's limits.
@@ -42,17 +68,17 @@ const MAX_CLAIMS: usize = 5 * 1024;
 
 /// Spends a permit: makes the token, remembers it, and answers when that is on disk.
 ///
-/// `spent` is what the request used up, an assertion's name for example; it is committed with the
-/// token, so that neither is there without the other.
+/// `spent` is what the request used up, a client assertion or a proof of possession; it is
+/// committed with the token, so that neither is there without the other.
 ///
 /// # Errors
-/// `temporarily_unavailable` when the journal is full, `invalid_client` when the assertion was
-/// used before, `server_error` when key or disk fail.
+/// `temporarily_unavailable` when the journal is full, `invalid_client` or `invalid_dpop_proof`
+/// when assertion or proof were used before, `server_error` when key or disk fail.
 pub async fn issue(
     app: &App,
     tenant: &Tenant,
     permit: Permit,
-    spent: Option<Change>,
+    spent: Vec<Change>,
 ) -> Result<TokenResponse> {
     let now = app.clock.seconds();
     let exp = permit
@@ -84,7 +110,7 @@ pub async fn issue(
         may_act: permit
             .may_act()
             .map(|sub| serde_json::json!({ "sub": sub })),
-        cnf: None,
+        cnf: permit.bound_to().map(Confirmation::to_key),
         authorization_details: None,
         tenant: (!tenant.is_default()).then(|| tenant.name().to_owned()),
         extra: std::collections::BTreeMap::new(),
@@ -119,7 +145,7 @@ pub async fn issue(
     commit(
         app,
         Command {
-            changes: spent.into_iter().collect(),
+            changes: spent,
             audit,
         },
     )
@@ -127,9 +153,15 @@ pub async fn issue(
     Ok(TokenResponse {
         access_token,
         issued_token_type: None,
-        token_type: "Bearer",
+        // RFC 9449 §5
+        token_type: if claims.cnf.is_some() {
+            "DPoP"
+        } else {
+            "Bearer"
+        },
         expires_in: exp - now,
         scope: claims.scope.unwrap_or_default(),
+        dpop_nonce: None,
     })
 }
 
@@ -142,7 +174,7 @@ pub async fn refuse(
     tenant: &Tenant,
     client_id: &str,
     refusal: &OAuthError,
-    spent: Option<Change>,
+    spent: Vec<Change>,
 ) -> Result<()> {
     let reason = refusal.said().to_string();
     let event = Event {
@@ -154,11 +186,23 @@ pub async fn refuse(
     commit(
         app,
         Command {
-            changes: spent.into_iter().collect(),
+            changes: spent,
             audit,
         },
     )
     .await
+}
+
+/// Uses up what a client presented where nothing else is written.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn spend(app: &App, spent: Change) -> Result<()> {
+    let command = Command {
+        changes: vec![spent],
+        ..Command::default()
+    };
+    commit(app, command).await
 }
 
 /// Remembers that a client was refused which has proved nothing, as far as the budget for that
@@ -188,6 +232,9 @@ async fn commit(app: &App, command: Command) -> Result<()> {
         .await
         .map_err(|error| match error {
             JournalError::Used(Once::Assertion) => assertion::replayed(),
+            JournalError::Used(Once::Proof) => dpop::replayed(),
+            // The tenant has ended since the client authenticated, and the client with it.
+            JournalError::Conflict => authentication::failed().because(error),
             other => other.into(),
         })
 }

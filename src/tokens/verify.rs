@@ -1,8 +1,14 @@
 //! Our own access tokens, where they are presented to us: at the admin API and in an exchange.
 
+use std::sync::Arc;
+
 use writ_resource::{claims::AccessClaims, jws::Unverified};
 
-use crate::{app::App, registry::Tenant};
+use crate::{
+    app::{App, VerifiedToken},
+    clients::digest_of,
+    registry::Tenant,
+};
 
 /// Seconds another node's clock may be ahead of ours.
 const SKEW: i64 = 30;
@@ -30,6 +36,39 @@ pub enum Refused {
 /// # Errors
 /// [`Refused`]
 pub fn access_token(app: &App, tenant: &Tenant, token: &str) -> Result<AccessClaims, Refused> {
+    let VerifiedToken { claims, .. } = signed(tenant, token)?;
+    still_holds(app, tenant, &claims)?;
+    Ok(claims)
+}
+
+/// The same for a token that is presented many times, as at introspection: what cannot change of
+/// it, signature and claims, is worked out once and kept for a while.
+///
+/// # Errors
+/// [`Refused`]
+pub fn seen_before(app: &App, tenant: &Tenant, token: &str) -> Result<Arc<VerifiedToken>, Refused> {
+    let digest = digest_of(token);
+    // The key may have been taken away since.
+    let keys = tenant.keys();
+    let published = |known: &VerifiedToken| {
+        let mut kids = keys.verifying().iter().map(|key| key.kid());
+        kids.any(|kid| kid == Some(&known.kid))
+    };
+    let known = app.verified_tokens.get(&digest);
+    let verified = match known.filter(|known| published(known)) {
+        Some(known) => known,
+        None => {
+            let verified = Arc::new(signed(tenant, token)?);
+            app.verified_tokens.insert(digest, verified.clone());
+            verified
+        }
+    };
+    still_holds(app, tenant, &verified.claims)?;
+    Ok(verified)
+}
+
+/// What does not change: type, key, signature, claims.
+fn signed(tenant: &Tenant, token: &str) -> Result<VerifiedToken, Refused> {
     let unverified = Unverified::parse(token).map_err(|_| Refused::NotOurs)?;
     // RFC 9068 §4, and RFC 8725 §3.11: nothing else that we sign passes as an access token.
     if !unverified.is_typ("at+jwt") {
@@ -45,6 +84,15 @@ pub fn access_token(app: &App, tenant: &Tenant, token: &str) -> Result<AccessCla
         .verify(key)
         .and_then(|verified| verified.claims())
         .map_err(|_| Refused::NotOurs)?;
+    Ok(VerifiedToken {
+        claims,
+        kid: key.kid().unwrap_or_default().into(),
+        length: token.len(),
+    })
+}
+
+/// What does change: whose token it is here, the time, the grant.
+fn still_holds(app: &App, tenant: &Tenant, claims: &AccessClaims) -> Result<(), Refused> {
     let now = app.clock.seconds();
     if claims.iss != tenant.issuer()
         || claims.iat > now + SKEW
@@ -63,5 +111,5 @@ pub fn access_token(app: &App, tenant: &Tenant, token: &str) -> Result<AccessCla
     if !tenant.holds_grant(&claims.client_id, grant) {
         return Err(Refused::GrantGone);
     }
-    Ok(claims)
+    Ok(())
 }

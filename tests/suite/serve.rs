@@ -1,5 +1,7 @@
 //! A first start and the ones after it.
 
+mod tls;
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};

@@ -99,7 +99,7 @@ class DiskFull(Play):
             await asyncio.sleep(0.05)
 
     def readiness(self):
-        return http("GET", f"{self.node.issuer}/readyz")
+        return http("GET", f"{self.node.address}/readyz")
 
     async def ready(self, wanted, limit=20):
         """Waits until /readyz answers `wanted`; its last answer."""
@@ -123,7 +123,7 @@ class DiskFull(Play):
             judge.check(f"{what}: /readyz answers 503 with words", answer.status == 503 and len(answer.body) > 10,
                         f"{answer.status} {answer.body[:200]!r}")
             for path in ("/healthz", "/jwks.json", "/.well-known/oauth-authorization-server"):
-                status = await asyncio.to_thread(lambda p=path: http("GET", self.node.issuer + p).status)
+                status = await asyncio.to_thread(lambda p=path: http("GET", self.node.address + p).status)
                 judge.equal(f"{what}: {path} is still answered", status, 200)
             before, answered = ledger.refused.total(), ledger.answered.total()
             await asyncio.sleep(2)

@@ -21,19 +21,19 @@ RESOURCE = "http://127.0.0.1:9/mcp"
 AGENTS = 4
 WORKERS = 32
 # All of the load comes from one address, and its clients stay.
-SETTINGS = {"WRIT_REGISTRATION__MAX_CLIENTS": "1000000"}
+SETTINGS = {"WRIT_REGISTRATION__MAX_CLIENTS": "1000000", "WRIT_LIMITS__REGISTRATION_RATE": "0"}
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 # What a worker does, and how often for each other.
 MIX = {
     "token": 10, "exchange": 4, "assertion": 2, "register": 3, "registered token": 3, "replace": 1, "delete": 1,
-    "declare": 1, "revoke": 3, "revoke (admin)": 1,
+    "declare": 1, "revoke": 3, "revoke (admin)": 1, "end grants": 1,
 }
 # A round has load enough when so many of each kind were answered.
 ENOUGH = {
     "token": 150, "exchange": 40, "assertion": 20, "register": 30, "registered token": 20, "replace": 8, "delete": 8,
-    "declare": 8, "revoke": 20, "revoke (admin)": 8, "rotate": 1,
+    "declare": 8, "revoke": 20, "revoke (admin)": 8, "end grants": 4, "rotate": 1,
 }
 
 
@@ -69,6 +69,7 @@ class Ledger:
     tokens: list = field(default_factory=list)
     clients: dict = field(default_factory=dict)
     declared: dict = field(default_factory=dict)  # group: versions it may have by now; None: it is not there
+    ended: set = field(default_factory=set)  # clients whose grants were ended at some time
     spent: list = field(default_factory=list)  # assertions that were accepted
     tried: list = field(default_factory=list)  # assertions without an answer
     kids: set = field(default_factory=set)  # keys that a rotation said there are
@@ -124,6 +125,7 @@ class Load:
             "token": self.token, "exchange": self.exchange, "assertion": self.assertion, "register": self.register,
             "registered token": self.registered_token, "replace": self.replace, "delete": self.delete,
             "declare": self.declare, "revoke": self.revoke, "revoke (admin)": self.revoke_as_admin,
+            "end grants": self.end_grants,
         }
 
     # --- one request
@@ -279,32 +281,37 @@ class Load:
             self.ledger.declared[group] = [version]
 
     def revocable(self, rng):
-        found = [t for t in self.ledger.tokens[-300:] if t.revocable and not t.revoked and self.present(t)]
+        """A token of a client that nobody removes meanwhile."""
+        found = [t for t in self.ledger.tokens[-300:]
+                 if t.revocable and not t.revoked and t.client not in self.ledger.clients]
         return rng.choice(found) if found else None
 
-    def present(self, token):
-        """Whether the token's client is one that nobody tries to delete."""
-        client = self.ledger.clients.get(token.client)
-        return client is None or client.state == "live"
-
-    async def revoke(self, number, rng, connection):
-        """By the client itself (RFC 7009), for tokens of clients that cannot vanish meanwhile."""
-        token = self.revocable(rng)
-        if token is None or token.client in self.ledger.clients:
-            return
-        token.revoked = "tried"
-        headers = basic(token.client, self.private["secrets"][token.client])
-        if await self.ask("revoke", connection, "POST", "/revoke", headers=headers, form={"token": token.text}):
-            token.revoked = "answered"
+    async def revoke(self, _number, rng, connection):
+        """By the client itself (RFC 7009)."""
+        if token := self.revocable(rng):
+            token.revoked = "tried"
+            headers = basic(token.client, self.private["secrets"][token.client])
+            if await self.ask("revoke", connection, "POST", "/revoke", headers=headers, form={"token": token.text}):
+                token.revoked = "answered"
 
     async def revoke_as_admin(self, _number, rng, connection):
-        token = self.revocable(rng)
-        if token is None:
-            return
-        token.revoked = "tried"
-        if await self.ask("revoke (admin)", connection, "POST", "/admin/revoke", headers=self.admin,
-                          body={"jti": token.jti}):
-            token.revoked = "answered"
+        if token := self.revocable(rng):
+            token.revoked = "tried"
+            if await self.ask("revoke (admin)", connection, "POST", "/admin/revocations", headers=self.admin,
+                              body={"token": rng.choice((token.jti, token.text))}):
+                token.revoked = "answered"
+
+    async def end_grants(self, number, rng, connection):
+        """Everything a client has is ended; what it asks for afterwards holds again."""
+        if client := self.one_of(number, rng):
+            self.ledger.ended.add(client.client_id)
+            held = [t for t in self.ledger.tokens if t.client == client.client_id and not t.revoked]
+            for token in held:
+                token.revoked = "tried"
+            if await self.ask("end grants", connection, "POST", "/admin/revocations", headers=self.admin,
+                              body={"client": client.client_id, "reason": "a judge"}):
+                for token in held:
+                    token.revoked = "answered"
 
     async def rotate(self, connection):
         answer = await self.ask("rotate", connection, "POST", "/admin/keys/rotate", headers=self.admin,
@@ -316,11 +323,11 @@ class Load:
 
     def authenticate(self):
         """A new token for the admin API, with every scope it names."""
-        known = http("GET", f"{self.node.issuer}/.well-known/oauth-protected-resource/admin").json()
+        known = http("GET", f"{self.node.address}/.well-known/oauth-protected-resource/admin").json()
         who = self.node.credentials()
         form = {"grant_type": "client_credentials", "resource": who["resource"],
                 "scope": " ".join(known["scopes_supported"])}
-        answer = http("POST", f"{self.node.issuer}/token", basic(who["client_id"], who["client_secret"]), form)
+        answer = http("POST", f"{self.node.address}/token", basic(who["client_id"], who["client_secret"]), form)
         if answer.status != 200:
             raise RuntimeError(f"no administrator's token: {answer.status} {answer.body!r}")
         self.admin = bearer(answer.json()["access_token"])

@@ -24,11 +24,12 @@ class Node:
 
     def __init__(self, directory, document=None, settings=None, issuer=None, name="1", data=None):
         self.directory, self.name, self.port = Path(directory), name, free_port()
-        self.issuer = issuer or f"http://127.0.0.1:{self.port}"
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.issuer = issuer or self.address
         self.data, self.process, self.logs = data or self.directory / "data", None, []
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = {"WRIT_STORAGE__NODE": name} | (settings or {})
-        self.apply = None
+        self.apply = self.credentials_file = None
         if document is not None:
             self.apply = self.directory / "apply.json"
             self.apply.write_text(json.dumps(document))
@@ -87,13 +88,18 @@ class Node:
     def tail(self, count=3000):
         return self.logs[-1].read_text(errors="replace")[-count:]
 
+    @property
+    def administrator(self):
+        """The credentials file; where nodes share a database, one of them has it."""
+        return self.credentials_file or self.data / "admin.json"
+
     def credentials(self):
-        return json.loads((self.data / "admin.json").read_text())
+        return json.loads(self.administrator.read_text())
 
     def cli(self, *arguments):
         """The command line against this node, as its administrator; the finished process."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WRIT_")}
-        return subprocess.run([binary(), *arguments, "--credentials", self.data / "admin.json"], env=environment,
+        return subprocess.run([binary(), *arguments, "--credentials", self.administrator], env=environment,
                               capture_output=True, text=True, timeout=120)
 
 

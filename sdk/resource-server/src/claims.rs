@@ -200,6 +200,18 @@ pub struct Confirmation {
     pub extra: BTreeMap<String, Value>,
 }
 
+impl Confirmation {
+    /// Bound to the DPoP key with this thumbprint, and to nothing else.
+    #[must_use]
+    pub fn to_key(thumbprint: &str) -> Self {
+        Self {
+            jkt: Some(thumbprint.to_owned()),
+            x5t_s256: None,
+            extra: BTreeMap::new(),
+        }
+    }
+}
+
 /// A point in time as tokens write it (RFC 7519 §2, NumericDate): a JSON
 /// number, whole or not, between 1970 and the year 9999. Usable in other
 /// claim sets with `#[serde(deserialize_with = "numeric_date")]`.

@@ -6,16 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use serde::Deserialize;
 use tokio::sync::Mutex;
-use url::{Host, Url};
+use url::Url;
 
 use crate::clock::Clock;
-use crate::json;
+use crate::discovery::{self, Endpoint, FetchError};
 use crate::jws::KeySet;
-
-/// The largest metadata document or JWK Set that is read.
-const MAX_DOCUMENT_BYTES: usize = 512 * 1024;
 
 /// How long keys are fresh when the response does not say.
 const DEFAULT_MAX_AGE: i64 = 300;
@@ -204,70 +200,15 @@ impl Jwks {
             (Source::Fixed, _) => return Err(FetchError::Fixed),
             (Source::At(uri), _) => uri.clone(),
             (Source::Discovered { .. }, Some(uri)) => uri,
-            (Source::Discovered { issuer, url }, None) => self.discover(issuer, url).await?,
+            (Source::Discovered { issuer, url }, None) => {
+                discovery::endpoint(&self.http, issuer, url, Endpoint::Keys).await?
+            }
         };
-        let (body, max_age) = self.get(&uri).await?;
+        let (body, headers) = discovery::get(&self.http, &uri).await?;
+        let max_age = max_age(&headers);
         let keys = KeySet::from_jwks(&body).map_err(|error| FetchError::Keys(error.to_string()))?;
         *known_uri = Some(uri);
         Ok((keys, max_age))
-    }
-
-    /// The `jwks_uri` of the first metadata document that is the issuer's own.
-    async fn discover(&self, issuer: &str, url: &Url) -> Result<Url, FetchError> {
-        let mut failure = FetchError::Fixed;
-        for document in metadata_urls(url) {
-            match self.jwks_uri_in(&document, issuer, url).await {
-                Ok(uri) => return Ok(uri),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
-    }
-
-    async fn jwks_uri_in(
-        &self,
-        document: &Url,
-        issuer: &str,
-        url: &Url,
-    ) -> Result<Url, FetchError> {
-        let (body, _) = self.get(document).await?;
-        let metadata: Metadata = json::from_slice(&body)
-            .map_err(|_| FetchError::Metadata(document.clone(), "not metadata"))?;
-        // RFC 8414 §3.3: identical, or the document belongs to someone else.
-        if metadata.issuer != issuer {
-            return Err(FetchError::Metadata(document.clone(), "another issuer"));
-        }
-        let uri = Url::parse(&metadata.jwks_uri)
-            .map_err(|_| FetchError::Metadata(document.clone(), "jwks_uri is not a URL"))?;
-        if may_name(url, &uri) {
-            Ok(uri)
-        } else {
-            Err(FetchError::Metadata(
-                document.clone(),
-                "jwks_uri is not https",
-            ))
-        }
-    }
-
-    async fn get(&self, url: &Url) -> Result<(Vec<u8>, i64), FetchError> {
-        let failed = |error: reqwest::Error| FetchError::Http(url.clone(), error.without_url());
-        let request = self
-            .http
-            .get(url.clone())
-            .header("accept", "application/json");
-        let mut response = request.send().await.map_err(failed)?;
-        if response.status() != reqwest::StatusCode::OK {
-            return Err(FetchError::Status(url.clone(), response.status()));
-        }
-        let max_age = max_age(response.headers());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > MAX_DOCUMENT_BYTES {
-                return Err(FetchError::TooLarge(url.clone()));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((body, max_age))
     }
 }
 
@@ -279,74 +220,6 @@ impl Drop for Renewal {
     fn drop(&mut self) {
         self.0.renewing.store(false, Ordering::Release);
     }
-}
-
-/// The members of the issuer's metadata this crate reads.
-#[derive(Deserialize)]
-struct Metadata {
-    issuer: String,
-    jwks_uri: String,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum FetchError {
-    #[error("GET {0}: {1}")]
-    Http(Url, reqwest::Error),
-    #[error("GET {0} answered {1}")]
-    Status(Url, reqwest::StatusCode),
-    #[error("GET {0} answered more than {MAX_DOCUMENT_BYTES} octets")]
-    TooLarge(Url),
-    #[error("{0} is not usable: {1}")]
-    Metadata(Url, &'static str),
-    #[error("{0}")]
-    Keys(String),
-    #[error("the keys are fixed")]
-    Fixed,
-}
-
-/// Whether an issuer's metadata may send us there: to https, and on this
-/// machine only when the issuer is here too.
-fn may_name(issuer: &Url, uri: &Url) -> bool {
-    match (is_loopback(uri), is_loopback(issuer)) {
-        (true, here) => here,
-        (false, _) => uri.scheme() == "https",
-    }
-}
-
-/// The client every fetch goes through: no redirects, bounded in time.
-pub(crate) fn http_client(
-    timeout: Duration,
-    peer: &Url,
-) -> Result<reqwest::Client, reqwest::Error> {
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(timeout);
-    if is_loopback(peer) {
-        // No proxy can reach this machine's own loopback address.
-        client.no_proxy().build()
-    } else {
-        client.build()
-    }
-}
-
-/// Where an issuer's metadata may be, in the order MCP asks clients to try.
-fn metadata_urls(issuer: &Url) -> Vec<Url> {
-    let path = issuer.path().trim_end_matches('/');
-    let mut forms = vec![
-        format!("/.well-known/oauth-authorization-server{path}"),
-        format!("/.well-known/openid-configuration{path}"),
-    ];
-    if !path.is_empty() {
-        forms.push(format!("{path}/.well-known/openid-configuration"));
-    }
-    forms
-        .into_iter()
-        .map(|form| {
-            let mut url = issuer.clone();
-            url.set_path(&form);
-            url
-        })
-        .collect()
 }
 
 /// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1), within bounds.
@@ -363,42 +236,4 @@ fn max_age(headers: &http::HeaderMap) -> i64 {
         })
         .unwrap_or(DEFAULT_MAX_AGE)
         .clamp(MAX_AGE_BOUNDS.0, MAX_AGE_BOUNDS.1)
-}
-
-/// Whether the host is this machine's loopback interface.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
-/// http, which only loopback may use.
-pub(crate) fn is_plain_loopback(url: &Url) -> bool {
-    url.scheme() == "http" && is_loopback(url)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metadata_of_a_public_issuer_does_not_lead_to_this_machine() {
-        let may =
-            |issuer: &str, uri: &str| may_name(&issuer.parse().unwrap(), &uri.parse().unwrap());
-        assert!(may("https://auth.example", "https://auth.example/jwks"));
-        assert!(may("https://auth.example", "https://keys.example/jwks"));
-        assert!(!may("https://auth.example", "http://auth.example/jwks"));
-        for here in ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "LOCALHOST"] {
-            for scheme in ["http", "https"] {
-                let uri = format!("{scheme}://{here}:8080/jwks");
-                assert!(!may("https://auth.example", &uri), "{uri}");
-                assert!(may("http://127.0.0.1:4455", &uri), "{uri}");
-            }
-        }
-        assert!(!may("http://127.0.0.1:4455", "http://auth.example/jwks"));
-        assert!(!may("http://127.0.0.1:4455", "file:///etc/passwd"));
-    }
 }

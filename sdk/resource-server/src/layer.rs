@@ -4,8 +4,10 @@
 //! |---|---|---|
 //! | metadata paths, without a token | 405 | the document; 405 to DELETE |
 //! | no token in the query | 400 | 400 |
-//! | one `Authorization` header, scheme `Bearer` | 401, 400 | 401, 400 |
-//! | the token verifies | 401 | 401 |
+//! | one `Authorization` header, scheme `Bearer` or `DPoP` | 401, 400 | 401, 400 |
+//! | under `DPoP`, a proof for this request and token | 401 | 401 |
+//! | the token verifies, and is bound to the proof's key or to none | 401 | 401 |
+//! | the proof was not used before | 401 | 401 |
 //! | no content coding, no form, UTF-8 | 415, 400 | – |
 //! | the body is within the limit | 413 | never passed on |
 //! | one unambiguous JSON-RPC message or batch | 400 | – |
@@ -33,10 +35,13 @@ use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use serde_json::json;
 use tower::{Layer, Service};
 
-use crate::challenge::{self, Refusal};
+use crate::challenge::{self, Entrance, Refusal, Scheme};
 use crate::claims::AccessClaims;
 use crate::clock::Clock;
+use crate::dpop::{self, ALGORITHMS, Proof};
+use crate::introspection::Introspect;
 use crate::jws::{Algorithm, JwsError, KeySet};
+use crate::proofs::{ProofSettings, Proofs};
 use crate::rpc;
 use crate::scopes::{Policy, checked_scope, tool_scope};
 use crate::verifier::{SetupError, Verifier, VerifierBuilder, VerifyError, trusted_url};
@@ -127,6 +132,7 @@ impl Protect<()> {
             challenge_scopes: None,
             name: None,
             documentation: None,
+            proofs: ProofSettings::default(),
             max_body: 4 * 1024 * 1024,
         }
     }
@@ -158,13 +164,14 @@ where
                 let answer = challenge::metadata(request.method(), &guard.metadata);
                 return Ok(answer.map(Either::Left));
             }
+            let scheme = presented_scheme(request.headers());
             match guard.admit(request).await {
-                Ok(request) => {
-                    let answer = inner.call(request).await?;
-                    Ok(answer.map(Either::Right))
+                Ok((request, nonce)) => {
+                    let answer = inner.call(request).await?.map(Either::Right);
+                    Ok(challenge::with_nonce(answer, nonce.as_deref()))
                 }
                 Err(refusal) => {
-                    let answer = refusal.answer(&guard.metadata_url, &guard.challenge_scope);
+                    let answer = refusal.answer(&guard.entrance, scheme);
                     Ok(answer.map(Either::Left))
                 }
             }
@@ -178,9 +185,8 @@ struct Guard {
     policy: Policy,
     metadata: Bytes,
     metadata_path: String,
-    metadata_url: String,
-    /// The `scope` of a challenge before it is known what the caller wants.
-    challenge_scope: String,
+    entrance: Entrance,
+    proofs: Proofs,
     max_body: usize,
 }
 
@@ -190,15 +196,22 @@ impl Guard {
         path == self.metadata_path || path == WELL_KNOWN
     }
 
-    /// The request as the server may see it.
-    async fn admit<B>(&self, request: Request<B>) -> Result<Request<Full<Bytes>>, Refusal>
+    /// The request as the server may see it, and a nonce for its answer.
+    async fn admit<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<(Request<Full<Bytes>>, Option<String>), Refusal>
     where
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (mut parts, body) = request.into_parts();
-        let token = presented_token(&parts)?;
-        let claims = self.verify(&token).await?;
+        let (scheme, token) = presented_token(&parts)?;
+        let proof = match scheme {
+            Scheme::Bearer => None,
+            Scheme::Dpop => Some(self.proofs.verify(&parts, token.secret())?),
+        };
+        let claims = self.verify(&token, proof.as_ref()).await?;
 
         let body = if carries_message(&parts.method) {
             readable(&parts.headers)?;
@@ -213,17 +226,33 @@ impl Guard {
         };
 
         parts.headers.remove(AUTHORIZATION);
+        parts.headers.remove(dpop::HEADER);
         parts.extensions.insert(token);
         parts.extensions.insert(Arc::new(claims));
-        Ok(Request::from_parts(parts, Full::new(body)))
+        let nonce = proof.and_then(|proof| self.proofs.next_nonce(&proof));
+        Ok((Request::from_parts(parts, Full::new(body)), nonce))
     }
 
-    async fn verify(&self, token: &PresentedToken) -> Result<AccessClaims, Refusal> {
-        let verified = self.verifier.verify(token.secret()).await;
-        verified.map_err(|error| match error {
-            VerifyError::Unavailable => Refusal::Unavailable,
+    /// Verifies the token, and uses up the proof that came with it.
+    async fn verify(
+        &self,
+        token: &PresentedToken,
+        proof: Option<&Proof>,
+    ) -> Result<AccessClaims, Refusal> {
+        let token = token.secret();
+        let verified = match proof {
+            Some(proof) => self.verifier.verify_bound(token, proof.thumbprint()).await,
+            None if self.entrance.takes_bearer => self.verifier.verify(token).await,
+            None => Err(VerifyError::NotBound),
+        };
+        let claims = verified.map_err(|error| match error {
+            VerifyError::Unavailable | VerifyError::Unanswered => {
+                Refusal::Unavailable(error.to_string())
+            }
             error => Refusal::InvalidToken(error),
-        })
+        })?;
+        proof.map_or(Ok(()), |proof| self.proofs.take(proof))?;
+        Ok(claims)
     }
 
     /// The whole body, which is bounded whatever its length claims to be.
@@ -273,7 +302,7 @@ impl Guard {
 
 /// The token of the `Authorization` header, and of nowhere else (RFC 6750 §2.1;
 /// OAuth 2.1 and MCP forbid the query, and §2.2's form body is not offered).
-fn presented_token(parts: &Parts) -> Result<PresentedToken, Refusal> {
+fn presented_token(parts: &Parts) -> Result<(Scheme, PresentedToken), Refusal> {
     let query = parts.uri.query().unwrap_or_default();
     if url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token") {
         return Err(Refusal::InvalidRequest(
@@ -290,22 +319,40 @@ fn presented_token(parts: &Parts) -> Result<PresentedToken, Refusal> {
             ));
         }
     };
-    bearer_credentials(header)
+    credentials(header)
 }
 
-fn bearer_credentials(header: &HeaderValue) -> Result<PresentedToken, Refusal> {
+fn credentials(header: &HeaderValue) -> Result<(Scheme, PresentedToken), Refusal> {
     let text = header
         .to_str()
         .map_err(|_| Refusal::InvalidToken(JwsError::NotCompact.into()))?;
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("Bearer") {
-        return Err(Refusal::NoToken);
-    }
+    let scheme = scheme_of(scheme).ok_or(Refusal::NoToken)?;
     let token = rest.trim_matches(' ');
     if token.is_empty() {
         return Err(Refusal::InvalidRequest("the token is empty"));
     }
-    Ok(PresentedToken(token.into()))
+    Ok((scheme, PresentedToken(token.into())))
+}
+
+/// Names of schemes are case-insensitive (RFC 9110 §11.1).
+fn scheme_of(name: &str) -> Option<Scheme> {
+    if name.eq_ignore_ascii_case("Bearer") {
+        Some(Scheme::Bearer)
+    } else if name.eq_ignore_ascii_case("DPoP") {
+        Some(Scheme::Dpop)
+    } else {
+        None
+    }
+}
+
+/// The scheme to answer in.
+fn presented_scheme(headers: &HeaderMap) -> Scheme {
+    headers
+        .get(AUTHORIZATION)
+        .and_then(|header| header.to_str().ok())
+        .and_then(|text| scheme_of(text.split(' ').next()?))
+        .unwrap_or(Scheme::Bearer)
 }
 
 /// Whether the server may read a message out of such a request. Methods that
@@ -371,6 +418,7 @@ pub struct ProtectBuilder {
     challenge_scopes: Option<BTreeSet<String>>,
     name: Option<String>,
     documentation: Option<String>,
+    proofs: ProofSettings,
     max_body: usize,
 }
 
@@ -445,6 +493,41 @@ impl ProtectBuilder {
         self
     }
 
+    /// Takes only tokens that are bound to a key (RFC 9449). Bound tokens are
+    /// always taken, and never without their proof.
+    pub const fn require_dpop(mut self) -> Self {
+        self.proofs.required = true;
+        self
+    }
+
+    /// Takes only proofs with a nonce of this server (RFC 9449 §9): none made
+    /// in advance or before a restart is of use then.
+    pub const fn require_dpop_nonce(mut self) -> Self {
+        self.proofs.require_nonce = true;
+        self
+    }
+
+    /// What nonces are made with: the same on all instances of one server, so
+    /// that they know each other's. By default every instance has its own.
+    pub const fn dpop_nonce_key(mut self, key: [u8; 32]) -> Self {
+        self.proofs.nonce_key = Some(key);
+        self
+    }
+
+    /// How long a proof is accepted after it was made; 60 seconds by default.
+    pub const fn proof_lifetime(mut self, lifetime: Duration) -> Self {
+        self.proofs.lifetime = lifetime;
+        self
+    }
+
+    /// How many proofs are remembered, so that none is used twice; 100,000 by
+    /// default. When there are more within [`Self::proof_lifetime`], callers
+    /// are told to come back later (503): nothing is forgotten before its time.
+    pub const fn proof_memory(mut self, proofs: usize) -> Self {
+        self.proofs.memory = proofs;
+        self
+    }
+
     /// The longest body that is read; 4 MiB by default.
     pub const fn max_body(mut self, octets: usize) -> Self {
         self.max_body = octets;
@@ -493,6 +576,12 @@ impl ProtectBuilder {
         self
     }
 
+    /// See [`VerifierBuilder::introspect`].
+    pub fn introspect(mut self, introspect: Introspect) -> Self {
+        self.verifier = self.verifier.introspect(introspect);
+        self
+    }
+
     /// Makes the layer. Fetches nothing yet.
     ///
     /// # Errors
@@ -510,6 +599,7 @@ impl ProtectBuilder {
             trusted_url("documentation", page)?;
         }
         // RFC 9728 §3.1: inserted between host and path, without a final slash.
+        let proofs = Proofs::new(&self.proofs, &url, self.verifier.clock.clone())?;
         let metadata_path = format!("{WELL_KNOWN}{}", url.path().trim_end_matches('/'));
         url.set_path(&metadata_path);
 
@@ -531,7 +621,11 @@ impl ProtectBuilder {
             "resource": self.verifier.resource,
             "authorization_servers": [self.verifier.issuer],
             "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": ALGORITHMS,
         });
+        if self.proofs.required {
+            metadata["dpop_bound_access_tokens_required"] = true.into();
+        }
         if !announced.is_empty() {
             metadata["scopes_supported"] = json!(announced);
         }
@@ -553,8 +647,12 @@ impl ProtectBuilder {
                 policy: Policy::new(tools, self.methods, &self.includes),
                 metadata: metadata.to_string().into(),
                 metadata_path: url.path().to_owned(),
-                metadata_url: url.into(),
-                challenge_scope: joined(&challenged),
+                entrance: Entrance {
+                    metadata_url: url.into(),
+                    scope: joined(&challenged),
+                    takes_bearer: !self.proofs.required,
+                },
+                proofs,
                 max_body: self.max_body,
             }),
         })

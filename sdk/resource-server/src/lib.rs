@@ -3,16 +3,21 @@
 mod challenge;
 pub mod claims;
 mod clock;
+mod discovery;
+pub mod dpop;
+mod introspection;
 mod json;
 mod jwks;
 pub mod jws;
 mod layer;
+mod proofs;
 mod rpc;
 mod scopes;
 mod verifier;
 
 pub use claims::AccessClaims;
 pub use clock::{Clock, ManualClock};
+pub use introspection::Introspect;
 pub use layer::{PresentedToken, Protect, ProtectBuilder, ProtectLayer, ProtectedBody};
 pub use scopes::tool_scope;
 pub use verifier::{SetupError, Verifier, VerifierBuilder, VerifyError};

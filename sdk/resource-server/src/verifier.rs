@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::claims::AccessClaims;
 use crate::clock::Clock;
-use crate::jwks::{self, Jwks, Snapshot, Source};
+use crate::discovery;
+use crate::introspection::{Introspect, Introspector};
+use crate::jwks::{Jwks, Snapshot, Source};
 use crate::jws::{Algorithm, JwsError, KeySet, Unverified};
 
 /// Why a token was refused. The words are fit for a client.
@@ -37,9 +40,22 @@ pub enum VerifyError {
     /// The token is bound to a key (`cnf`) and came as a plain bearer token.
     #[error("the token is bound to a key and cannot be used as a bearer token")]
     SenderConstrained,
+    /// The token is bound to another key than the one that made the proof.
+    #[error("the token is bound to another key than the one of the DPoP proof")]
+    OtherKey,
+    /// The token is bound to no key, and only bound ones are taken.
+    #[error("the token is not bound to a key")]
+    NotBound,
     /// The issuer's keys could not be fetched; the token may well be good.
     #[error("the keys of the authorization server cannot be fetched at the moment")]
     Unavailable,
+    /// The authorization server says that the token holds no more, or that it
+    /// is none of this resource's.
+    #[error("the token has been revoked")]
+    Revoked,
+    /// The authorization server could not be asked; the token may well be good.
+    #[error("the authorization server cannot be asked about the token at the moment")]
+    Unanswered,
 }
 
 /// What is wrong with the settings of a [`Verifier`] or a layer.
@@ -63,6 +79,9 @@ pub enum SetupError {
     /// `offline_access` is between a client and the authorization server.
     #[error("scope \"offline_access\": a resource neither needs nor announces it")]
     OfflineAccess,
+    /// The operating system gave no random bytes.
+    #[error("the operating system gives no random bytes")]
+    Random,
     /// An empty list of algorithms.
     #[error("algorithms: at least one is needed")]
     Algorithms,
@@ -88,6 +107,7 @@ pub enum SetupError {
 pub struct Verifier {
     rules: Arc<Rules>,
     jwks: Arc<Jwks>,
+    introspector: Option<Arc<Introspector>>,
 }
 
 #[derive(Debug)]
@@ -112,19 +132,66 @@ impl Verifier {
             clock: Clock::System,
             refetch_floor: Duration::from_secs(10),
             fetch_timeout: Duration::from_secs(5),
+            introspect: None,
         }
     }
 
     /// Checks a token that came as a bearer token, and gives what it says.
     ///
-    /// Waits only when the issuer's keys have to be fetched first; otherwise
-    /// no lock is taken.
+    /// Waits only when the issuer's keys have to be fetched first or the issuer
+    /// is to be asked; otherwise no lock is taken.
     ///
     /// # Errors
     /// [`VerifyError::Unavailable`] when there are no keys to check with, or
-    /// not the one the token names and the issuer cannot be asked; every other
-    /// error is the token's fault.
+    /// not the one the token names and the issuer cannot be asked,
+    /// [`VerifyError::Unanswered`] when it is to be asked about the token and
+    /// cannot be; every other error is the token's fault.
     pub async fn verify(&self, token: &str) -> Result<AccessClaims, VerifyError> {
+        let claims = self.check(token).await?;
+        // RFC 9449 §7.2, RFC 8705 §3: without its proof a bound token is nothing.
+        if claims.cnf.is_some() {
+            return Err(VerifyError::SenderConstrained);
+        }
+        self.confirm(token, claims).await
+    }
+
+    /// Checks a token that came with a proof by the key of this thumbprint
+    /// (RFC 9449 §6.1), and gives what it says. The proof itself is checked
+    /// by [`dpop::verify`](crate::dpop::verify).
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`]; [`VerifyError::OtherKey`] and
+    /// [`VerifyError::NotBound`] when it is not bound to that key.
+    pub async fn verify_bound(
+        &self,
+        token: &str,
+        thumbprint: &str,
+    ) -> Result<AccessClaims, VerifyError> {
+        let claims = self.check(token).await?;
+        match &claims.cnf {
+            None => Err(VerifyError::NotBound),
+            Some(bound) if bound.jkt.as_deref() == Some(thumbprint) => {
+                self.confirm(token, claims).await
+            }
+            Some(_) => Err(VerifyError::OtherKey),
+        }
+    }
+
+    /// Asks the issuer about a token that is right in itself, when it is to
+    /// be asked.
+    async fn confirm(
+        &self,
+        token: &str,
+        claims: AccessClaims,
+    ) -> Result<AccessClaims, VerifyError> {
+        match &self.introspector {
+            None => Ok(claims),
+            Some(introspector) => introspector.confirm(token, claims).await,
+        }
+    }
+
+    /// What needs nobody else.
+    async fn check(&self, token: &str) -> Result<AccessClaims, VerifyError> {
         let token = Unverified::parse(token)?;
         // What needs no key comes first, so that other tokens cause no fetch.
         if !self.rules.algorithms.contains(&token.alg()) {
@@ -133,7 +200,7 @@ impl Verifier {
         if !token.is_typ("at+jwt") {
             return Err(VerifyError::Type);
         }
-        let claims = self.signed_claims(token).await?;
+        let claims: AccessClaims = signed_claims(&self.jwks, token).await?;
         self.rules.check(&claims)?;
         Ok(claims)
     }
@@ -152,29 +219,37 @@ impl Verifier {
             .map(drop)
             .ok_or(VerifyError::Unavailable)
     }
+}
 
-    async fn signed_claims(&self, token: Unverified<'_>) -> Result<AccessClaims, VerifyError> {
-        if let Some(snapshot) = self.jwks.current()
-            && knows(&snapshot, &token)
-        {
-            return claims_of(token, &snapshot);
-        }
-        self.jwks.refetch().await;
-        let snapshot = self.jwks.current().ok_or(VerifyError::Unavailable)?;
-        // The key may be one that a rotation made while the issuer cannot be
-        // asked: nobody knows that the token is bad.
-        if self.jwks.is_cut_off() && !knows(&snapshot, &token) {
-            return Err(VerifyError::Unavailable);
-        }
-        claims_of(token, &snapshot)
+/// The claims of a token that the issuer has signed. Fetches its keys when
+/// there are none, or not the one the token names.
+pub(crate) async fn signed_claims<T: DeserializeOwned>(
+    jwks: &Arc<Jwks>,
+    token: Unverified<'_>,
+) -> Result<T, VerifyError> {
+    if let Some(snapshot) = jwks.current()
+        && knows(&snapshot, &token)
+    {
+        return claims_of(token, &snapshot);
     }
+    jwks.refetch().await;
+    let snapshot = jwks.current().ok_or(VerifyError::Unavailable)?;
+    // The key may be one that a rotation made while the issuer cannot be
+    // asked: nobody knows that the token is bad.
+    if jwks.is_cut_off() && !knows(&snapshot, &token) {
+        return Err(VerifyError::Unavailable);
+    }
+    claims_of(token, &snapshot)
 }
 
 fn knows(snapshot: &Snapshot, token: &Unverified<'_>) -> bool {
     snapshot.keys.find(token.kid(), token.alg()).is_some()
 }
 
-fn claims_of(token: Unverified<'_>, snapshot: &Snapshot) -> Result<AccessClaims, VerifyError> {
+fn claims_of<T: DeserializeOwned>(
+    token: Unverified<'_>,
+    snapshot: &Snapshot,
+) -> Result<T, VerifyError> {
     let key = snapshot
         .keys
         .find(token.kid(), token.alg())
@@ -199,10 +274,6 @@ impl Rules {
         if now.saturating_add(self.leeway) < latest_start {
             return Err(VerifyError::NotYetValid);
         }
-        // RFC 9449 §7.2, RFC 8705 §3: without its proof a bound token is nothing.
-        if claims.cnf.is_some() {
-            return Err(VerifyError::SenderConstrained);
-        }
         Ok(())
     }
 }
@@ -217,9 +288,10 @@ pub struct VerifierBuilder {
     keys: Option<KeySet>,
     algorithms: Vec<Algorithm>,
     leeway: Duration,
-    clock: Clock,
+    pub(crate) clock: Clock,
     refetch_floor: Duration,
     fetch_timeout: Duration,
+    introspect: Option<Introspect>,
 }
 
 impl VerifierBuilder {
@@ -272,6 +344,13 @@ impl VerifierBuilder {
         self
     }
 
+    /// Asks the authorization server about each token as well (RFC 7662), so
+    /// that one which was revoked is refused before it has expired.
+    pub fn introspect(mut self, introspect: Introspect) -> Self {
+        self.introspect = Some(introspect);
+        self
+    }
+
     /// Makes the verifier. Fetches nothing yet.
     ///
     /// # Errors
@@ -290,7 +369,7 @@ impl VerifierBuilder {
             return Err(SetupError::Algorithms);
         }
         let (source, fixed, peer) = match (self.keys, self.jwks_uri) {
-            (Some(keys), _) => (Source::Fixed, keys, issuer_url),
+            (Some(keys), _) => (Source::Fixed, keys, issuer_url.clone()),
             (None, Some(uri)) => {
                 let uri = trusted_url("jwks_uri", &uri)?;
                 (Source::At(uri.clone()), KeySet::default(), uri)
@@ -300,13 +379,24 @@ impl VerifierBuilder {
                     issuer: self.issuer.clone(),
                     url: issuer_url.clone(),
                 };
-                (source, KeySet::default(), issuer_url)
+                (source, KeySet::default(), issuer_url.clone())
             }
         };
-        let http = jwks::http_client(self.fetch_timeout, &peer).map_err(SetupError::Http)?;
+        let http = discovery::http_client(self.fetch_timeout, &peer).map_err(SetupError::Http)?;
         let clock = self.clock;
+        let jwks = Jwks::new(source, fixed, clock.clone(), self.refetch_floor, http);
+        let introspector = match self.introspect {
+            None => None,
+            Some(introspect) => {
+                let (clock, jwks) = (clock.clone(), jwks.clone());
+                let introspector =
+                    Introspector::new(introspect, &self.issuer, &issuer_url, clock, jwks)?;
+                Some(Arc::new(introspector))
+            }
+        };
         Ok(Verifier {
-            jwks: Jwks::new(source, fixed, clock.clone(), self.refetch_floor, http),
+            jwks,
+            introspector,
             rules: Arc::new(Rules {
                 issuer: self.issuer,
                 audience: self.resource,
@@ -327,7 +417,7 @@ pub(crate) fn trusted_url(name: &'static str, value: &str) -> Result<Url, SetupE
     };
     let url = Url::parse(value)
         .map_err(|_| refuse("an absolute URL is needed, such as https://host/path"))?;
-    if url.scheme() != "https" && !jwks::is_plain_loopback(&url) {
+    if url.scheme() != "https" && !discovery::is_plain_loopback(&url) {
         return Err(refuse("https is needed; http only on a loopback address"));
     }
     if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {

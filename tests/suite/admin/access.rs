@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Key, ServerKey, TestApp, WEATHER, parts};
 
 /// Every operation and the one scope it needs.
-pub(crate) const OPERATIONS: [(&str, &str, &str); 22] = [
+pub(crate) const OPERATIONS: [(&str, &str, &str); 25] = [
     ("GET", "/resources", "writ:read"),
     ("POST", "/resources", "writ:resources"),
     ("GET", "/resources/weather", "writ:read"),
@@ -17,6 +17,9 @@ pub(crate) const OPERATIONS: [(&str, &str, &str); 22] = [
     ("PUT", "/clients/agent", "writ:clients"),
     ("DELETE", "/clients/agent", "writ:clients"),
     ("POST", "/clients/agent/secret", "writ:clients"),
+    ("POST", "/clients/agent/disable", "writ:clients"),
+    ("POST", "/clients/agent/enable", "writ:clients"),
+    ("POST", "/revocations", "writ:revocations"),
     ("GET", "/keys", "writ:read"),
     ("POST", "/keys/rotate", "writ:keys"),
     ("GET", "/audit", "writ:audit"),
@@ -30,7 +33,7 @@ pub(crate) const OPERATIONS: [(&str, &str, &str); 22] = [
     ("DELETE", "/tenants/nobody", "writ:tenants"),
 ];
 
-const SCOPES: [&str; 9] = [
+const SCOPES: [&str; 11] = [
     "writ:read",
     "writ:resources",
     "writ:clients",
@@ -40,6 +43,8 @@ const SCOPES: [&str; 9] = [
     "writ:tenants",
     "resource:register",
     "client:register",
+    "writ:revocations",
+    "token:introspect",
 ];
 
 const CHANGING: [&str; 4] = [

@@ -7,4 +7,5 @@ mod clients;
 mod keys;
 mod openapi;
 mod resources;
+mod revocations;
 mod tenants;

@@ -1,10 +1,13 @@
 //! What attackers send: one file for each class. Every test cites the cases it stands for.
 
 mod client_authentication;
+mod dpop;
 mod http;
 mod jose;
+mod junk;
 mod metadata;
 mod registration;
 mod resources;
+mod revocation;
 mod token_endpoint;
 mod token_exchange;

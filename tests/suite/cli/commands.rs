@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::Scene;
+use crate::support::parts;
 
 const DECLARATION: &str = r#"
     [[resources]]
@@ -105,6 +106,34 @@ fn a_key_made_here_signs_in() {
 }
 
 #[test]
+fn a_token_is_bound_to_a_key_made_here() {
+    let scene = Scene::start();
+    scene.json("resource add --id w --resource https://w.example/mcp --tool a");
+    let jwks = scene.writ("client key generate --out client.pem");
+    scene.file("jwks.json", &jwks.stdout);
+    scene.json("client add --id c --jwks jwks.json --access w=tool:a");
+    scene.writ("client key generate --algorithm ES256 --out holder.pem");
+    let ask = "token w --client-id c --key client.pem --dpop holder.pem";
+    let answer = scene.json(ask);
+    assert_eq!(answer["token_type"], "DPoP");
+    let proof = answer["dpop_proof"].as_str().unwrap();
+    let (header, claims) = parts(proof);
+    assert_eq!(header["typ"], "dpop+jwt");
+    assert!(header["jwk"].get("d").is_none());
+    assert_eq!(claims["htu"], "https://w.example/mcp");
+    let (_, token) = parts(answer["access_token"].as_str().unwrap());
+    // The key's name in its JWKS is its thumbprint too.
+    assert_eq!(token["cnf"]["jkt"], header["jwk"]["kid"]);
+    let told = scene.writ(ask);
+    assert!(told.stderr.contains("DPoP: "), "{told:?}");
+    assert!(
+        scene
+            .refused("token w --client-id c --key client.pem --dpop none.pem")
+            .contains("none.pem")
+    );
+}
+
+#[test]
 fn a_tenant_is_managed_with_its_own_credentials() {
     let scene = Scene::start();
     let added = scene.writ("tenant add acme --out acme.json");
@@ -124,6 +153,54 @@ fn a_tenant_is_managed_with_its_own_credentials() {
     assert!(why.contains("server's own issuer"), "{why}");
     scene.json("tenant remove acme");
     assert!(scene.refused(&format!("client list {own}")).contains("404"));
+}
+
+#[test]
+fn what_was_granted_is_ended() {
+    let scene = Scene::start();
+    scene.file("a.toml", DECLARATION);
+    let applied = scene.json("apply a.toml");
+    let secret = applied[1]["client_secret"].as_str().unwrap();
+    let token =
+        |line: &str| scene.writ_reading(&format!("token weather --client-id agent {line}"), secret);
+    let get = || token("--client-secret-stdin").stdout;
+    let first = get();
+    let ended = scene.writ_reading("revoke token - --reason leaked --json", &first);
+    let ended: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(ended, json!({ "grants": 0, "tokens": 1 }));
+    let again = scene.writ_reading("revoke token -", &first);
+    assert_eq!(again.stdout, "the token held no more\n");
+    for what in ["client agent", "subject agent", "resource weather"] {
+        get();
+        let ended = scene.json(&format!("revoke {what}"));
+        assert_eq!(ended, json!({ "grants": 1, "tokens": 0 }), "{what}");
+    }
+    let ended = scene.writ("revoke grant AAAAAAAAAAAAAAAAAAAAAA");
+    assert_eq!(ended.stdout, "grant AAAAAAAAAAAAAAAAAAAAAA is not there\n");
+    assert!(
+        scene
+            .refused("revoke tenant acme")
+            .contains("tenant 'default'")
+    );
+    assert!(
+        scene
+            .refused("revoke client nobody")
+            .contains("no client 'nobody'")
+    );
+
+    let disabled = scene.writ("client disable agent");
+    assert!(
+        disabled.stdout.starts_with("disabled client agent\n"),
+        "{disabled:?}"
+    );
+    let refused = token("--client-secret-stdin");
+    assert!(refused.stderr.contains("invalid_client"), "{refused:?}");
+    scene.json("client enable agent");
+    assert_eq!(token("--client-secret-stdin").code, 0);
+    // Last, for it ends the administrator's own token too.
+    scene.json("revoke tenant default");
+    let reasons = scene.json("audit list --kind token.revoked");
+    assert_eq!(reasons[0]["event"]["reason"], "leaked");
 }
 
 #[test]
@@ -161,7 +238,10 @@ fn what_is_wrong_is_named() {
             "apply other.json",
             "other.json: client 'a': access: resource 'x' is not declared",
         ),
-        ("resource add bare.yaml", "bare.yaml: unknown field `tols`"),
+        (
+            "resource add bare.yaml",
+            "bare.yaml: tols: unknown field `tols`",
+        ),
         ("resource show nothing", "no such resource"),
         (
             "resource add --id w --resource http://w.example",

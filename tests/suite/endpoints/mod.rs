@@ -3,6 +3,8 @@
 mod authorize;
 mod discovery;
 mod health;
+mod introspect;
 mod jwks;
 mod metrics;
+mod revoke;
 mod token;

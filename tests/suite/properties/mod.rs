@@ -1,6 +1,7 @@
 //! What must hold of all inputs.
 
 mod delegation;
+mod htu;
 mod redirect_uri;
 mod resource;
 mod scopes;

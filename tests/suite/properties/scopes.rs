@@ -140,6 +140,7 @@ fn client(id: &str, members: &Value) -> Arc<Client> {
         secret_expires_at: 0,
         registration_digest: None,
         document: document.to_string(),
+        disabled: false,
         created_at: 0,
         updated_at: 0,
     };
@@ -186,6 +187,7 @@ proptest! {
             audiences: Vec::new(),
             scope: requested.as_ref().map(scope),
             on_behalf: OnBehalf::Itself,
+            proved_key: None,
         };
         let facts = Facts { resources: &resources, subject_client: None, max_depth: 4 };
         let Ok(permit) = decide(request, &facts) else { return Ok(()) };
@@ -237,6 +239,7 @@ proptest! {
                 subject: Box::new(subject(&owner, &uri("r"))),
                 actor: None,
             },
+            proved_key: None,
         };
         let facts =
             Facts { resources: &resources, subject_client: Some(&owner_client), max_depth: 4 };
@@ -290,6 +293,7 @@ proptest! {
                 subject: Box::new(subject(&owner, &uri("here"))),
                 actor: None,
             },
+            proved_key: None,
         };
         let facts =
             Facts { resources: &resources, subject_client: Some(&owner_client), max_depth: 4 };

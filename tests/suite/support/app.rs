@@ -318,6 +318,41 @@ impl TestApp {
         self.post("/token").form(&form)
     }
 
+    /// A question about a token by a client.
+    pub(crate) fn introspect(&self, client_id: &str, token: &str) -> Call {
+        self.post("/introspect")
+            .basic(client_id, &secret_of(client_id))
+            .form(&[("token", token)])
+    }
+
+    /// Whether a token is active, as whoever may see every token is told.
+    pub(crate) async fn is_active(&self, token: &str) -> bool {
+        let bearer = self.admin_token(None, "token:introspect").await;
+        let answer = self
+            .post("/introspect")
+            .bearer(&bearer)
+            .form(&[("token", token)])
+            .await;
+        let body = answer.ok();
+        let active = body["active"].as_bool().unwrap();
+        assert!(active || body == json!({ "active": false }), "{body}");
+        active
+    }
+
+    /// A client's wish that a token be revoked.
+    pub(crate) fn revoke(&self, client_id: &str, token: &str) -> Call {
+        self.post("/revoke")
+            .basic(client_id, &secret_of(client_id))
+            .form(&[("token", token)])
+    }
+
+    /// How many events of this kind there are.
+    pub(crate) async fn count(&self, kind: &str) -> usize {
+        let path = format!("/audit?kind={kind}&limit=1000");
+        let events = self.admin("GET", &path).await.await.ok();
+        events.as_array().unwrap().len()
+    }
+
     /// The claims of an honest client assertion; each has a `jti` of its own. Members of
     /// `overrides` replace them, and `null` takes one away.
     pub(crate) fn assertion_claims(&self, client_id: &str, overrides: &Value) -> Value {
@@ -399,6 +434,12 @@ impl TestApp {
         self.apply(json!({ "clients": [declaration] })).await;
     }
 
+    /// The client `weather-server`, whose credentials are those of the weather server.
+    pub(crate) async fn weather_server(&self) {
+        let members = json!({ "grant_types": [DELEGATION], "serves": "weather" });
+        self.client("weather-server", members).await;
+    }
+
     /// A client that authenticates with this key and may use the weather server.
     pub(crate) async fn robot(&self, key: &Key, members: Value) {
         let mut declaration = json!({
@@ -424,7 +465,7 @@ fn at(tenant: Option<&str>, path: &str) -> String {
 }
 
 /// Members of `over` in place of those of `under`; `null` takes one away.
-fn overlay(under: &mut Value, over: &Value) {
+pub(super) fn overlay(under: &mut Value, over: &Value) {
     let Some(over) = over.as_object() else { return };
     let members = under.as_object_mut().unwrap();
     for (name, value) in over {

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, IntoFuture},
+    net::IpAddr,
     pin::Pin,
 };
 
@@ -11,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::ServiceExt as _;
-use writ::router::Issuers;
+use writ::{context::Peer, router::Issuers};
 
 use super::oracle;
 
@@ -25,6 +26,7 @@ pub(crate) struct Call {
     body: Vec<u8>,
     secrets: Vec<String>,
     unavailable: bool,
+    peer: Option<IpAddr>,
 }
 
 impl Call {
@@ -37,6 +39,7 @@ impl Call {
             body: Vec::new(),
             secrets: Vec::new(),
             unavailable: false,
+            peer: None,
         }
     }
 
@@ -57,6 +60,15 @@ impl Call {
         );
         call.secrets
             .extend([secret.to_owned(), STANDARD.encode(pair)]);
+        call
+    }
+
+    /// Presents a token that is bound to a key, with a proof.
+    pub(crate) fn dpop(self, token: &str, proof: &str) -> Self {
+        let mut call = self
+            .header("authorization", &format!("DPoP {token}"))
+            .header("dpop", proof);
+        call.secrets.extend([token.to_owned(), proof.to_owned()]);
         call
     }
 
@@ -102,6 +114,12 @@ impl Call {
         self
     }
 
+    /// Comes from this address.
+    pub(crate) fn from(mut self, peer: &str) -> Self {
+        self.peer = Some(peer.parse().unwrap());
+        self
+    }
+
     async fn send(self) -> Answer {
         let mut request = Request::builder()
             .method(self.method.clone())
@@ -109,6 +127,10 @@ impl Call {
             .body(Body::from(self.body))
             .unwrap();
         request.headers_mut().clone_from(&self.headers);
+        let peer = self.peer.map(|address| Peer((address, 4711).into()));
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         let host = HeaderValue::from_static("as.example");
         request.headers_mut().entry(header::HOST).or_insert(host);
         let response = self.service.oneshot(request).await.unwrap();
@@ -166,11 +188,12 @@ impl Answer {
             .unwrap_or_else(|why| panic!("{why} in {} {}", self.status, self.text()))
     }
 
-    /// A header, which is there at most once.
+    /// A header, which is there at most once; of several challenges the first.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?;
-        assert!(values.next().is_none(), "{name} is there twice");
+        let several = name == "www-authenticate";
+        assert!(several || values.next().is_none(), "{name} is there twice");
         Some(value.to_str().unwrap())
     }
 
@@ -179,6 +202,14 @@ impl Answer {
         let mut headers = self.headers.clone();
         headers.remove("x-request-id").unwrap();
         headers
+    }
+
+    /// The challenge of this scheme (RFC 9110 §11.6.1), without the scheme.
+    pub(crate) fn challenge(&self, scheme: &str) -> Option<&str> {
+        let values = self.headers.get_all("www-authenticate").iter();
+        values
+            .filter_map(|value| value.to_str().unwrap().split_once(' '))
+            .find_map(|(name, parameters)| (name == scheme).then_some(parameters))
     }
 
     /// Status and code of a refusal, for a comparison in one line.

@@ -7,12 +7,14 @@
 
 mod app;
 mod at_rest;
+mod dpop;
 mod home;
 mod http;
 mod jose;
 mod key_host;
 mod live;
 mod oracle;
+mod tls;
 
 pub(crate) use self::{
     app::{
@@ -20,9 +22,11 @@ pub(crate) use self::{
         secret_of, short_limits,
     },
     at_rest::AtRest,
+    dpop::{ath, proof_header, thumbprint},
     home::Home,
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
     key_host::KeyHost,
     live::{Connection, LiveServer, status},
+    tls::Certificate,
 };

@@ -32,7 +32,8 @@ pub(super) fn check(seen: &Seen<'_>) {
         answer.status < 500 || (seen.unavailable && answer.status == 503),
         "our own failure: {place}"
     );
-    if answer.status == 503 {
+    // RFC 6585 §4.
+    if matches!(answer.status, 429 | 503) {
         assert!(answer.header("retry-after").is_some(), "{place}");
     }
     check_refusal(seen, &place);
@@ -79,7 +80,10 @@ fn is_described(byte: u8) -> bool {
 /// RFC 6749 §5.1, RFC 7591 §3.2.1: answers with tokens or credentials are not stored.
 fn check_caching(seen: &Seen<'_>, place: &str) {
     let path = seen.path.split('?').next().unwrap_or_default();
-    let private = path.ends_with("/token") || path.contains("/register");
+    let private = ["/token", "/introspect", "/revoke"]
+        .iter()
+        .any(|end| path.ends_with(end))
+        || path.contains("/register");
     let answered = !matches!(seen.answer.status, 204 | 405) && *seen.method != Method::OPTIONS;
     if private && answered {
         assert_eq!(

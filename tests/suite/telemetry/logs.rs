@@ -1,6 +1,7 @@
 //! Log records: what is in them and what never is.
 
 use reqwest::{Client, Method, RequestBuilder, Response};
+use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
 
 use super::Running;
@@ -125,6 +126,7 @@ async fn provoke(server: &Running) -> Vec<String> {
     vec![MARK.into(), secret, token, signature, managing.to_owned()]
 }
 
+// AC-331
 #[tokio::test]
 async fn nothing_secret_is_ever_logged() {
     for format in ["json", "text"] {
@@ -202,7 +204,7 @@ async fn a_line_says_who_asked_for_what_and_how_it_ended() {
 async fn refusals_are_logged_up_to_a_number_a_second() {
     let server = Running::start(&[("WRIT_TELEMETRY__FORMAT", "json")]).await;
     let (client, issuer) = (Client::new(), &server.issuer);
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     for _ in 0..400 {
         answered(client.get(format!("{issuer}/nothing"))).await;
     }
@@ -220,4 +222,40 @@ async fn refusals_are_logged_up_to_a_number_a_second() {
             .iter()
             .all(|line| line["fields"]["route"] != "/healthz")
     );
+}
+
+#[tokio::test]
+async fn the_cause_of_a_failure_is_logged_once_and_not_answered() {
+    let server = Running::start(&[("WRIT_TELEMETRY__FORMAT", "json")]).await;
+    let (client, issuer) = (Client::new(), &server.issuer);
+    let resource = format!("{issuer}/admin");
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("resource", &resource),
+        ("scope", "writ:audit"),
+    ];
+    let request = client.post(format!("{issuer}/token")).form(&form);
+    let request = request.basic_auth("admin", Some(server.admin_secret()));
+    let (_, token, _) = answered(request).await;
+    let token: Value = serde_json::from_str(&token).unwrap();
+    // A hand at the database that is not the server's.
+    let path = server.directory.path().join("data/writ.db");
+    let db = Database::connect(format!("sqlite://{}", path.display()));
+    let away = "ALTER TABLE audit_event RENAME TO elsewhere";
+    db.await.unwrap().execute_unprepared(away).await.unwrap();
+    let request = client.get(format!("{issuer}/admin/audit"));
+    let token = token["access_token"].as_str().unwrap();
+    let (status, body, id) = answered(request.bearer_auth(token)).await;
+    assert_eq!(status, 500);
+    assert!(!body.contains("audit_event"), "{body}");
+    let lines = server.lines().into_iter();
+    let told: Vec<Value> = lines
+        .filter(|line| line.to_string().contains("no such table"))
+        .collect();
+    let [line] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(line["level"], "ERROR");
+    assert_eq!(line["request_id"], id);
+    assert_eq!(line["fields"]["error"], "server_error");
 }

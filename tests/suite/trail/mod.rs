@@ -45,7 +45,10 @@ impl TestApp {
 
     /// The chain of another node, as that node would have written it: it has the same sealing key.
     async fn other_node(&self, events: impl Iterator<Item = (i64, Event<'_>)>) {
-        let chains = Chains::new("2".into(), &self.state.registry.sealer().derive(KEY_LABEL));
+        let chains = Chains::new(
+            "2".into(),
+            &self.state.registry.sealer().derive(KEY_LABEL).unwrap(),
+        );
         let mut chain = Chain::default();
         let rows = events.map(|(at, event)| {
             let record = Record::new("default", at, Kind::TokenIssued, &event);

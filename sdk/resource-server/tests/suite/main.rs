@@ -6,6 +6,8 @@
 
 mod calls;
 mod claims;
+mod dpop;
+mod introspection;
 mod jws;
 mod keys;
 mod requests;

@@ -311,6 +311,7 @@ async fn metadata_at_both_paths() {
                 "authorization_servers": [scene.issuer.url],
                 "scopes_supported": ["docs:read", "tool:alert", "tool:forecast"],
                 "bearer_methods_supported": ["header"],
+                "dpop_signing_alg_values_supported": ["EdDSA", "Ed25519", "ES256", "PS256", "RS256"],
                 "resource_name": "Weather",
                 "resource_documentation": "https://example.com/docs",
             })

@@ -436,5 +436,6 @@ async fn echo(request: Request) -> axum::Json<Value> {
         "token": token.secret(),
         "token_debug": format!("{token:?}"),
         "authorization": parts.headers.contains_key("authorization"),
+        "proof": parts.headers.contains_key("dpop"),
     }))
 }

@@ -1,0 +1,78 @@
+-- wrk script: one request over and over, or the requests of a file in turn.
+--
+--   BENCH_BODY, BENCH_HEADERS   the request; headers as "Name: value" lines
+--   BENCH_REQUESTS              a file of requests instead: "Name: value" fields, then the body, parted by tabs
+--   BENCH_ONCE                  set: each request of the file may be sent once only
+--   BENCH_MARK                  what the body of a good answer contains; a good answer is 200
+--   BENCH_KEEP                  a file for the access tokens that were answered
+--
+-- Anything but a good answer is an error, and the first one is kept to be shown. The last line printed is
+-- "RESULT" and a JSON object.
+
+local thread
+
+function setup(t)
+  assert(thread == nil, "counted for one wrk thread (-t1)")
+  thread = t
+end
+
+local function headers_of(text, into)
+  for name, value in text:gmatch("([^:\n]+): ([^\n]*)") do into[name] = value end
+  return into
+end
+
+local file, once, mark, keep
+
+local function next_line()
+  local text = file:read("*l")
+  if text == nil then
+    if once then ran_out = ran_out + 1 end
+    file:seek("set")
+    text = file:read("*l")
+  end
+  return text
+end
+
+local function from_file()
+  local fields = {}
+  for field in (next_line() .. "\t"):gmatch("([^\t]*)\t") do fields[#fields + 1] = field end
+  local headers = {}
+  for name, value in pairs(wrk.headers) do headers[name] = value end
+  for i = 1, #fields - 1 do headers_of(fields[i], headers) end
+  return wrk.format(nil, nil, headers, fields[#fields])
+end
+
+function init(_)
+  wrk.method = "POST"
+  wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+  headers_of(os.getenv("BENCH_HEADERS") or "", wrk.headers)
+  wrk.body = os.getenv("BENCH_BODY")
+  mark, once = os.getenv("BENCH_MARK"), os.getenv("BENCH_ONCE")
+  local requests, kept = os.getenv("BENCH_REQUESTS"), os.getenv("BENCH_KEEP")
+  if requests then file = assert(io.open(requests)) end
+  if kept then keep = assert(io.open(kept, "a")) end
+  answered, refused, first_refusal, ran_out = 0, 0, "", 0
+  if file then request = from_file end -- without it wrk makes its request once
+end
+
+function response(status, _, body)
+  if status == 200 and body:find(mark, 1, true) then
+    answered = answered + 1
+    if keep then keep:write(body:match('"access_token":"([^"]+)"'), "\n") end
+  else
+    refused = refused + 1
+    if refused == 1 then
+      first_refusal = (status .. " " .. body:sub(1, 200)):gsub('[%c"\\]', "?")
+    end
+  end
+end
+
+function done(summary, latency, _)
+  local e = summary.errors
+  print(string.format(
+    'RESULT {"answered": %d, "refused": %d, "first_refusal": "%s", "ran_out": %d, "socket_errors": %d, '
+      .. '"seconds": %.6f, "p50_ms": %.3f, "p99_ms": %.3f, "max_ms": %.3f}',
+    thread:get("answered"), thread:get("refused"), thread:get("first_refusal"), thread:get("ran_out"),
+    e.connect + e.read + e.write + e.timeout, summary.duration / 1e6,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3))
+end

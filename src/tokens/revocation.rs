@@ -1,0 +1,79 @@
+//! Ends tokens before their time: by the client that holds them (RFC 7009), or by an
+//! administrator.
+//!
+//! | what is revoked | what ends |
+//! |---|---|
+//! | a token, by its client or an administrator | this token; what was exchanged for it stays |
+//! | a grant; a client's, a subject's, a resource's, a tenant's grants | every token that hangs from them, and everything derived from those |
+//!
+//! A grant that has ended is gone: the next token of its kind hangs from a new one. A client that
+//! is to get no more tokens is disabled or removed.
+//!
+//! It holds when the answer is given: at introspection, token exchange and the admin API of this
+//! node at once. A resource server that only verifies signatures sees it when the token expires.
+
+use entity::revoked_token;
+
+use super::{commit, spend, verify};
+use crate::{
+    app::App,
+    audit::{Event, Kind},
+    error::Result,
+    journal::Command,
+    registry::{Client, Tenant},
+    store::Change,
+};
+
+/// Seconds that a revocation is remembered after its token has expired: clocks of nodes differ.
+const MARGIN: i64 = 60;
+
+/// Revokes a token for the client that it was issued to (RFC 7009 §2.1).
+///
+/// A token that is unknown, another one's, or over already is no error, and nothing is written of
+/// it (RFC 7009 §2.2): nobody can fill the disk or learn what exists. `spent` is used up all the
+/// same.
+///
+/// # Errors
+/// `invalid_client` when `spent` was used before, `temporarily_unavailable` when the journal is
+/// full.
+pub async fn by_client(
+    app: &App,
+    tenant: &Tenant,
+    client: &Client,
+    token: &str,
+    spent: Option<Change>,
+) -> Result<()> {
+    let claims = verify::access_token(app, tenant, token)
+        .inspect_err(|why| tracing::debug!(%why, "token to revoke"))
+        .ok()
+        .filter(|claims| claims.client_id == client.id());
+    let Some(claims) = claims else {
+        return match spent {
+            Some(spent) => spend(app, spent).await,
+            None => Ok(()),
+        };
+    };
+    let event = Event {
+        client_id: Some(client.id()),
+        sub: Some(&claims.sub),
+        act: claims.act.as_ref(),
+        aud: Some(&claims.aud),
+        grant_id: claims.grant_id.as_deref(),
+        jti: Some(&claims.jti),
+        ..Event::default()
+    };
+    let audit = vec![app.record(tenant, Kind::TokenRevoked, &event)];
+    let mut changes = vec![end_of(tenant, &claims.jti, claims.exp)];
+    changes.extend(spent);
+    commit(app, Command { changes, audit }).await
+}
+
+/// The change that ends a token which would have expired at `exp`, Unix seconds.
+#[must_use]
+pub fn end_of(tenant: &Tenant, jti: &str, exp: i64) -> Change {
+    Change::RevokeToken(revoked_token::Model {
+        tenant: tenant.name().to_owned(),
+        jti: jti.to_owned(),
+        expires_at: exp.saturating_add(MARGIN),
+    })
+}

@@ -1,0 +1,3 @@
+//! Where tokens begin.
+
+mod dpop;
