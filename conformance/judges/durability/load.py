@@ -69,6 +69,7 @@ class Ledger:
     tokens: list = field(default_factory=list)
     clients: dict = field(default_factory=dict)
     declared: dict = field(default_factory=dict)  # group: versions it may have by now; None: it is not there
+    outside: set = field(default_factory=set)  # tokens that were issued before the load began
     ended: set = field(default_factory=set)  # clients whose grants were ended at some time
     spent: list = field(default_factory=list)  # assertions that were accepted
     tried: list = field(default_factory=list)  # assertions without an answer

@@ -307,7 +307,7 @@ async fn junk_of_every_kind_leaves_memory_bounded_and_the_server_well() {
     assert!(most < bound, "{report}");
     // It was a storm, also on a machine with other things to do.
     assert!(bytes > bound && requests > 20 && registered > 0, "{report}");
-    assert!(served > 0, "{report}");
+    assert!(served > 1, "{report}");
     let honest = Client::builder()
         .timeout(Duration::from_secs(5))
         .build()
