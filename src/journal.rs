@@ -139,7 +139,6 @@ impl Journal {
         let position = outbox::position(&db, &node).await?;
         let key = registry.sealer().derive(KEY_LABEL);
         let key = key.map_err(|error| DbErr::Custom(error.to_string()))?;
-        let key = key.map_err(|error| DbErr::Custom(error.to_string()))?;
         let chains = Arc::new(Chains::new(node.clone(), &key));
         let writer = Writer {
             db,
