@@ -128,7 +128,7 @@ def dpop(bench):
 
     def proofs(alg, count):
         bench.say(f"dpop, {alg}: making {count} proofs")
-        return json.loads(output("node", HERE / "proofs.mjs", alg, url, count, file, authorization,
+        return json.loads(output("node", HERE / "proofs.mjs", alg, url, str(count), file, authorization,
                                  token_body(resource_for("EdDSA")), limit=120))
 
     for alg in ("EdDSA", "ES256"):
