@@ -1,18 +1,22 @@
 //! The command line: reads it, runs one command, says what went wrong in words.
 //!
-//! Commands that change a running server use its admin API, as any other client would.
+//! Commands that change a running server use its admin API, as any other client would. Backup and
+//! restore work on the database.
 //!
 //! | file | what |
 //! |---|---|
 //! | `serve`, `apply`, `resource`, `client`, `revoke`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
-//! | `api`, `token_request`, `http` | the admin API from the outside, from top to bottom |
+//! | `backup`, `restore` | the database itself, without the server |
+//! | `api`, `token_request`, `possession`, `http` | the admin API from the outside, from top to bottom |
 //! | `import`, `mcp` | a live MCP server's tools, as a declaration |
 //! | `paste` | what the author of an MCP server needs |
 //! | `private_key`, `document`, `print` | files in, text out |
+//! | `notify` | words to the service manager |
 
 mod api;
 mod apply;
 mod audit;
+mod backup;
 mod client;
 mod doctor;
 mod document;
@@ -20,10 +24,13 @@ mod http;
 mod import;
 mod keys;
 mod mcp;
+mod notify;
 mod paste;
+mod possession;
 mod print;
 mod private_key;
 mod resource;
+mod restore;
 mod revoke;
 mod serve;
 mod tenant;
@@ -66,6 +73,10 @@ enum Command {
     Audit(audit::Audit),
     /// Issuers below this one, each with keys, clients and resources of its own.
     Tenant(tenant::Tenant),
+    /// Write everything the server knows to a file, while it runs.
+    Backup(backup::Backup),
+    /// Fill an empty database from such a file.
+    Restore(restore::Restore),
     /// Get an access token, to try things out.
     Token(token::Token),
     /// Look at an issuer or an MCP server as its clients do, and say what to mend.
@@ -124,6 +135,8 @@ pub fn run() -> ExitCode {
             Command::Keys(keys) => keys.run(json).await,
             Command::Audit(audit) => audit.run(json).await,
             Command::Tenant(tenant) => tenant.run(json).await,
+            Command::Backup(backup) => backup.run(json).await,
+            Command::Restore(restore) => restore.run(json).await,
             Command::Token(token) => token.run(json).await,
             Command::Doctor(doctor) => doctor.run(json).await,
         }

@@ -14,13 +14,12 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use sea_orm::DbErr;
 use sqlx::postgres::PgListener;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     journal::Refresh,
-    store::{Lease, outbox::DOORBELL},
+    store::{DbErr, Lease, outbox::DOORBELL},
 };
 
 /// How often the others' positions are looked up without a ring.

@@ -282,7 +282,7 @@ pub fn address() -> Option<IpAddr> {
     with(Request::address).flatten()
 }
 
-/// Notes which client asks, when it has proved who it is.
+/// Notes which client asks: it has proved who it is, or is one that cannot.
 pub fn asked_by(client: &Arc<Client>) {
     with(|request| request.client.set(client.clone()).is_ok());
 }

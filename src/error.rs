@@ -136,6 +136,12 @@ impl OAuthError {
         self
     }
 
+    /// Whether the server failed, and not whoever asked.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.code.status() >= 500
+    }
+
     /// A proof that does not hold is a wrong request at the token endpoint (RFC 9449 §5), and
     /// wrong credentials wherever a challenge goes with it (§7.1).
     fn status(&self) -> StatusCode {

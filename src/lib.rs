@@ -14,7 +14,7 @@
 //! | [`fetch`] | the only way out | `config` |
 //! | [`edge`] | who is at the other end, and how often they may ask | the above |
 //! | [`keys`] | made, sealed, published, used, retired | the above |
-//! | [`store`] | the only place with SQL | `oauth` |
+//! | [`store`] | the only place with SQL | `oauth`, `config` |
 //! | [`audit`] | what happened, in a hash chain | `oauth` |
 //! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `store` |
 //! | [`context`] | the request that is being answered | `edge`, `entropy`, `registry` |
@@ -40,7 +40,6 @@ pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod cluster;
-
 pub mod config;
 pub mod context;
 #[cfg(feature = "demo")]

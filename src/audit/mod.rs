@@ -5,12 +5,16 @@
 
 mod chain;
 pub mod delivery;
+mod heads;
 pub mod ocsf;
 pub mod refusals;
 
 use serde::Serialize;
 
-pub use self::chain::{Broken, Chain, Chains, Head, KEY_LABEL};
+pub use self::{
+    chain::{Broken, Chain, Head},
+    heads::{Chains, KEY_LABEL},
+};
 use crate::oauth::claims::{Actor, Audience, Confirmation};
 
 /// The kinds of event.

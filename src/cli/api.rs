@@ -12,7 +12,7 @@ use url::form_urlencoded;
 use super::{
     Failure,
     http::{Answer, Http, send},
-    token_request::{Metadata, Proof, client_credentials, discover, said},
+    token_request::{Asking, Metadata, Proof, client_credentials, discover, said},
 };
 use crate::{admin::tenants::Credentials, registry::AdminScope};
 
@@ -125,11 +125,16 @@ impl Api {
         let server = discover(&http, &issuer).await?;
         let resource = format!("{issuer}/admin");
         let proof = Proof::Secret(credentials.client_secret);
-        let id = &credentials.client_id;
         // All that this administrator may do; the server leaves out the rest.
         let scope = AdminScope::ALL.map(AdminScope::as_str).join(" ");
-        let answer =
-            client_credentials(&http, &server, id, &proof, &resource, Some(&scope)).await?;
+        let asking = Asking {
+            client_id: &credentials.client_id,
+            proof: &proof,
+            resource: &resource,
+            scope: Some(&scope),
+            bind_to: None,
+        };
+        let answer = client_credentials(&http, &server, &asking).await?;
         let token = answer["access_token"].as_str().unwrap_or_default();
         Ok(Self {
             http,

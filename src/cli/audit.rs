@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod events;
+mod export;
 mod keeping;
 mod verify;
 
@@ -27,7 +28,7 @@ enum Action {
     /// Show events as they happen, until interrupted.
     Tail(events::Tail),
     /// Write events as JSON lines, from where the last export ended.
-    Export(events::Export),
+    Export(export::Export),
     /// Check every row and both ends of every chain; exit code 1 if one does not hold.
     Verify(verify::Verify),
     /// Sign what the trail is now: position and hash of every chain, to be kept elsewhere.

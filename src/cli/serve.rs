@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, document, print};
+use super::{Failure, document, notify, print};
 use crate::{
     clock::Clock,
     config::{Config, Overrides, RegistrationMode, RequestLines},
@@ -92,10 +92,12 @@ impl Serve {
             write_private(path, format!("{ready}\n").as_bytes())
                 .map_err(|why| Failure::from(why).at(path))?;
         }
+        notify::tell("READY=1");
         tokio::select! {
             _ = interrupted.recv() => {}
             _ = terminated.recv() => {}
         }
+        notify::tell("STOPPING=1");
         server.app.readiness.stop();
         let delay = Duration::from_secs(server.app.config.server.shutdown_delay);
         tracing::info!(delay = delay.as_secs(), "stopping");

@@ -9,9 +9,11 @@ use super::{
     Failure,
     api::Connection,
     http::Http,
+    possession::{Purpose, prove},
     print, private_key,
-    token_request::{Metadata, Proof, client_credentials, discover},
+    token_request::{Asking, Metadata, Proof, client_credentials, discover},
 };
+use crate::keys::jws::Signer;
 
 /// Get an access token by client credentials, to try things out.
 ///
@@ -32,6 +34,9 @@ pub(super) struct Token {
     /// The client's private key, PKCS#8 PEM.
     #[arg(long, value_name = "FILE", group = "proof", requires = "client_id")]
     key: Option<PathBuf>,
+    /// Bind the token to this key (RFC 9449), PKCS#8 PEM; a first proof to use it with is printed.
+    #[arg(long, value_name = "FILE")]
+    dpop: Option<PathBuf>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -45,11 +50,30 @@ impl Token {
         // The administrator has nothing by default, and this is how to get what there is.
         let everything = self.client_id.is_none().then_some("writ:admin");
         let scope = self.scope.as_deref().or(everything);
-        let token =
-            client_credentials(&http, &server, &client_id, &proof, &resource, scope).await?;
-        match token["access_token"].as_str() {
-            Some(text) if !json => print::line(text),
-            _ => print::json(&token),
+        let key = self.dpop.as_deref().map(private_key::read).transpose()?;
+        let asking = Asking {
+            client_id: &client_id,
+            proof: &proof,
+            resource: &resource,
+            scope,
+            bind_to: key.as_ref(),
+        };
+        let mut answer = client_credentials(&http, &server, &asking).await?;
+        let token = print::text(&answer, "access_token");
+        if let Some(key) = key {
+            answer["dpop_proof"] = first_proof(&key, &resource, &token)?.into();
+        }
+        if json {
+            print::json(&answer);
+            return Ok(ExitCode::SUCCESS);
+        }
+        print::line(&token);
+        if let Some(proof) = answer["dpop_proof"].as_str() {
+            print::note(&format!(
+                "\nThe token is bound to the key. Each request takes a proof of its own; this one \
+                 is for one POST to {resource}, within a minute:\n\n  \
+                 Authorization: DPoP <the token>\n  DPoP: {proof}"
+            ));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -91,6 +115,17 @@ impl Token {
             .map(str::to_owned)
             .ok_or_else(unknown)
     }
+}
+
+/// A proof for a POST to the resource, which is how MCP servers are called.
+fn first_proof(key: &Signer, resource: &str, token: &str) -> Result<String, Failure> {
+    let purpose = Purpose {
+        method: "POST",
+        url: resource,
+        token: Some(token),
+        nonce: None,
+    };
+    prove(key, purpose)
 }
 
 /// The first line of standard input: a secret does not belong in a process list.

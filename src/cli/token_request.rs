@@ -7,10 +7,12 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
+use writ_resource::dpop::{HEADER, NONCE_HEADER};
 
 use super::{
     Failure,
     http::{Answer, Http, is_safe, send},
+    possession::{Purpose, prove},
 };
 use crate::{clock::Clock, entropy::Entropy, keys::jws::Signer};
 
@@ -95,26 +97,81 @@ pub(super) async fn discover(http: &Http, issuer: &str) -> Result<Metadata, Fail
     Ok(metadata)
 }
 
-/// Asks for a token by client credentials (RFC 6749 §4.4) for one resource (RFC 8707).
+/// Who asks for a token, and for which.
+#[derive(Debug)]
+pub(super) struct Asking<'a> {
+    /// The client.
+    pub client_id: &'a str,
+    /// How it proves to be that.
+    pub proof: &'a Proof,
+    /// The resource the token is for (RFC 8707).
+    pub resource: &'a str,
+    /// The scope it is for.
+    pub scope: Option<&'a str>,
+    /// The key it is to be bound to (RFC 9449).
+    pub bind_to: Option<&'a Signer>,
+}
+
+/// Asks for a token by client credentials (RFC 6749 §4.4).
 ///
 /// # Errors
 /// The server's words.
 pub(super) async fn client_credentials(
     http: &Http,
     server: &Metadata,
-    client_id: &str,
-    proof: &Proof,
-    resource: &str,
-    scope: Option<&str>,
+    asking: &Asking<'_>,
 ) -> Result<Value, Failure> {
+    let mut answer = ask(http, server, asking, None).await?;
+    // RFC 9449 §8: once more with the nonce that the server wants.
+    if let Some(nonce) = wanted_nonce(&answer) {
+        answer = ask(http, server, asking, Some(&nonce)).await?;
+    }
+    if answer.status != http::StatusCode::OK {
+        return Err(refusal(asking.client_id, &server.issuer, &answer));
+    }
+    let token: Value = answer
+        .json()
+        .map_err(|why| Failure::new(format!("{}: {why}", server.token_endpoint)))?;
+    if token["access_token"].as_str().is_none_or(str::is_empty) {
+        return Err(Failure::new(format!(
+            "{} answered without an access_token",
+            server.token_endpoint
+        )));
+    }
+    Ok(token)
+}
+
+fn wanted_nonce(answer: &Answer) -> Option<String> {
+    let body: Value = answer.json().ok()?;
+    let nonce = answer.headers.get(NONCE_HEADER)?.to_str().ok()?;
+    (body["error"] == "use_dpop_nonce").then(|| nonce.to_owned())
+}
+
+/// One request to the token endpoint.
+async fn ask(
+    http: &Http,
+    server: &Metadata,
+    asking: &Asking<'_>,
+    nonce: Option<&str>,
+) -> Result<Answer, Failure> {
+    let client_id = asking.client_id;
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
-    form.append_pair("resource", resource);
-    if let Some(scope) = scope {
+    form.append_pair("resource", asking.resource);
+    if let Some(scope) = asking.scope {
         form.append_pair("scope", scope);
     }
     let mut request = http.request(Method::POST, &server.token_endpoint);
-    match proof {
+    if let Some(key) = asking.bind_to {
+        let purpose = Purpose {
+            method: "POST",
+            url: &server.token_endpoint,
+            token: None,
+            nonce,
+        };
+        request = request.header(HEADER, prove(key, purpose)?);
+    }
+    match asking.proof {
         Proof::Secret(secret) => {
             // RFC 6749 §2.3.1: both are form-encoded inside HTTP Basic.
             let encode = |text: &str| -> String {
@@ -129,26 +186,13 @@ pub(super) async fn client_credentials(
             form.append_pair("client_assertion", &assertion);
         }
     }
-    let answer = send(
+    send(
         request
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form.finish()),
     )
     .await
-    .map_err(|why| Failure::new(format!("{}: {why}", server.token_endpoint)))?;
-    if answer.status != http::StatusCode::OK {
-        return Err(refusal(client_id, &server.issuer, &answer));
-    }
-    let token: Value = answer
-        .json()
-        .map_err(|why| Failure::new(format!("{}: {why}", server.token_endpoint)))?;
-    if token["access_token"].as_str().is_none_or(str::is_empty) {
-        return Err(Failure::new(format!(
-            "{} answered without an access_token",
-            server.token_endpoint
-        )));
-    }
-    Ok(token)
+    .map_err(|why| Failure::new(format!("{}: {why}", server.token_endpoint)))
 }
 
 /// A client assertion (RFC 7523 §3) with the issuer as its only audience.

@@ -81,6 +81,7 @@ pub async fn authenticate(
         remember(app, tenant, presented(headers, params), refusal).await?;
     }
     let authenticated = proved?;
+    context::asked_by(&authenticated.client);
     let unproved = address.filter(|_| authenticated.method == AuthMethod::None);
     app.limits
         .client(tenant.name(), authenticated.client.id(), unproved)?;

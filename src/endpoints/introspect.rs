@@ -62,7 +62,7 @@ async fn caller(
     headers: &HeaderMap,
     params: &Params<'_>,
 ) -> Result<Caller> {
-    if credentials.is_token() {
+    if credentials.holds_token() {
         let scope = AdminScope::TokenIntrospect;
         let claims = administrator(app, tenant, credentials, scope).await?;
         return Ok(Caller::Administrator(claims.client_id));

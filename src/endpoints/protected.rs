@@ -14,11 +14,11 @@ use writ_resource::dpop::{ALGORITHMS, HEADER};
 
 use crate::{
     app::App,
+    context,
     error::{OAuthError, Result},
-    journal::{Command, JournalError},
     oauth::claims::AccessClaims,
     registry::{ADMIN_ID, AdminScope, Tenant},
-    tokens::{dpop, verify},
+    tokens::{self, dpop, verify},
 };
 
 /// What a request shows to be let in, and what a proof in it has to be for.
@@ -59,17 +59,28 @@ enum Scheme {
     Dpop,
 }
 
+impl Scheme {
+    /// Names of schemes are case-insensitive (RFC 9110 §11.1).
+    fn of(name: &str) -> Option<Self> {
+        if name.eq_ignore_ascii_case("bearer") {
+            Some(Self::Bearer)
+        } else if name.eq_ignore_ascii_case("dpop") {
+            Some(Self::Dpop)
+        } else {
+            None
+        }
+    }
+}
+
 impl Presented {
-    /// Whether it shows an access token, well or badly, and not what a client authenticates with.
+    /// Whether an access token is presented, rather than a client's own credentials or nothing.
     #[must_use]
-    pub fn is_token(&self) -> bool {
+    pub fn holds_token(&self) -> bool {
         let value = self.headers.get(header::AUTHORIZATION);
-        let scheme = value
+        value
             .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.split(' ').next());
-        scheme.is_some_and(|scheme| {
-            scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("dpop")
-        })
+            .and_then(|text| Scheme::of(text.split(' ').next()?))
+            .is_some()
     }
 
     /// Scheme and token of the only `Authorization` header.
@@ -77,14 +88,7 @@ impl Presented {
         let mut values = self.headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().filter(|_| values.next().is_none())?;
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        let scheme = if scheme.eq_ignore_ascii_case("bearer") {
-            Scheme::Bearer
-        } else if scheme.eq_ignore_ascii_case("dpop") {
-            Scheme::Dpop
-        } else {
-            return None;
-        };
-        Some((scheme, token.trim()))
+        Some((Scheme::of(scheme)?, token.trim()))
     }
 }
 
@@ -121,6 +125,9 @@ pub async fn administrator(
     check_binding(app, tenant, credentials, &claims)
         .await
         .map_err(refuse)?;
+    if let Some(client) = tenant.client(&claims.client_id) {
+        context::asked_by(&client);
+    }
     allows(tenant, &claims, scope)?;
     Ok(claims)
 }
@@ -178,17 +185,7 @@ async fn check_binding(
     if bound_to != Some(proof.thumbprint()) {
         return refuse("The access token is bound to another key than the one of the DPoP proof.");
     }
-    let command = Command {
-        changes: vec![dpop::spend(app, tenant, &proof)],
-        audit: Vec::new(),
-    };
-    app.journal
-        .commit(command)
-        .await
-        .map_err(|error| match error {
-            JournalError::Used(_) => dpop::replayed(),
-            other => other.into(),
-        })
+    tokens::spend(app, dpop::spend(app, tenant, &proof)).await
 }
 
 /// What a refusal tells about getting in.
@@ -200,6 +197,9 @@ struct Challenge<'a> {
 impl Challenge<'_> {
     /// To somebody who used this scheme.
     fn on(&self, scheme: Scheme, error: OAuthError) -> OAuthError {
+        if error.is_ours() {
+            return error;
+        }
         let code = format!(", error=\"{}\"", error.code.as_str());
         match scheme {
             Scheme::Bearer => self.both(error, &code),

@@ -34,7 +34,6 @@ pub async fn token(
     let (headers, body) = form(request, app.config.limits.body).await?;
     let params = parameters(&body)?;
     let mut authenticated = clients::authenticate(&app, &tenant, &headers, &params).await?;
-    context::asked_by(&authenticated.client);
     let mut spent: Vec<Change> = authenticated.spent().into_iter().collect();
     let proof = match dpop::presented(&app, &tenant, at_token_endpoint(&headers)) {
         Ok(proof) => proof,

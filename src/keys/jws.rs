@@ -129,6 +129,16 @@ impl Signer {
         self.complete(&header, claims)
     }
 
+    /// Signs a proof of possession: the public key is in its header (RFC 9449 §4.2).
+    ///
+    /// # Errors
+    /// When the library makes no signature.
+    pub fn prove(&self, claims: &[u8]) -> Result<String, KeyError> {
+        let header = json!({ "typ": "dpop+jwt", "alg": self.jwk["alg"], "jwk": self.jwk });
+        let header = URL_SAFE_NO_PAD.encode(header.to_string()) + ".";
+        self.complete(&header, claims)
+    }
+
     /// `header` is in base64url already, with its dot.
     fn complete(&self, header: &str, claims: &[u8]) -> Result<String, KeyError> {
         let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 360);

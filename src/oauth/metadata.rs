@@ -26,7 +26,7 @@ pub fn authorization_server(
         .iter()
         .copied()
         .filter(|method| *method != "none")
-        .chain(["Bearer"])
+        .chain(["Bearer", "DPoP"])
         .collect();
     let mut document = json!({
         "issuer": issuer,

@@ -6,7 +6,7 @@ use std::{
     future::pending,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -137,6 +137,7 @@ impl Room {
         let _ = stream.set_nodelay(true);
         let seat = Arc::new(Seat {
             waiting_since: AtomicU64::new(self.turns.fetch_add(1, Ordering::Relaxed)),
+            has_asked: AtomicBool::new(false),
             leave: Notify::new(),
         });
         let guest = Guest {
@@ -229,6 +230,10 @@ impl Guest {
             _ = connection.as_mut() => return,
             _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
             () = own.leave.notified() => {
+                if !own.has_asked.load(Ordering::Relaxed) {
+                    // There is no last answer to wait for.
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
                 let ended = timeout(LINGER, connection.as_mut()).await;
                 if ended.is_ok() || own.is_waiting() {
@@ -250,6 +255,8 @@ const FIRST_TURN: u64 = 2;
 struct Seat {
     /// [`AT_WORK`], [`ASKED`], or since which turn it waits for a request.
     waiting_since: AtomicU64,
+    /// A request has come on it, now or before.
+    has_asked: AtomicBool,
     leave: Notify,
 }
 
@@ -275,6 +282,7 @@ struct AtWork {
 
 impl AtWork {
     fn begin(seat: &Arc<Seat>, turns: &Arc<AtomicU64>) -> Self {
+        seat.has_asked.store(true, Ordering::Relaxed);
         seat.waiting_since.store(AT_WORK, Ordering::Relaxed);
         Self {
             seat: seat.clone(),

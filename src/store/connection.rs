@@ -12,6 +12,7 @@ use sea_orm::{
 };
 
 use super::Store;
+use crate::config;
 
 /// How long an operation of the database may take before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,6 +34,20 @@ pub async fn sqlite(directory: &Path) -> Result<Store, DbErr> {
         lease: None,
         starting: None,
     })
+}
+
+/// Opens the configured database as it is, beside a server that may be using it.
+///
+/// # Errors
+/// When there is none, or it cannot be reached.
+pub(super) async fn existing(settings: &config::Storage) -> Result<DatabaseConnection, DbErr> {
+    let options = if settings.url.is_empty() {
+        let path = settings.data_dir.join("writ.db");
+        sqlite_options(&format!("sqlite://{}?mode=rw", path.display()), 1)
+    } else {
+        postgres_options(&settings.url, 1)
+    };
+    Database::connect(options).await
 }
 
 fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {

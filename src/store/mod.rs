@@ -4,6 +4,7 @@
 //! [`audit::append`], and only the journal calls them.
 
 pub mod audit;
+pub mod backup;
 pub mod change;
 pub mod connection;
 pub mod once;
@@ -11,9 +12,11 @@ pub mod outbox;
 
 use entity::{client, grant, resource, revoked_token, signing_key, tenant};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait as _,
+    ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, EntityTrait as _,
     PaginatorTrait as _, QueryFilter as _, Value, sea_query::ArrayType,
 };
+
+pub use sea_orm::DbErr;
 
 pub use self::{
     change::{Change, Expect, Made, Once, Whose, find_grants},

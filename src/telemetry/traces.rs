@@ -22,6 +22,7 @@ use crate::{
     config::Telemetry,
     context::{Request, Trace},
     entropy::Entropy,
+    oauth::error_code::ErrorCode,
 };
 
 /// Spans that may wait; each is about half a kilobyte.
@@ -145,7 +146,7 @@ fn attributes(request: &Request, answered: &Answered, route: &str) -> Vec<KeyVal
         text("writ.request_id", request.id().as_str()),
     ];
     let more = [
-        ("error.type", answered.error.map(|code| code.as_str())),
+        ("error.type", answered.error.map(ErrorCode::as_str)),
         ("writ.tenant", request.tenant()),
         ("writ.client_id", request.client_id()),
         ("writ.grant_type", request.grant_type()),

@@ -104,14 +104,7 @@ async fn commit(app: &App, tenant: &str, (first, anchor): (Head, Head), by: &str
         node: app.journal.chains().node().to_owned(),
         anchor: (anchor.seq, anchor.hash),
     }];
-    Ok(app
-        .journal
-        .commit(Command {
-            changes,
-            audit,
-            ..Command::default()
-        })
-        .await?)
+    Ok(app.journal.commit(Command { changes, audit }).await?)
 }
 
 /// The last row that every sink has; none when there is no sink.

@@ -1,5 +1,7 @@
 //! Configuration: a bad value names its key, where it came from and what is allowed.
 
+mod files;
+
 use std::path::Path;
 
 use writ::config::{Config, Overrides};

@@ -147,7 +147,7 @@ impl Verifier {
     /// [`VerifyError::Unanswered`] when it is to be asked about the token and
     /// cannot be; every other error is the token's fault.
     pub async fn verify(&self, token: &str) -> Result<AccessClaims, VerifyError> {
-        let claims = self.claims(token).await?;
+        let claims = self.check(token).await?;
         // RFC 9449 §7.2, RFC 8705 §3: without its proof a bound token is nothing.
         if claims.cnf.is_some() {
             return Err(VerifyError::SenderConstrained);
@@ -167,7 +167,7 @@ impl Verifier {
         token: &str,
         thumbprint: &str,
     ) -> Result<AccessClaims, VerifyError> {
-        let claims = self.claims(token).await?;
+        let claims = self.check(token).await?;
         match &claims.cnf {
             None => Err(VerifyError::NotBound),
             Some(bound) if bound.jkt.as_deref() == Some(thumbprint) => {
@@ -177,7 +177,8 @@ impl Verifier {
         }
     }
 
-    /// Asks the issuer about a token that holds by itself, where it is to be asked.
+    /// Asks the issuer about a token that is right in itself, when it is to
+    /// be asked.
     async fn confirm(
         &self,
         token: &str,
@@ -190,7 +191,7 @@ impl Verifier {
     }
 
     /// What needs nobody else.
-    async fn claims(&self, token: &str) -> Result<AccessClaims, VerifyError> {
+    async fn check(&self, token: &str) -> Result<AccessClaims, VerifyError> {
         let token = Unverified::parse(token)?;
         // What needs no key comes first, so that other tokens cause no fetch.
         if !self.rules.algorithms.contains(&token.alg()) {

@@ -1,15 +1,9 @@
-//! `writ audit list`, `tail` and `export`
+//! `writ audit list` and `tail`
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::Value;
 
 use super::super::{
@@ -17,20 +11,16 @@ use super::super::{
     api::{Api, Connection, Page, query},
     print,
 };
-use crate::{
-    audit::ocsf::{self, Source},
-    clock::Clock,
-    keys::sealed::write_private,
-};
+use crate::clock::Clock;
 
 /// How often is asked for what is new.
 const POLL: Duration = Duration::from_secs(1);
 /// Events asked for at a time.
-const PAGE: u32 = 500;
+pub(super) const PAGE: u32 = 500;
 
 /// Which events.
 #[derive(Clone, Debug, Args)]
-struct Selection {
+pub(super) struct Selection {
     /// Of this client, as the one that asked or as one of the actors.
     #[arg(long, value_name = "CLIENT")]
     agent: Option<String>,
@@ -58,7 +48,7 @@ struct Selection {
 }
 
 impl Selection {
-    fn path(self, limit: u32, cursor: Option<String>) -> String {
+    pub(super) fn path(self, limit: u32, cursor: Option<String>) -> String {
         let query = query(&[
             ("agent", self.agent),
             ("subject", self.subject),
@@ -175,7 +165,7 @@ impl Tail {
 }
 
 /// Asks for ever; a server that is away is waited for.
-async fn follow(
+pub(super) async fn follow(
     connection: &Connection,
     mut path: String,
     mut each: impl FnMut(&Value, &str) -> Result<(), Failure>,
@@ -209,139 +199,6 @@ async fn follow(
         }
         tokio::time::sleep(POLL).await;
     }
-}
-
-/// How exported events are written.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
-    /// The Open Cybersecurity Schema Framework.
-    #[default]
-    Ocsf,
-    /// As the admin API shows them.
-    Jsonl,
-}
-
-/// Events for another system.
-#[derive(Debug, Args)]
-pub(super) struct Export {
-    #[command(flatten)]
-    selection: Selection,
-    /// How they are written, one a line.
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-    /// The file they are added to; standard output without it.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-    /// Where is remembered how far the export is; the next one goes on from there.
-    #[arg(long, value_name = "FILE")]
-    cursor: Option<PathBuf>,
-    /// Do not end: go on with what happens.
-    #[arg(long)]
-    follow: bool,
-}
-
-impl Export {
-    pub(super) async fn run(self, connection: &Connection) -> Result<ExitCode, Failure> {
-        let cursor = self.cursor.as_deref();
-        let known = cursor.map(read_cursor).transpose()?.flatten();
-        let mut path = self.selection.path(PAGE, known);
-        let mut out = Out::open(self.out.as_deref())?;
-        let line = |event: &Value, issuer: &str| match self.format {
-            Format::Jsonl => event.to_string(),
-            Format::Ocsf => ocsf::event(&source(event, issuer), &event["event"]).to_string(),
-        };
-        // Only what is on disk counts as exported: after a break some lines come twice, none never.
-        let remember = |path: &str, out: &mut Out| {
-            out.finish()?;
-            cursor.map_or(Ok(()), |file| write_cursor(file, path))
-        };
-        if self.follow {
-            let out = std::cell::RefCell::new(out);
-            return follow(
-                connection,
-                path,
-                |event, issuer| out.borrow_mut().line(&line(event, issuer)),
-                |path| remember(path, &mut out.borrow_mut()),
-            )
-            .await;
-        }
-        let api = Api::connect(connection).await?;
-        loop {
-            let page: Page<Vec<Value>> = api.page(&path).await?;
-            for event in &page.content {
-                out.line(&line(event, api.issuer()))?;
-            }
-            remember(&page.path, &mut out)?;
-            if !page.more {
-                return Ok(ExitCode::SUCCESS);
-            }
-            path = page.path;
-        }
-    }
-}
-
-fn source<'a>(event: &'a Value, issuer: &'a str) -> Source<'a> {
-    Source {
-        issuer,
-        node: event["node"].as_str().unwrap_or_default(),
-        seq: event["seq"].as_i64().unwrap_or_default(),
-        at: event["at"].as_i64().unwrap_or_default(),
-        kind: event["kind"].as_str().unwrap_or_default(),
-    }
-}
-
-/// Where exported lines go.
-enum Out {
-    File(PathBuf, io::BufWriter<File>),
-    Standard,
-}
-
-impl Out {
-    fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = path else {
-            return Ok(Self::Standard);
-        };
-        let file = File::options().append(true).create(true).open(path);
-        let file = file.map_err(|why| Failure::from(why).at(path))?;
-        Ok(Self::File(path.to_owned(), io::BufWriter::new(file)))
-    }
-
-    fn line(&mut self, line: &str) -> Result<(), Failure> {
-        match self {
-            Self::File(path, file) => {
-                writeln!(file, "{line}").map_err(|why| Failure::from(why).at(path))
-            }
-            Self::Standard => {
-                print::line(line);
-                Ok(())
-            }
-        }
-    }
-
-    /// Sees to it that every line is where it should be.
-    fn finish(&mut self) -> Result<(), Failure> {
-        match self {
-            Self::File(path, file) => file
-                .flush()
-                .and_then(|()| file.get_ref().sync_data())
-                .map_err(|why| Failure::from(why).at(path)),
-            Self::Standard => Ok(io::stdout().flush()?),
-        }
-    }
-}
-
-fn read_cursor(file: &Path) -> Result<Option<String>, Failure> {
-    match fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(why) => Err(Failure::from(why).at(file)),
-    }
-}
-
-/// Keeps the cursor of a path to go on with.
-fn write_cursor(file: &Path, path: &str) -> Result<(), Failure> {
-    let cursor = path.rsplit_once("cursor=").map_or("", |(_, cursor)| cursor);
-    write_private(file, format!("{cursor}\n").as_bytes()).map_err(|why| Failure::from(why).at(file))
 }
 
 fn row(event: &Value) -> Vec<String> {

@@ -4,6 +4,7 @@ mod client_authentication;
 mod dpop;
 mod http;
 mod jose;
+mod junk;
 mod metadata;
 mod registration;
 mod resources;

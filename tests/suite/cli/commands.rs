@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::Scene;
+use crate::support::parts;
 
 const DECLARATION: &str = r#"
     [[resources]]
@@ -102,6 +103,34 @@ fn a_key_made_here_signs_in() {
         let file = std::fs::metadata(scene.directory.path().join("EdDSA.pem")).unwrap();
         assert_eq!(file.permissions().mode() & 0o777, 0o600);
     }
+}
+
+#[test]
+fn a_token_is_bound_to_a_key_made_here() {
+    let scene = Scene::start();
+    scene.json("resource add --id w --resource https://w.example/mcp --tool a");
+    let jwks = scene.writ("client key generate --out client.pem");
+    scene.file("jwks.json", &jwks.stdout);
+    scene.json("client add --id c --jwks jwks.json --access w=tool:a");
+    scene.writ("client key generate --algorithm ES256 --out holder.pem");
+    let ask = "token w --client-id c --key client.pem --dpop holder.pem";
+    let answer = scene.json(ask);
+    assert_eq!(answer["token_type"], "DPoP");
+    let proof = answer["dpop_proof"].as_str().unwrap();
+    let (header, claims) = parts(proof);
+    assert_eq!(header["typ"], "dpop+jwt");
+    assert!(header["jwk"].get("d").is_none());
+    assert_eq!(claims["htu"], "https://w.example/mcp");
+    let (_, token) = parts(answer["access_token"].as_str().unwrap());
+    // The key's name in its JWKS is its thumbprint too.
+    assert_eq!(token["cnf"]["jkt"], header["jwk"]["kid"]);
+    let told = scene.writ(ask);
+    assert!(told.stderr.contains("DPoP: "), "{told:?}");
+    assert!(
+        scene
+            .refused("token w --client-id c --key client.pem --dpop none.pem")
+            .contains("none.pem")
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The command line, as a person or a script uses it: the real binary against a real server.
 
+mod audit;
+mod backup;
 mod commands;
 mod doctor;
 

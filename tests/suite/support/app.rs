@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::Method;
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 use tokio::{sync::OnceCell, task::JoinHandle};
 use writ::{
@@ -67,7 +68,11 @@ async fn first_start(tenants: &[&str]) -> Home {
     let reader = app.db.clone();
     drop(app);
     started.writer.await.unwrap();
-    // The last connection takes the write-ahead log into the file.
+    if home.url().is_none() {
+        // The copies are made of the file alone, and the writer's connection may still be open.
+        let all = "PRAGMA wal_checkpoint(TRUNCATE)";
+        reader.execute_unprepared(all).await.unwrap();
+    }
     reader.close().await.unwrap();
     home
 }

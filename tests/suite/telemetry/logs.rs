@@ -204,7 +204,7 @@ async fn a_line_says_who_asked_for_what_and_how_it_ended() {
 async fn refusals_are_logged_up_to_a_number_a_second() {
     let server = Running::start(&[("WRIT_TELEMETRY__FORMAT", "json")]).await;
     let (client, issuer) = (Client::new(), &server.issuer);
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     for _ in 0..400 {
         answered(client.get(format!("{issuer}/nothing"))).await;
     }

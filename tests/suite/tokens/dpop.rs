@@ -95,6 +95,36 @@ async fn a_bound_token_opens_our_own_doors_with_its_proof() {
 }
 
 #[tokio::test]
+async fn a_bound_token_asks_about_others() {
+    let app = TestApp::weather().await;
+    let key = Key::ed(5);
+    let subject = app.bound_token("agent", &key, WEATHER).await;
+    let resource = format!("{}/admin", app.issuer);
+    let caller = app
+        .post("/token")
+        .basic("admin", crate::support::ADMIN_SECRET)
+        .form(&[
+            ("grant_type", "client_credentials"),
+            ("resource", &resource),
+            ("scope", "token:introspect"),
+        ])
+        .header("dpop", &app.proof(&key, &json!({})))
+        .await
+        .token();
+    let proof = app.proof_with(&key, ("POST", "/introspect"), &caller, &json!({}));
+    let call = || app.post("/introspect").form(&[("token", &subject)]);
+    let said = call().dpop(&caller, &proof).await.ok();
+    assert_eq!(said["active"], true);
+    assert_eq!(said["token_type"], "DPoP");
+    assert_eq!(said["cnf"], json!({ "jkt": thumbprint(&key) }));
+    call()
+        .dpop(&caller, &proof)
+        .await
+        .refused(401, "invalid_dpop_proof");
+    call().bearer(&caller).await.refused(401, "invalid_token");
+}
+
+#[tokio::test]
 async fn a_client_may_be_held_to_bound_tokens() {
     let app = TestApp::weather().await;
     app.client(

@@ -391,10 +391,13 @@ async fn a_full_memory_forgets_nothing() {
     let token = scene.token_for(&key);
     let proof = |scene: &Scene| key.proof(&scene.proof_claims(&token));
     let first = proof(&scene);
-    scene.dpop(&token, &[first.clone()]).await.is_ok();
+    scene
+        .dpop(&token, std::slice::from_ref(&first))
+        .await
+        .is_ok();
     scene.dpop(&token, &[proof(&scene)]).await.is_ok();
     let refused = proof(&scene);
-    let reply = scene.dpop(&token, &[refused.clone()]).await;
+    let reply = scene.dpop(&token, std::slice::from_ref(&refused)).await;
     assert_eq!(reply.status, 503);
     assert!(reply.headers.contains_key("retry-after"));
     scene
