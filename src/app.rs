@@ -169,7 +169,10 @@ impl App {
         )
         .await
         .map_err(broken)?;
-        let feed = Arc::new(Feed::default());
+        let feed = Arc::new(match &store.lease {
+            Some(_) => Feed::shared(refresh.clone()),
+            None => Feed::default(),
+        });
         let client_keys = moka::future::Cache::builder()
             .max_capacity(10_000)
             .time_to_idle(Duration::from_secs(86_400))
@@ -241,6 +244,7 @@ impl App {
     /// # Errors
     /// When a key cannot be made or written.
     pub async fn ensure_signing_keys(&self, tenant: &Tenant) -> Result<(), StartError> {
+        let known = tenant.keys().rows();
         let missing: Vec<SigningAlgorithm> = SigningAlgorithm::ALL
             .into_iter()
             .filter(|algorithm| tenant.keys().signer(*algorithm).is_err())
@@ -254,6 +258,7 @@ impl App {
         let kids = kids(&put);
         let changes = vec![Change::Keys {
             tenant: tenant.name().to_owned(),
+            known,
             put,
             remove: Vec::new(),
         }];
@@ -276,7 +281,7 @@ impl App {
     pub async fn maintain_keys(&self, tenant: &Tenant) -> Result<(), StartError> {
         self.ensure_signing_keys(tenant).await?;
         let (now, keys) = (self.clock.seconds(), &self.config.keys);
-        let rows: Vec<_> = tenant.keys().keys().iter().map(|k| k.row.clone()).collect();
+        let rows = tenant.keys().rows();
         let plans = SigningAlgorithm::ALL.map(|algorithm| {
             let plan = rotation::due(
                 algorithm,
@@ -287,16 +292,19 @@ impl App {
             );
             (algorithm, plan)
         });
-        self.carry_out(tenant, plans.into(), "maintenance").await
+        self.carry_out(tenant, rows, plans.into(), "maintenance")
+            .await
     }
 
-    /// Writes what the plans say, in one commit; nothing when they say nothing.
+    /// Writes what the plans say, which were made from these keys, in one commit; nothing when
+    /// they say nothing.
     ///
     /// # Errors
     /// When a key cannot be made or written.
     pub async fn carry_out(
         &self,
         tenant: &Tenant,
+        known: Vec<entity::signing_key::Model>,
         plans: Vec<(SigningAlgorithm, rotation::Plan)>,
         reason: &str,
     ) -> Result<(), StartError> {
@@ -319,6 +327,7 @@ impl App {
         let audit = vec![self.record(tenant, Kind::KeysRotated, &event)];
         let changes = vec![Change::Keys {
             tenant: tenant.name().to_owned(),
+            known,
             put,
             remove,
         }];

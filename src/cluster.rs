@@ -32,6 +32,8 @@ const ROUNDS: u32 = 3;
 /// Whether this node knows what the others have done.
 #[derive(Debug, Default)]
 pub struct Feed {
+    /// None for a node alone.
+    refresh: Option<Refresh>,
     stale: AtomicBool,
     heard: ArcSwapOption<Instant>,
 }
@@ -48,6 +50,25 @@ impl Feed {
     pub fn lag(&self) -> Duration {
         let heard = self.heard.load();
         heard.as_ref().map_or(Duration::ZERO, |at| at.elapsed())
+    }
+
+    /// That of a node which shares its database.
+    #[must_use]
+    pub fn shared(refresh: Refresh) -> Self {
+        Self {
+            refresh: Some(refresh),
+            ..Self::default()
+        }
+    }
+
+    /// Takes over what the others have committed by now, for whoever is about to refuse what it
+    /// does not know: another node may have answered with it a moment ago. Says whether it is
+    /// worth looking again, which it never is on a node alone.
+    pub async fn catch_up(&self) -> bool {
+        match &self.refresh {
+            Some(refresh) => matches!(timeout(PATIENCE, refresh.now()).await, Ok(Ok(_))),
+            None => false,
+        }
     }
 
     fn set(&self, fresh: bool) {
@@ -122,7 +143,7 @@ impl Follower {
             self.listener = Some(listener);
         }
         // After the doorbell was hung: what was rung before is seen here.
-        self.refresh.now().await
+        self.refresh.now().await.map(drop)
     }
 
     /// Until another node rings, or a round is over.

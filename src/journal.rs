@@ -18,7 +18,7 @@ use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
 use self::batch::{Base, Failure};
@@ -99,14 +99,15 @@ pub struct Journal {
 
 /// Asks the writer to take over what other nodes committed. Does not keep it running.
 #[derive(Clone, Debug)]
-pub struct Refresh(mpsc::Sender<oneshot::Sender<Result<(), DbErr>>>);
+pub struct Refresh(mpsc::Sender<oneshot::Sender<Result<bool, DbErr>>>);
 
 impl Refresh {
-    /// Takes over everything that others have committed by now.
+    /// Takes over everything that others have committed by now, and says whether there was
+    /// anything.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn now(&self) -> Result<(), DbErr> {
+    pub async fn now(&self) -> Result<bool, DbErr> {
         let (answer, done) = oneshot::channel();
         let closed = || DbErr::Custom("the writer has ended".into());
         self.0.send(answer).await.map_err(|_| closed())?;
@@ -171,6 +172,10 @@ impl Journal {
     /// [`JournalError`]; nothing of the command was kept then, unless the database went away while
     /// it committed.
     pub async fn commit(&self, command: Command) -> Result<(), JournalError> {
+        // Nobody waits for a database that is known to be away: the writer keeps trying it.
+        if let Some(why) = self.state.failure() {
+            return Err(JournalError::Unavailable(why.to_string()));
+        }
         let outcome = context::committing(self.send(command)).await;
         if let Err(error) = &outcome {
             self.state.numbers().not_committed(error.reason());
@@ -220,10 +225,12 @@ impl Writer {
     async fn run(
         mut self,
         mut commands: mpsc::Receiver<Waiting>,
-        mut refreshes: mpsc::Receiver<oneshot::Sender<Result<(), DbErr>>>,
+        mut refreshes: mpsc::Receiver<oneshot::Sender<Result<bool, DbErr>>>,
     ) {
         let mut waiting = Vec::with_capacity(BATCH);
+        let mut probe_at = Instant::now();
         loop {
+            let failing = self.state.failure().is_some();
             tokio::select! {
                 biased;
                 Some(answer) = refreshes.recv() => {
@@ -234,9 +241,12 @@ impl Writer {
                         return;
                     }
                     self.serve(&mut waiting).await;
+                    // A connection that was cut is made anew at once.
+                    probe_at = Instant::now();
                 }
-                () = tokio::time::sleep(PROBE), if self.state.failure().is_some() => {
+                () = sleep_until(probe_at), if failing => {
                     self.probe().await;
+                    probe_at = Instant::now() + PROBE;
                 }
             }
         }
@@ -244,7 +254,12 @@ impl Writer {
 
     async fn serve(&mut self, waiting: &mut Vec<Waiting>) {
         let (commands, answers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        for (outcome, answer) in self.commit(&commands).await.into_iter().zip(answers) {
+        let outcomes = match self.state.failure() {
+            // What had queued before the database went away.
+            Some(why) => vec![Err(JournalError::Unavailable(why.to_string())); commands.len()],
+            None => self.commit(&commands).await,
+        };
+        for (outcome, answer) in outcomes.into_iter().zip(answers) {
             // Whoever asked may have gone; the command stands all the same.
             let _ = answer.send(outcome);
         }
@@ -337,16 +352,19 @@ impl Writer {
         }
     }
 
-    /// Takes over what the other nodes have committed since the last time.
-    async fn refresh(&mut self) -> Result<(), DbErr> {
+    /// Takes over what the other nodes have committed since the last time, and says whether that
+    /// was anything.
+    async fn refresh(&mut self) -> Result<bool, DbErr> {
+        let mut new = false;
         for at in outbox::positions(&self.db).await? {
             let known = self.positions.get(&at.name).copied().unwrap_or_default();
             if at.name != self.node && at.seq > known {
                 self.follow(&at.name, known, at.seq).await?;
                 self.positions.insert(at.name, at.seq);
+                new = true;
             }
         }
-        Ok(())
+        Ok(new)
     }
 
     /// Applies a node's changes from one position to another.

@@ -27,7 +27,7 @@ use crate::{
     config::Config,
     entropy::Entropy,
     error::OAuthError,
-    journal::Command,
+    journal::{Command, JournalError},
     keys::{
         KeyError,
         sealed::{Sealer, write_private},
@@ -213,8 +213,12 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
     loop {
         for tenant in app.registry.all() {
             let _held = app.administration.lock().await;
-            if let Err(error) = app.maintain_keys(&tenant).await {
-                tracing::error!(tenant = tenant.name(), %error, "keys cannot be maintained");
+            match app.maintain_keys(&tenant).await {
+                // Another node was first: there is nothing to do any more, or next time.
+                Ok(()) | Err(StartError::Journal(JournalError::Conflict)) => {}
+                Err(error) => {
+                    tracing::error!(tenant = tenant.name(), %error, "keys cannot be maintained");
+                }
             }
         }
         if let Err(error) = app.sum_up_refusals(false).await {

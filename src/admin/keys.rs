@@ -78,12 +78,7 @@ pub(super) async fn rotate(
     let _held = app.administration.lock().await;
     // A key that is not there yet is published first, so that there is one to activate.
     app.maintain_keys(&tenant).await?;
-    let rows: Vec<_> = tenant
-        .keys()
-        .keys()
-        .iter()
-        .map(|key| key.row.clone())
-        .collect();
+    let rows = tenant.keys().rows();
     let published_for = if wanted.now {
         0
     } else {
@@ -98,8 +93,13 @@ pub(super) async fn rotate(
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|wait| OAuthError::conflict(format!("{wait}; ask for 'now' to use it anyway.")))?;
-    app.carry_out(&tenant, plans, &format!("rotated by {}", who.client_id))
-        .await?;
+    app.carry_out(
+        &tenant,
+        rows,
+        plans,
+        &format!("rotated by {}", who.client_id),
+    )
+    .await?;
     Ok(Json(views(&tenant)))
 }
 

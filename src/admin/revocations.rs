@@ -150,7 +150,7 @@ async fn end_token(
     reason: Option<&str>,
 ) -> Result<Ended> {
     let (jti, grant_id, exp) = if token.contains('.') {
-        match verify::access_token(app, tenant, token) {
+        match verify::access_token(app, tenant, token).await {
             Ok(claims) => (claims.jti, claims.grant_id, claims.exp),
             Err(Refused::NotOurs) => {
                 return Err(OAuthError::invalid_request(

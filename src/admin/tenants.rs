@@ -207,6 +207,7 @@ pub async fn create(
         settings(app, name, registration),
         Change::Keys {
             tenant: name.to_owned(),
+            known: Vec::new(),
             put,
             remove: Vec::new(),
         },

@@ -73,7 +73,11 @@ pub async fn authenticate(
 ) -> Result<Authenticated> {
     let address = context::address();
     app.limits.authentication(address)?;
-    let proved = prove(app, tenant, headers, params).await;
+    let mut proved = prove(app, tenant, headers, params).await;
+    // Another node may have registered the client, or given it a new secret, a moment ago.
+    if is_refused(&proved) && app.feed.catch_up().await {
+        proved = prove(app, tenant, headers, params).await;
+    }
     if let Err(refusal) = &proved {
         if refusal.code == ErrorCode::InvalidClient {
             app.limits.failed(address);
@@ -86,6 +90,10 @@ pub async fn authenticate(
     app.limits
         .client(tenant.name(), authenticated.client.id(), unproved)?;
     Ok(authenticated)
+}
+
+fn is_refused(proved: &Result<Authenticated>) -> bool {
+    matches!(proved, Err(refusal) if refusal.code == ErrorCode::InvalidClient)
 }
 
 /// Remembers that somebody did not prove to be the client they named, or none; it is written

@@ -40,7 +40,7 @@ pub async fn answer(
     let token = params
         .get("token")
         .ok_or_else(|| OAuthError::invalid_request("token is missing."))?;
-    let introspection = introspect(&app, &tenant, &caller, token);
+    let introspection = introspect(&app, &tenant, &caller, token).await;
     let mut response = if asks_for_signed(&headers) {
         let signed = introspection.sign(&app, &tenant, &caller)?;
         ([(header::CONTENT_TYPE, SIGNED)], signed).into_response()

@@ -83,13 +83,23 @@ impl Presented {
             .is_some()
     }
 
-    /// Scheme and token of the only `Authorization` header.
     fn token(&self) -> Option<(Scheme, &str)> {
-        let mut values = self.headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().filter(|_| values.next().is_none())?;
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        Some((Scheme::of(scheme)?, token.trim()))
+        token(&self.headers)
     }
+}
+
+/// Scheme and token of the only `Authorization` header.
+fn token(headers: &HeaderMap) -> Option<(Scheme, &str)> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    Some((Scheme::of(scheme)?, token.trim()))
+}
+
+/// The access token that a request shows, under whichever scheme.
+#[must_use]
+pub fn shown(headers: &HeaderMap) -> Option<&str> {
+    token(headers).map(|(_, token)| token)
 }
 
 /// The claims of a token for the tenant's admin API that has this scope. A proof that comes with
@@ -109,11 +119,13 @@ pub async fn administrator(
         return Err(challenge.both(error, ""));
     };
     let refuse = |error| challenge.on(scheme, error);
-    let claims = verify::access_token(app, tenant, token).map_err(|why| {
-        refuse(OAuthError::invalid_token(format!(
-            "The access token {why}."
-        )))
-    })?;
+    let claims = verify::access_token(app, tenant, token)
+        .await
+        .map_err(|why| {
+            refuse(OAuthError::invalid_token(format!(
+                "The access token {why}."
+            )))
+        })?;
     let resources = tenant.resources();
     let ours = resources
         .by_id(ADMIN_ID)

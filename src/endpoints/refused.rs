@@ -7,7 +7,7 @@ use axum::{
 };
 use http::header;
 
-use super::extract::{ForTenant, bearer};
+use super::{extract::ForTenant, protected::shown};
 use crate::{
     app::AppState,
     audit::{Event, Kind, refusals::printable},
@@ -43,7 +43,7 @@ pub async fn remember(
         Protected::Registrations => (Kind::RegistrationRefused, format!("{method} {path}")),
     };
     let call = printable(&call);
-    let token = bearer(request.headers()).map(str::to_owned);
+    let token = shown(request.headers()).map(str::to_owned);
     let response = next.run(request).await;
     let Some(said) = response.extensions().get::<Said>() else {
         return response;
@@ -56,7 +56,10 @@ pub async fn remember(
     if !remembered {
         return response;
     }
-    let claims = token.and_then(|token| verify::access_token(&app, &tenant, &token).ok());
+    let claims = match token {
+        Some(token) => verify::access_token(&app, &tenant, &token).await.ok(),
+        None => None,
+    };
     let reason = said.to_string();
     let event = Event {
         client_id: claims.as_ref().map(|claims| claims.client_id.as_str()),

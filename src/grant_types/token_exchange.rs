@@ -20,10 +20,10 @@ pub(super) const TOKEN_EXCHANGE: GrantType = GrantType {
         Some(TOKEN_TYPE_JWT) => Some(TOKEN_TYPE_JWT),
         _ => Some(TOKEN_TYPE_ACCESS_TOKEN),
     },
-    decide: |request| -> Deciding<'_> { Box::pin(std::future::ready(run(request))) },
+    decide: |request| -> Deciding<'_> { Box::pin(run(request)) },
 };
 
-fn run(request: TokenRequest<'_>) -> Result<Permit> {
+async fn run(request: TokenRequest<'_>) -> Result<Permit> {
     let TokenRequest {
         app,
         tenant,
@@ -43,9 +43,10 @@ fn run(request: TokenRequest<'_>) -> Result<Permit> {
             "requested_token_type: only {TOKEN_TYPE_ACCESS_TOKEN} and {TOKEN_TYPE_JWT} are issued."
         )));
     }
-    let subject = token(&request, "subject_token", "subject_token_type")?
+    let subject = token(&request, "subject_token", "subject_token_type")
+        .await?
         .ok_or_else(|| OAuthError::invalid_request("subject_token is missing."))?;
-    let actor = token(&request, "actor_token", "actor_token_type")?;
+    let actor = token(&request, "actor_token", "actor_token_type").await?;
     if let Some(actor) = &actor {
         check_actor(actor, authenticated.client.id())?;
     }
@@ -71,7 +72,7 @@ fn run(request: TokenRequest<'_>) -> Result<Permit> {
 }
 
 /// A token parameter and its type: both or neither (RFC 8693 §2.1), and one that we issued.
-fn token(
+async fn token(
     request: &TokenRequest<'_>,
     name: &'static str,
     type_name: &'static str,
@@ -86,6 +87,7 @@ fn token(
             "{type_name}: only {TOKEN_TYPE_ACCESS_TOKEN} and {TOKEN_TYPE_JWT} are accepted."
         ))),
         (Some(token), Some(_)) => verify::access_token(request.app, request.tenant, token)
+            .await
             .map(Some)
             .map_err(|why| OAuthError::invalid_request(format!("{name} {why}."))),
     }

@@ -222,6 +222,12 @@ impl KeyRing {
         })
     }
 
+    /// The stored rows of all keys.
+    #[must_use]
+    pub fn rows(&self) -> Vec<signing_key::Model> {
+        self.keys.iter().map(|key| key.row.clone()).collect()
+    }
+
     /// All keys, by algorithm and age.
     #[must_use]
     pub fn keys(&self) -> &[Key] {

@@ -233,6 +233,7 @@ impl Registry {
                 tenant,
                 put,
                 remove,
+                ..
             } => {
                 if let Some(tenant) = self.find(tenant) {
                     let mut rows: Vec<signing_key::Model> = tenant

@@ -141,6 +141,9 @@ pub enum Change {
     Keys {
         /// The tenant.
         tenant: String,
+        /// The keys that this was planned from: none of them may have changed since, and no
+        /// other have come.
+        known: Vec<signing_key::Model>,
         /// New and changed rows.
         put: Vec<signing_key::Model>,
         /// Keys that leave.
@@ -284,9 +287,13 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
         }
         Change::Keys {
             tenant,
+            known,
             put,
             remove,
         } => {
+            if !stand(db, tenant, known).await? {
+                return Ok(Made::No);
+            }
             for kid in remove.iter().chain(put.iter().map(|row| &row.kid)) {
                 let key = (tenant.clone(), kid.clone());
                 signing_key::Entity::delete_by_id(key).exec(db).await?;
@@ -441,16 +448,40 @@ enum Hold {
 }
 
 /// Until the transaction ends, no other node ends grants while one is made, nor makes one while
-/// they are ended: one that was answered before would outlive them. SQLite has one writer anyway.
+/// they are ended: one that was answered before would outlive them.
 async fn hold_grants(db: &impl ConnectionTrait, tenant: &str, hold: Hold) -> Result<(), DbErr> {
+    let function = match hold {
+        Hold::ToMake => "pg_advisory_xact_lock_shared",
+        Hold::ToEnd => "pg_advisory_xact_lock",
+    };
+    lock(db, &format!("writ grants {tenant}"), function).await
+}
+
+/// Whether a tenant's keys are these, in these states, and stay so until the transaction ends:
+/// another node may have rotated them.
+async fn stand(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    known: &[signing_key::Model],
+) -> Result<bool, DbErr> {
+    lock(db, &format!("writ keys {tenant}"), "pg_advisory_xact_lock").await?;
+    let stored = signing_key::Entity::find()
+        .filter(signing_key::Column::Tenant.eq(tenant))
+        .all(db)
+        .await?;
+    let states = |rows: &[signing_key::Model]| -> BTreeMap<String, String> {
+        let state = |row: &signing_key::Model| (row.kid.clone(), row.state.clone());
+        rows.iter().map(state).collect()
+    };
+    Ok(states(&stored) == states(known))
+}
+
+/// Holds a lock of PostgreSQL until the transaction ends. SQLite has one writer anyway.
+async fn lock(db: &impl ConnectionTrait, name: &str, function: &str) -> Result<(), DbErr> {
     if db.get_database_backend() != DbBackend::Postgres {
         return Ok(());
     }
-    let sql = match hold {
-        Hold::ToMake => "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))",
-        Hold::ToEnd => "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-    };
-    let name = format!("writ grants {tenant}");
+    let sql = format!("SELECT {function}(hashtextextended($1, 0))");
     let lock = Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()]);
     db.execute_raw(lock).await.map(drop)
 }

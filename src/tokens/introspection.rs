@@ -79,10 +79,11 @@ struct Narrowed {
 
 /// Says whether a token is active, and what this caller may know of it.
 #[must_use]
-pub fn introspect(app: &App, tenant: &Tenant, caller: &Caller, token: &str) -> Introspection {
+pub async fn introspect(app: &App, tenant: &Tenant, caller: &Caller, token: &str) -> Introspection {
     let resource = caller.resource(tenant);
     let algorithm = resource.as_ref().map(|r| r.document().signing_algorithm);
     let told = verify::seen_before(app, tenant, token)
+        .await
         .inspect_err(|why| tracing::debug!(%why, "introspected token"))
         .ok()
         .and_then(|token| tell(caller, resource.as_deref(), token));

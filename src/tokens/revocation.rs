@@ -44,6 +44,7 @@ pub async fn by_client(
     spent: Option<Change>,
 ) -> Result<()> {
     let claims = verify::access_token(app, tenant, token)
+        .await
         .inspect_err(|why| tracing::debug!(%why, "token to revoke"))
         .ok()
         .filter(|claims| claims.client_id == client.id());

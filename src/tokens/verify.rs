@@ -35,9 +35,13 @@ pub enum Refused {
 ///
 /// # Errors
 /// [`Refused`]
-pub fn access_token(app: &App, tenant: &Tenant, token: &str) -> Result<AccessClaims, Refused> {
+pub async fn access_token(
+    app: &App,
+    tenant: &Tenant,
+    token: &str,
+) -> Result<AccessClaims, Refused> {
     let VerifiedToken { claims, .. } = signed(tenant, token)?;
-    still_holds(app, tenant, &claims)?;
+    still_holds(app, tenant, &claims).await?;
     Ok(claims)
 }
 
@@ -46,11 +50,15 @@ pub fn access_token(app: &App, tenant: &Tenant, token: &str) -> Result<AccessCla
 ///
 /// # Errors
 /// [`Refused`]
-pub fn seen_before(app: &App, tenant: &Tenant, token: &str) -> Result<Arc<VerifiedToken>, Refused> {
+pub async fn seen_before(
+    app: &App,
+    tenant: &Tenant,
+    token: &str,
+) -> Result<Arc<VerifiedToken>, Refused> {
     let digest = digest_of(token);
     // The key may have been taken away since.
-    let keys = tenant.keys();
     let published = |known: &VerifiedToken| {
+        let keys = tenant.keys();
         let mut kids = keys.verifying().iter().map(|key| key.kid());
         kids.any(|kid| kid == Some(&known.kid))
     };
@@ -63,7 +71,7 @@ pub fn seen_before(app: &App, tenant: &Tenant, token: &str) -> Result<Arc<Verifi
             verified
         }
     };
-    still_holds(app, tenant, &verified.claims)?;
+    still_holds(app, tenant, &verified.claims).await?;
     Ok(verified)
 }
 
@@ -92,7 +100,15 @@ fn signed(tenant: &Tenant, token: &str) -> Result<VerifiedToken, Refused> {
 }
 
 /// What does change: whose token it is here, the time, the grant.
-fn still_holds(app: &App, tenant: &Tenant, claims: &AccessClaims) -> Result<(), Refused> {
+async fn still_holds(app: &App, tenant: &Tenant, claims: &AccessClaims) -> Result<(), Refused> {
+    match holds(app, tenant, claims) {
+        // Another node may have made the grant with this very token, a moment ago.
+        Err(Refused::GrantGone) if app.feed.catch_up().await => holds(app, tenant, claims),
+        outcome => outcome,
+    }
+}
+
+fn holds(app: &App, tenant: &Tenant, claims: &AccessClaims) -> Result<(), Refused> {
     let now = app.clock.seconds();
     if claims.iss != tenant.issuer()
         || claims.iat > now + SKEW

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use sea_orm::ConnectionTrait as _;
 use serde_json::json;
-use writ::store::{Change, Whose};
+use writ::{
+    app::StartError,
+    journal::JournalError,
+    store::{Change, Whose},
+};
 
-use crate::support::{Key, TestApp, WEATHER, parts, secret_of};
+use crate::support::{DELEGATION, Key, TestApp, WEATHER, parts, secret_of};
 
 /// Waits until it is so; a change is late after ten seconds, and lost for all we know.
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -162,4 +166,67 @@ async fn the_database_may_be_away_for_a_while() {
     })
     .await;
     eventually("the feed", async || two.state.feed.is_fresh()).await;
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn what_one_has_just_answered_with_the_other_does_not_refuse() {
+    let (one, two) = two().await;
+    one.client(
+        "twin",
+        json!({
+            "grant_types": ["client_credentials", DELEGATION],
+            "access": [{ "resource": "weather", "scopes": ["*"] }],
+        }),
+    )
+    .await;
+    // No waiting: a client that is unknown, a grant that is unknown.
+    let form = [("resource", WEATHER), ("scope", "tool:forecast")];
+    two.ask("twin", &form).await.token();
+    for name in ["a", "b", "c"] {
+        let access = json!({ "access": [{ "resource": "weather", "scopes": ["*"] }],
+            "grant_types": ["client_credentials", DELEGATION] });
+        one.client(name, access).await;
+        let token = one.token(name, WEATHER, "tool:forecast").await;
+        two.exchange(name, &token, &[]).await.token();
+    }
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn both_maintain_keys_and_there_is_one_next_key_of_each_algorithm() {
+    let (one, two) = two().await;
+    one.advance(91 * 86_400);
+    two.advance(91 * 86_400);
+    for _ in 0..3 {
+        let (first, second) = (one.tenant(None), two.tenant(None));
+        let outcomes = tokio::join!(
+            one.state.maintain_keys(&first),
+            two.state.maintain_keys(&second)
+        );
+        let may_lose = |outcome: Result<(), StartError>| {
+            matches!(
+                outcome,
+                Ok(()) | Err(StartError::Journal(JournalError::Conflict))
+            )
+        };
+        assert!(may_lose(outcomes.0) && may_lose(outcomes.1));
+        one.state.feed.catch_up().await;
+        two.state.feed.catch_up().await;
+    }
+    let states = |app: &TestApp| {
+        let keys = app.tenant(None).keys().rows();
+        let mut states: Vec<_> = keys
+            .into_iter()
+            .map(|key| (key.algorithm, key.state))
+            .collect();
+        states.sort();
+        states
+    };
+    assert_eq!(states(&one), states(&two));
+    let next = states(&one)
+        .iter()
+        .filter(|(_, state)| state == "next")
+        .count();
+    assert_eq!(next, 3);
 }

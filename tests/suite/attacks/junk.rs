@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use reqwest::Client;
+use reqwest::{
+    Client,
+    header::{FORWARDED, HeaderMap, HeaderValue},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -247,7 +250,10 @@ async fn registrations(target: Arc<Target>, sent: Arc<Sent>, mut numbers: Number
 #[tokio::test(flavor = "multi_thread")]
 async fn junk_of_every_kind_leaves_memory_bounded_and_the_server_well() {
     let target = Target::start().await;
+    // Behind the same proxy, at an address of their own.
+    let forwarded = HeaderValue::from_static("for=192.0.2.9");
     let honest = Client::builder()
+        .default_headers(HeaderMap::from_iter([(FORWARDED, forwarded)]))
         .timeout(Duration::from_secs(5))
         .build()
         .unwrap();

@@ -158,6 +158,7 @@ async fn time_and_keys_count_for_a_token_that_was_seen_before_too() {
     let kid = parts(&token).0["kid"].as_str().unwrap().to_owned();
     let change = writ::store::Change::Keys {
         tenant: tenant.name().to_owned(),
+        known: app.tenant(None).keys().rows(),
         put: Vec::new(),
         remove: vec![kid],
     };
