@@ -411,6 +411,24 @@ impl From<JournalError> for crate::error::OAuthError {
     }
 }
 
+impl App {
+    /// Whether what is known here can be vouched for.
+    ///
+    /// # Errors
+    /// `temporarily_unavailable` while the other nodes are not heard: they may have revoked what
+    /// still seems to stand.
+    pub fn vouch(&self) -> Result<(), crate::error::OAuthError> {
+        use crate::oauth::error_code::ErrorCode;
+        if self.feed.is_fresh() {
+            return Ok(());
+        }
+        Err(crate::error::OAuthError::new(
+            ErrorCode::TemporarilyUnavailable,
+            "This node has lost touch with its database: try again in a second.",
+        ))
+    }
+}
+
 impl From<KeyError> for crate::error::OAuthError {
     fn from(error: KeyError) -> Self {
         Self::server_error(error)
@@ -429,6 +447,12 @@ impl From<StartError> for crate::error::OAuthError {
 impl From<DbErr> for crate::error::OAuthError {
     fn from(error: DbErr) -> Self {
         use crate::oauth::error_code::ErrorCode;
+        if store::is_unstorable(&error) {
+            return Self::invalid_request(
+                "A value holds a character that cannot be stored, NUL for example.",
+            )
+            .because(error);
+        }
         if store::is_unavailable(&error) {
             return Self::new(
                 ErrorCode::TemporarilyUnavailable,

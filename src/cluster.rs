@@ -8,14 +8,17 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 use sqlx::postgres::PgListener;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
     journal::Refresh,
@@ -26,6 +29,8 @@ use crate::{
 const ROUND: Duration = Duration::from_secs(1);
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two who catch up.
+const BREATH: Duration = Duration::from_millis(2);
 /// Rounds that may fail before what is in memory counts as old.
 const ROUNDS: u32 = 3;
 
@@ -34,6 +39,10 @@ const ROUNDS: u32 = 3;
 pub struct Feed {
     /// None for a node alone.
     refresh: Option<Refresh>,
+    /// Held while somebody catches up.
+    turn: Mutex<()>,
+    /// How often that was begun.
+    begun: AtomicU64,
     stale: AtomicBool,
     heard: ArcSwapOption<Instant>,
 }
@@ -65,10 +74,18 @@ impl Feed {
     /// does not know: another node may have answered with it a moment ago. Says whether it is
     /// worth looking again, which it never is on a node alone.
     pub async fn catch_up(&self) -> bool {
-        match &self.refresh {
-            Some(refresh) => matches!(timeout(PATIENCE, refresh.now()).await, Ok(Ok(_))),
-            None => false,
+        let Some(refresh) = &self.refresh else {
+            return false;
+        };
+        // One for all who wait, and never many in a row: strangers can ask for it.
+        let asked = self.begun.load(Ordering::SeqCst);
+        let _turn = self.turn.lock().await;
+        if self.begun.load(Ordering::SeqCst) > asked {
+            return true;
         }
+        sleep(BREATH).await;
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        matches!(timeout(PATIENCE, refresh.now()).await, Ok(Ok(())))
     }
 
     fn set(&self, fresh: bool) {
@@ -132,7 +149,9 @@ impl Follower {
 
     /// Looks whether the name is still ours and the doorbell hangs, and takes over what is new.
     async fn round(&mut self) -> Result<(), DbErr> {
-        if !self.lease.holds().await? {
+        let ours = self.lease.holds().await?;
+        self.refresh.suspend(!ours);
+        if !ours {
             let why = format!("another process is node '{}' now", self.node);
             return Err(DbErr::Custom(why));
         }
@@ -143,7 +162,7 @@ impl Follower {
             self.listener = Some(listener);
         }
         // After the doorbell was hung: what was rung before is seen here.
-        self.refresh.now().await.map(drop)
+        self.refresh.now().await
     }
 
     /// Until another node rings, or a round is over.

@@ -99,24 +99,31 @@ pub struct Journal {
 
 /// Asks the writer to take over what other nodes committed. Does not keep it running.
 #[derive(Clone, Debug)]
-pub struct Refresh(mpsc::Sender<oneshot::Sender<Result<bool, DbErr>>>);
+pub struct Refresh {
+    sender: mpsc::Sender<oneshot::Sender<Result<(), DbErr>>>,
+    state: Arc<State>,
+}
 
 impl Refresh {
-    /// Takes over everything that others have committed by now, and says whether there was
-    /// anything.
+    /// Takes over everything that others have committed by now.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn now(&self) -> Result<bool, DbErr> {
+    pub async fn now(&self) -> Result<(), DbErr> {
         let (answer, done) = oneshot::channel();
         let closed = || DbErr::Custom("the writer has ended".into());
-        self.0.send(answer).await.map_err(|_| closed())?;
+        self.sender.send(answer).await.map_err(|_| closed())?;
         done.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Waits until the writer has ended.
     pub async fn closed(&self) {
-        self.0.closed().await;
+        self.sender.closed().await;
+    }
+
+    /// Has the writer refuse everything while another process is this node, and no longer.
+    pub fn suspend(&self, suspended: bool) {
+        self.state.suspend(suspended);
     }
 }
 
@@ -148,16 +155,21 @@ impl Journal {
             node,
             state: state.clone(),
             position,
+            in_doubt: false,
             chains: chains.clone(),
             positions,
         };
         let running = tokio::spawn(writer.run(commands, refreshes));
+        let refresh = Refresh {
+            sender: refresh,
+            state: state.clone(),
+        };
         let journal = Self {
             sender,
             state,
             chains,
         };
-        Ok((journal, Refresh(refresh), running))
+        Ok((journal, refresh, running))
     }
 
     /// The audit chains that this node writes.
@@ -215,6 +227,8 @@ struct Writer {
     state: Arc<State>,
     /// Position of this node's last outbox row.
     position: i64,
+    /// Whether the database may hold more of this node than that.
+    in_doubt: bool,
     /// The audit chains that this node writes.
     chains: Arc<Chains>,
     /// Up to where each node's changes are in the registry.
@@ -225,14 +239,14 @@ impl Writer {
     async fn run(
         mut self,
         mut commands: mpsc::Receiver<Waiting>,
-        mut refreshes: mpsc::Receiver<oneshot::Sender<Result<bool, DbErr>>>,
+        mut refreshes: mpsc::Receiver<oneshot::Sender<Result<(), DbErr>>>,
     ) {
         let mut waiting = Vec::with_capacity(BATCH);
         let mut probe_at = Instant::now();
         loop {
             let failing = self.state.failure().is_some();
+            // In no order: neither commits nor questions hold the others up.
             tokio::select! {
-                biased;
                 Some(answer) = refreshes.recv() => {
                     let _ = answer.send(self.refresh().await);
                 }
@@ -295,6 +309,7 @@ impl Writer {
                 Ok(outcomes)
             }
             Err(failure) => {
+                self.in_doubt = true;
                 self.chains.doubt();
                 if let Failure::Database(error) = &failure {
                     self.state.failed(error);
@@ -329,7 +344,7 @@ impl Writer {
     /// After a failure: whether the last commit reached the database is not known. What it holds
     /// of this node beyond what is in memory is taken over before anything new is written.
     async fn settle(&mut self) -> Result<(), DbErr> {
-        if self.state.failure().is_none() {
+        if !self.in_doubt {
             return Ok(());
         }
         let stored = outbox::position(&self.db, &self.node).await?;
@@ -338,33 +353,29 @@ impl Writer {
                 .await?;
             self.position = stored;
         }
+        self.in_doubt = false;
         Ok(())
     }
 
+    /// Looks whether the database takes writes again.
     async fn probe(&mut self) {
-        let outcome = match self.settle().await {
-            Ok(()) => outbox::probe(&self.db, &self.node).await,
-            Err(error) => Err(error),
-        };
-        match outcome {
+        self.in_doubt = true;
+        match self.settle().await {
             Ok(()) => self.state.worked(),
             Err(error) => self.state.failed(&error),
         }
     }
 
-    /// Takes over what the other nodes have committed since the last time, and says whether that
-    /// was anything.
-    async fn refresh(&mut self) -> Result<bool, DbErr> {
-        let mut new = false;
+    /// Takes over what the other nodes have committed since the last time.
+    async fn refresh(&mut self) -> Result<(), DbErr> {
         for at in outbox::positions(&self.db).await? {
             let known = self.positions.get(&at.name).copied().unwrap_or_default();
             if at.name != self.node && at.seq > known {
                 self.follow(&at.name, known, at.seq).await?;
                 self.positions.insert(at.name, at.seq);
-                new = true;
             }
         }
-        Ok(new)
+        Ok(())
     }
 
     /// Applies a node's changes from one position to another.
@@ -381,7 +392,7 @@ impl Writer {
             from = last.seq;
             for heard in outbox::hear(&self.db, &rows).await? {
                 let anew = match &heard {
-                    Heard::TenantEnded(name) => Some(name.clone()),
+                    Heard::Tenant(name) | Heard::TenantEnded(name) => Some(name.clone()),
                     _ => None,
                 };
                 self.registry.hear(heard).map_err(unreadable)?;

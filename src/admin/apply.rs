@@ -26,7 +26,7 @@ use crate::{
     journal::Command,
     registry::{AdminScope, Resource, Tenant, check_tenant_name},
     resources::declaration::{self as resource_declaration, ResourceDeclaration},
-    store::{Change, Expect},
+    store::Change,
 };
 
 /// What `writ apply` reads.
@@ -317,14 +317,7 @@ impl Planned {
         let action = match &change {
             None => Action::Unchanged,
             Some(
-                Change::PutClient {
-                    expect: Expect::Absent,
-                    ..
-                }
-                | Change::PutResource {
-                    expect: Expect::Absent,
-                    ..
-                },
+                Change::PutClient { before: None, .. } | Change::PutResource { before: None, .. },
             ) => Action::Created,
             Some(_) => Action::Changed,
         };

@@ -22,7 +22,7 @@ use crate::{
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{AdminScope, Tenant},
-    store::{Change, Expect},
+    store::Change,
 };
 
 /// A client, and the secret that was generated for it just now.
@@ -200,14 +200,12 @@ pub(super) async fn new_secret(
         ));
     }
     let secret = app.entropy.secret("writ_cs_");
+    let before = Some(Box::new(client.row().clone()));
     let mut row = client.row().clone();
     row.secret_digest = Some(digest_of(&secret).to_vec());
     row.secret_expires_at = 0;
     row.updated_at = app.clock.seconds();
-    let change = Change::PutClient {
-        row,
-        expect: Expect::Present,
-    };
+    let change = Change::PutClient { row, before };
     let reason = "new secret";
     commit(
         &app,
@@ -282,13 +280,11 @@ async fn switch(
     }
     let disabled = to == Switch::Disabled;
     if client.is_disabled() != disabled {
+        let before = Some(Box::new(client.row().clone()));
         let mut row = client.row().clone();
         row.disabled = disabled;
         row.updated_at = app.clock.seconds();
-        let change = Change::PutClient {
-            row,
-            expect: Expect::Present,
-        };
+        let change = Change::PutClient { row, before };
         let reason = if disabled { "disabled" } else { "enabled" };
         let changes = with_consequences(change);
         let kind = Kind::ClientChanged;

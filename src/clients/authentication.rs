@@ -71,6 +71,7 @@ pub async fn authenticate(
     headers: &HeaderMap,
     params: &Params<'_>,
 ) -> Result<Authenticated> {
+    app.vouch()?;
     let address = context::address();
     app.limits.authentication(address)?;
     let mut proved = prove(app, tenant, headers, params).await;

@@ -17,7 +17,7 @@ use crate::{
         scope::is_scope_token,
     },
     registry::{Access, Client, ClientDocument, Origin, Profile, Resources, Tenant},
-    store::{Change, Expect, Whose},
+    store::{Change, Whose},
 };
 
 /// Shortest secret that may be declared: it is stored as one SHA-256.
@@ -153,12 +153,8 @@ pub fn plan(
             && before.origin == row.origin
             && before.disabled == row.disabled
     });
-    let expect = if before.is_some() {
-        Expect::Present
-    } else {
-        Expect::Absent
-    };
-    let change = (!same).then_some(Change::PutClient { row, expect });
+    let before = before.cloned().map(Box::new);
+    let change = (!same).then_some(Change::PutClient { row, before });
     Ok(Plan {
         change,
         secret: generated,

@@ -16,7 +16,7 @@ use crate::{
     journal::Command,
     oauth::error_code::ErrorCode,
     registry::{Client, ClientDocument, Origin, Tenant},
-    store::{Change, Expect},
+    store::Change,
 };
 
 /// Longest stored metadata, bytes.
@@ -58,10 +58,7 @@ pub async fn register(app: &App, tenant: &Tenant, body: &[u8]) -> Result<Value> 
         updated_at: now,
     };
     let mut changes: Vec<Change> = evicted.into_iter().collect();
-    changes.push(Change::PutClient {
-        row,
-        expect: Expect::Absent,
-    });
+    changes.push(Change::PutClient { row, before: None });
     commit(app, tenant, changes, &client_id, "put").await?;
     Ok(answer(
         tenant,
@@ -137,6 +134,7 @@ pub async fn replace(
         .map_err(|_| OAuthError::invalid_client_metadata("The body must be a JSON object."))?;
     check_fixed(&sent, &client)?;
     keep_what_was_given(&mut document, client.document());
+    let before = Some(Box::new(client.row().clone()));
     let mut row = client.row().clone();
     let uses_secret = document.token_endpoint_auth_method.uses_secret();
     let mut secret = None;
@@ -149,10 +147,7 @@ pub async fn replace(
     row.document = serde_json::to_string(&document).map_err(OAuthError::server_error)?;
     row.updated_at = app.clock.seconds();
     let created_at = row.created_at;
-    let change = Change::PutClient {
-        row,
-        expect: Expect::Present,
-    };
+    let change = Change::PutClient { row, before };
     commit(app, tenant, vec![change], client.id(), "replace").await?;
     let token = token.unwrap_or_default();
     Ok(answer(

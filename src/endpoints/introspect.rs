@@ -63,6 +63,12 @@ async fn caller(
     params: &Params<'_>,
 ) -> Result<Caller> {
     if credentials.holds_token() {
+        // RFC 6749 §2.3: not two methods in one request.
+        if params.get("client_secret").is_some() || params.get("client_assertion").is_some() {
+            return Err(OAuthError::invalid_request(
+                "Use an access token or client authentication, not both.",
+            ));
+        }
         let scope = AdminScope::TokenIntrospect;
         let claims = administrator(app, tenant, credentials, scope).await?;
         return Ok(Caller::Administrator(claims.client_id));

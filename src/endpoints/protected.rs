@@ -113,6 +113,7 @@ pub async fn administrator(
     credentials: &Presented,
     scope: AdminScope,
 ) -> Result<AccessClaims> {
+    app.vouch()?;
     let challenge = Challenge { tenant, scope };
     let Some((scheme, token)) = credentials.token() else {
         let error = OAuthError::invalid_token("An access token for the admin API is needed.");

@@ -26,7 +26,7 @@ pub(super) enum Failure {
 
 impl From<DbErr> for Failure {
     fn from(error: DbErr) -> Self {
-        if store::is_unavailable(&error) {
+        if store::is_unavailable(&error) && !store::is_contention(&error) {
             Self::Database(error)
         } else {
             Self::Statement(error)
@@ -38,6 +38,9 @@ impl From<Failure> for JournalError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Database(error) => Self::Unavailable(error.to_string()),
+            Failure::Statement(error) if store::is_contention(&error) => {
+                Self::Unavailable(error.to_string())
+            }
             Failure::Statement(error) => Self::Failed(error.to_string()),
         }
     }

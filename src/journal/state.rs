@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -20,6 +20,8 @@ pub struct State {
     transactions: AtomicU64,
     commands: AtomicU64,
     failure: ArcSwapOption<String>,
+    /// Another process is this node.
+    suspended: AtomicBool,
     numbers: metrics::Journal,
 }
 
@@ -39,7 +41,18 @@ impl State {
     /// Why the database did not take the last write; none when it did.
     #[must_use]
     pub fn failure(&self) -> Option<Arc<String>> {
+        if self.suspended.load(Ordering::Relaxed) {
+            return Some(Arc::new(
+                "another process is this node (storage.node)".into(),
+            ));
+        }
         self.failure.load_full()
+    }
+
+    pub(super) fn suspend(&self, suspended: bool) {
+        if self.suspended.swap(suspended, Ordering::Relaxed) != suspended && suspended {
+            tracing::error!("another process is this node (storage.node): nothing is written");
+        }
     }
 
     /// What is counted for the metrics.

@@ -4,12 +4,18 @@ use url::Url;
 
 use super::uri;
 
+/// Longest resource URI, bytes: it is in every token for the resource, and in indexes.
+const LONGEST: usize = 1000;
+
 /// A resource URI that may be registered: absolute, `https` (or `http` on loopback), no fragment,
 /// no user information, no query.
 ///
 /// # Errors
 /// A sentence for the person who declares the resource.
 pub fn check(text: &str) -> Result<Url, String> {
+    if text.len() > LONGEST {
+        return Err(format!("a resource URI has at most {LONGEST} bytes"));
+    }
     let url = uri::parse(text)
         .ok_or_else(|| format!("'{text}' is not an absolute URI as RFC 3986 writes it"))?;
     if !matches!(url.scheme(), "https" | "http") || url.host().is_none() {

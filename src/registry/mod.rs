@@ -266,6 +266,8 @@ impl Registry {
     pub fn hear(&self, heard: Heard) -> Result<(), RegistryError> {
         match heard {
             Heard::Changes(changes) => changes.iter().try_for_each(|change| self.apply(change)),
+            // Its rows follow.
+            Heard::Tenant(_) => Ok(()),
             Heard::TenantEnded(name) => {
                 self.remove_tenant(&name);
                 Ok(())

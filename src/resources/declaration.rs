@@ -8,7 +8,7 @@ use crate::{
     error::{OAuthError, Result},
     oauth::resource::{check, normalise},
     registry::{ADMIN_ID, Origin, Resource, ResourceDocument, Resources, Tenant},
-    store::{Change, Expect},
+    store::Change,
 };
 
 /// A declared resource: its names and its document.
@@ -140,12 +140,8 @@ pub fn plan(
             && before.document == row.document
             && before.registered_by == row.registered_by
     });
-    let expect = if before.is_some() {
-        Expect::Present
-    } else {
-        Expect::Absent
-    };
-    Ok((!same).then_some(Change::PutResource { row, expect }))
+    let before = before.cloned().map(Box::new);
+    Ok((!same).then_some(Change::PutResource { row, before }))
 }
 
 /// What has to change for a resource to be gone: with it go the credentials that its server was

@@ -12,7 +12,7 @@ use crate::{
     journal::Command,
     oauth::grant_type::{AuthMethod, TOKEN_EXCHANGE},
     registry::{ClientDocument, Origin, Profile, RegisteredMetadata, Tenant},
-    store::{Change, Expect},
+    store::Change,
 };
 
 /// What came of a registration.
@@ -69,10 +69,7 @@ pub(super) async fn register(
             _ => declaration.resource.clone(),
         };
         let row = server_client(tenant, &client_id, &secret, &declaration, reference, now)?;
-        changes.push(Change::PutClient {
-            row,
-            expect: Expect::Absent,
-        });
+        changes.push(Change::PutClient { row, before: None });
         credentials = Some((client_id, secret));
     }
     if !changes.is_empty() {

@@ -4,27 +4,26 @@
 //! not, or belongs to another, is a change that does not hold, and costs its neighbours in the
 //! same transaction nothing. That must stay so, because nodes that share a database race.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{
     audit_cursor, client, grant, outbox, replay, resource, revoked_token, signing_key, tenant,
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
-    EntityTrait, IntoActiveModel as _, QueryFilter as _, QuerySelect as _, Statement,
+    EntityTrait, IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _,
+    Statement,
     sea_query::{Alias, Expr, ExprTrait as _, LikeExpr, OnConflict, Query},
 };
 
 use super::audit;
 
-/// What must hold of the row a change replaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// There is none yet.
-    Absent,
-    /// There is one.
-    Present,
-}
+/// Ids in one statement, below any parameter limit: others wait while grants end.
+const MANY_IDS: usize = 10_000;
+
+/// Seconds that clocks of nodes may differ: a name that one of them would still take must not be
+/// forgotten by another.
+const SKEW: i64 = 60;
 
 /// A kind of name that holds once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +94,8 @@ pub enum Change {
     PutClient {
         /// The row.
         row: client::Model,
-        /// What must hold of the row before.
-        expect: Expect,
+        /// The row that it was made from, which must stand unchanged; none for a new client.
+        before: Option<Box<client::Model>>,
     },
     /// Takes a client away, with its grants.
     RemoveClient {
@@ -109,8 +108,8 @@ pub enum Change {
     PutResource {
         /// The row.
         row: resource::Model,
-        /// What must hold of the row before.
-        expect: Expect,
+        /// The row that it was made from, which must stand unchanged; none for a new resource.
+        before: Option<Box<resource::Model>>,
     },
     /// Takes a resource away, with the grants for it.
     RemoveResource {
@@ -246,7 +245,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             Ok(Made::AsAsked)
         }
         Change::RemoveTenant(name) => remove_tenant(db, name).await,
-        Change::PutClient { row, expect } => put_client(db, row, *expect).await,
+        Change::PutClient { row, before } => put_client(db, row, before.as_deref()).await,
         Change::RemoveClient { tenant, client_id } => {
             hold_grants(db, tenant, Hold::ToEnd).await?;
             let key = (tenant.clone(), client_id.clone());
@@ -257,8 +256,9 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             let ended = end_grants(db, tenant, &Whose::Client(client_id.clone())).await?;
             Ok(Made::Instead(vec![change.clone(), ended]))
         }
-        Change::PutResource { row, expect } => put_resource(db, row, *expect).await,
+        Change::PutResource { row, before } => put_resource(db, row, before.as_deref()).await,
         Change::RemoveResource { tenant, id } => {
+            hold_grants(db, tenant, Hold::ToEnd).await?;
             let key = (tenant.clone(), id.clone());
             let Some(row) = resource::Entity::find_by_id(key.clone()).one(db).await? else {
                 return Ok(Made::No);
@@ -272,7 +272,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             Ok(Made::Instead(vec![end_grants(db, tenant, whose).await?]))
         }
         Change::GrantsEnded { tenant, ids } => {
-            for ids in ids.chunks(super::CHUNK) {
+            for ids in ids.chunks(MANY_IDS) {
                 grant::Entity::delete_many()
                     .filter(grant::Column::Tenant.eq(tenant))
                     .filter(grant::Column::Id.is_in(ids))
@@ -321,7 +321,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
         }
         Change::ForgetExpired { before } => {
             replay::Entity::delete_many()
-                .filter(replay::Column::ExpiresAt.lt(*before))
+                .filter(replay::Column::ExpiresAt.lt(*before - SKEW))
                 .exec(db)
                 .await?;
             revoked_token::Entity::delete_many()
@@ -383,36 +383,58 @@ async fn remove_tenant(db: &impl ConnectionTrait, name: &str) -> Result<Made, Db
 async fn put_client(
     db: &impl ConnectionTrait,
     row: &client::Model,
-    expect: Expect,
+    before: Option<&client::Model>,
 ) -> Result<Made, DbErr> {
+    use client::Column;
     let model = row.clone().into_active_model();
-    let written = match expect {
-        Expect::Absent => insert_or_ignore(db, model).await?,
-        Expect::Present => {
-            let key = Condition::all()
-                .add(client::Column::Tenant.eq(&row.tenant))
-                .add(client::Column::ClientId.eq(&row.client_id));
-            update(db, model.reset_all(), key).await?
+    let written = match before {
+        None => insert_or_ignore(db, model).await?,
+        // Another node may have disabled it, or given it another secret, meanwhile.
+        Some(before) => {
+            let unchanged = Condition::all()
+                .add(Column::Tenant.eq(&row.tenant))
+                .add(Column::ClientId.eq(&row.client_id))
+                .add(is(Column::SecretDigest, before.secret_digest.as_deref()))
+                .add(Column::SecretExpiresAt.eq(before.secret_expires_at))
+                .add(is(
+                    Column::RegistrationDigest,
+                    before.registration_digest.as_deref(),
+                ))
+                .add(Column::Document.eq(&before.document))
+                .add(Column::Disabled.eq(before.disabled))
+                .add(Column::CreatedAt.eq(before.created_at));
+            update(db, model.reset_all(), unchanged).await?
         }
     };
     Ok(Made::if_one(written))
 }
 
+/// `column = value`, where nothing equals nothing.
+fn is(column: client::Column, value: Option<&[u8]>) -> Condition {
+    Condition::all().add(match value {
+        Some(value) => column.eq(value),
+        None => column.is_null(),
+    })
+}
+
 async fn put_resource(
     db: &impl ConnectionTrait,
     row: &resource::Model,
-    expect: Expect,
+    before: Option<&resource::Model>,
 ) -> Result<Made, DbErr> {
+    use resource::Column;
     let model = row.clone().into_active_model();
-    let written = match expect {
+    let written = match before {
         // Another resource may hold this URI already: that index is minded too.
-        Expect::Absent => insert_or_ignore(db, model).await?,
-        Expect::Present => {
-            let key = Condition::all()
-                .add(resource::Column::Tenant.eq(&row.tenant))
-                .add(resource::Column::Id.eq(&row.id))
-                .add(resource::Column::Normalised.eq(&row.normalised));
-            update(db, model.reset_all(), key).await?
+        None => insert_or_ignore(db, model).await?,
+        Some(before) => {
+            let unchanged = Condition::all()
+                .add(Column::Tenant.eq(&row.tenant))
+                .add(Column::Id.eq(&row.id))
+                .add(Column::Normalised.eq(&row.normalised))
+                .add(Column::Document.eq(&before.document))
+                .add(Column::CreatedAt.eq(before.created_at));
+            update(db, model.reset_all(), unchanged).await?
         }
     };
     Ok(Made::if_one(written))
@@ -423,7 +445,7 @@ async fn put_grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made
     hold_grants(db, &row.tenant, Hold::ToMake).await?;
     let holder = (row.tenant.clone(), row.client_id.clone());
     let holder = client::Entity::find_by_id(holder).one(db).await?;
-    if holder.is_none_or(|client| client.disabled) {
+    if holder.is_none_or(|client| client.disabled) || !are_there(db, row).await? {
         return Ok(Made::No);
     }
     if insert_or_ignore(db, row.clone().into_active_model()).await? == 1 {
@@ -437,6 +459,22 @@ async fn put_grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made
     Ok(first.map_or(Made::No, |first| {
         Made::Instead(vec![Change::PutGrant(first)])
     }))
+}
+
+/// Whether the resources of a grant exist: one may have been removed since this was decided. The
+/// admin API is in no table.
+async fn are_there(db: &impl ConnectionTrait, row: &grant::Model) -> Result<bool, DbErr> {
+    let named = row.resources.split(' ').filter(|r| r.contains(':'));
+    let named: BTreeSet<&str> = named.collect();
+    if named.is_empty() {
+        return Ok(true);
+    }
+    let found = resource::Entity::find()
+        .filter(resource::Column::Tenant.eq(&row.tenant))
+        .filter(resource::Column::Normalised.is_in(named.iter().copied()))
+        .count(db)
+        .await?;
+    Ok(found == named.len() as u64)
 }
 
 /// What a transaction is about to do with a tenant's grants.

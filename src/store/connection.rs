@@ -1,6 +1,6 @@
 //! Opening a database: SQLite in a file, or PostgreSQL that several nodes may share.
 
-use std::{path::Path, time::Duration};
+use std::{borrow::Cow, path::Path, time::Duration};
 
 use migration::MigratorTrait as _;
 use sea_orm::{
@@ -204,6 +204,30 @@ fn connection_error(error: SqlxError) -> DbErr {
 
 fn query_error(error: SqlxError) -> DbErr {
     DbErr::Query(RuntimeErr::SqlxError(error.into()))
+}
+
+/// Whether a statement only met another one's: a lock it waited for too long, or a deadlock.
+#[must_use]
+pub fn is_contention(error: &DbErr) -> bool {
+    // serialization_failure, deadlock_detected, lock_not_available, query_canceled.
+    sqlstate(error).is_some_and(|code| matches!(&*code, "40001" | "40P01" | "55P03" | "57014"))
+}
+
+/// Whether PostgreSQL cannot hold a value (its class 22), for example a text with NUL in it.
+#[must_use]
+pub fn is_unstorable(error: &DbErr) -> bool {
+    sqlstate(error).is_some_and(|code| code.len() == 5 && code.starts_with("22"))
+}
+
+/// The database's code for an error.
+fn sqlstate(error: &DbErr) -> Option<Cow<'_, str>> {
+    let (DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return None;
+    };
+    error.as_database_error()?.code()
 }
 
 /// Whether an error is the database's own trouble (away, full, read-only), which no other command

@@ -19,8 +19,8 @@ use sea_orm::{
 pub use sea_orm::DbErr;
 
 pub use self::{
-    change::{Change, Expect, Made, Once, Whose, find_grants},
-    connection::{Lease, Starting, checkpoint, is_unavailable},
+    change::{Change, Made, Once, Whose, find_grants},
+    connection::{Lease, Starting, checkpoint, is_contention, is_unavailable, is_unstorable},
 };
 use crate::config;
 

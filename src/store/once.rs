@@ -21,8 +21,10 @@ type Name = (String, Vec<u8>);
 /// When the database does.
 pub async fn use_up(
     db: &impl ConnectionTrait,
-    rows: Vec<replay::Model>,
+    mut rows: Vec<replay::Model>,
 ) -> Result<HashSet<Name>, DbErr> {
+    // Always in one order: two nodes that take the same names would wait for each other.
+    rows.sort_unstable_by(|a, b| a.digest.cmp(&b.digest));
     let mut fresh = HashSet::with_capacity(rows.len());
     if db.get_database_backend() == DbBackend::Postgres {
         let statement = unnest(rows);

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entity::{client, grant, node, outbox, resource, revoked_token, signing_key, tenant};
+use entity::{client, grant, node, outbox, resource, revoked_token, signing_key};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement, sea_query::OnConflict,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    sea_query::{Expr, OnConflict},
 };
 
-use super::{CHUNK, Change, Expect};
+use super::{CHUNK, Change};
 
 /// Rows of one command from which on others are told to read everything of that kind.
 const MANY: usize = 1000;
@@ -156,37 +157,27 @@ pub async fn positions(db: &impl ConnectionTrait) -> Result<Vec<node::Model>, Db
     node::Entity::find().all(db).await
 }
 
-/// Sees to it that a node has a position, and says which.
+/// Sees to it that a node has a position, and says which. It is written, so that a commit of this
+/// node that is still under way somewhere is waited for and counts.
 ///
 /// # Errors
-/// When the database does.
+/// When the database does, or does not take it.
 pub async fn position(db: &impl ConnectionTrait, node: &str) -> Result<i64, DbErr> {
     let first = node::Model {
         name: node.to_owned(),
         seq: 0,
     };
-    node::Entity::insert(first.into_active_model())
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(db)
-        .await?;
-    let row = node::Entity::find_by_id(node).one(db).await?;
-    Ok(row.map_or(0, |row| row.seq))
-}
-
-/// Writes something small to see whether the database takes it.
-///
-/// # Errors
-/// When it does not.
-pub async fn probe(db: &impl ConnectionTrait, node: &str) -> Result<(), DbErr> {
-    node::Entity::update_many()
-        .col_expr(
-            node::Column::Seq,
-            sea_orm::sea_query::Expr::col(node::Column::Seq),
+    let (table, seq) = (node::Entity, node::Column::Seq);
+    let stays = Expr::col((table, seq));
+    let row = node::Entity::insert(first.into_active_model())
+        .on_conflict(
+            OnConflict::column(node::Column::Name)
+                .value(seq, stays)
+                .to_owned(),
         )
-        .filter(node::Column::Name.eq(node))
-        .exec(db)
-        .await
-        .map(drop)
+        .exec_with_returning(db)
+        .await?;
+    Ok(row.seq)
 }
 
 /// A node's rows after a position, oldest first.
@@ -212,6 +203,9 @@ pub async fn after(
 pub enum Heard {
     /// These changes were made by others.
     Changes(Vec<Change>),
+    /// A tenant came or changed; it is read whole, because what others have added to it may have
+    /// been heard before it was.
+    Tenant(String),
     /// A tenant ended; what there is under its name is read anew.
     TenantEnded(String),
     /// These are a tenant's keys now.
@@ -274,10 +268,7 @@ async fn read(
         gone.map(|subject| (*subject).to_owned()).collect()
     };
     let changes = match kind {
-        Kind::Tenant => {
-            let row = tenant::Entity::find_by_id(tenant).one(db).await?;
-            row.into_iter().map(Change::PutTenant).collect()
-        }
+        Kind::Tenant => return Ok(Heard::Tenant(tenant_name())),
         Kind::TenantEnded => Vec::new(),
         Kind::Keys => {
             let query = signing_key::Entity::find();
@@ -292,10 +283,9 @@ async fn read(
                 tenant: tenant_name(),
                 id,
             });
-            let expect = Expect::Present;
             let put = rows
                 .into_iter()
-                .map(|row| Change::PutResource { row, expect });
+                .map(|row| Change::PutResource { row, before: None });
             removed.chain(put).collect()
         }
         Kind::Client => {
@@ -305,10 +295,9 @@ async fn read(
                 tenant: tenant_name(),
                 client_id,
             });
-            let expect = Expect::Present;
             let put = rows
                 .into_iter()
-                .map(|row| Change::PutClient { row, expect });
+                .map(|row| Change::PutClient { row, before: None });
             removed.chain(put).collect()
         }
         Kind::Grant => {

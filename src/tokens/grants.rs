@@ -6,17 +6,21 @@
 
 use std::sync::Arc;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use entity::grant;
 
 use crate::{
     app::App,
-    clients::authentication,
-    error::Result,
+    clients::{authentication, digest_of},
+    error::{OAuthError, Result},
     journal::{Command, JournalError},
     policy::{Grant, Permit},
     registry::Tenant,
     store::Change,
 };
+
+/// Longest identity that is written out, bytes: databases limit what an index holds.
+const LONGEST_IDENTITY: usize = 1000;
 
 /// The permit's grant, made when there is none.
 ///
@@ -54,7 +58,10 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
         .commit(command)
         .await
         .map_err(|error| match error {
-            // The client was removed after it had authenticated.
+            // Client or resource were removed after the decision.
+            JournalError::Conflict if tenant.client(client_id).is_some() => {
+                OAuthError::invalid_target("The resource has been removed.").because(error)
+            }
             JournalError::Conflict => authentication::failed().because(error),
             other => other.into(),
         })?;
@@ -87,6 +94,9 @@ fn identity(tenant: &Tenant, permit: &Permit) -> String {
             identity.push_str(" from ");
             identity.push_str(parent);
         }
+    }
+    if identity.len() > LONGEST_IDENTITY {
+        identity = format!("sha256 {}", URL_SAFE_NO_PAD.encode(digest_of(&identity)));
     }
     identity
 }

@@ -230,3 +230,41 @@ async fn both_maintain_keys_and_there_is_one_next_key_of_each_algorithm() {
         .count();
     assert_eq!(next, 3);
 }
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn a_change_made_from_an_old_reading_does_not_undo_another_nodes() {
+    let (one, two) = two().await;
+    // What a request at one node has read before the other node's answer reached it.
+    let read = two.tenant(None).client("agent").unwrap().row().clone();
+    let off = one.admin("POST", "/clients/agent/disable").await.await;
+    assert_eq!(off.status, 200);
+    let mut row = read.clone();
+    row.updated_at += 1;
+    let before = Some(Box::new(read));
+    let late = two.commit(vec![Change::PutClient { row, before }]).await;
+    assert_eq!(late, Err(JournalError::Conflict));
+    eventually("the end of the client", async || {
+        two.ask("agent", &[("resource", WEATHER)]).await.status == 401
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn failures_of_strangers_hold_up_nobody() {
+    let (_one, two) = two().await;
+    let (mut strangers, honest) = (tokio::task::JoinSet::new(), [("resource", WEATHER)]);
+    for _ in 0..32 {
+        let calls: Vec<_> = (0..20).map(|_| two.ask("nobody", &honest)).collect();
+        strangers.spawn(async move {
+            for call in calls {
+                assert_eq!(call.await.status, 401);
+            }
+        });
+    }
+    for _ in 0..20 {
+        two.ask("agent", &honest).await.token();
+    }
+    strangers.join_all().await;
+}

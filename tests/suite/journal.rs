@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 use writ::{
     journal::{Command, JournalError},
-    store::{Change, Expect},
+    store::Change,
 };
 
 use crate::support::{DELEGATION, Key, TestApp, WEATHER, secret_of};
@@ -88,10 +88,10 @@ async fn a_command_that_does_not_fit_is_undone_alone() {
     let app = TestApp::weather().await;
     let tenant = app.tenant(None);
     let agent = tenant.client("agent").unwrap();
-    let named = |id: &str, expect: Expect| {
+    let named = |id: &str| {
         let mut row = agent.row().clone();
         id.clone_into(&mut row.client_id);
-        Change::PutClient { row, expect }
+        Change::PutClient { row, before: None }
     };
     let commit = |changes: Vec<Change>| {
         let journal = app.state.journal.clone();
@@ -106,12 +106,9 @@ async fn a_command_that_does_not_fit_is_undone_alone() {
     };
     // Three at once: the one in the middle contradicts itself half way.
     let (one, two, three) = tokio::join!(
-        commit(vec![named("one", Expect::Absent)]),
-        commit(vec![
-            named("half", Expect::Absent),
-            named("agent", Expect::Absent)
-        ]),
-        commit(vec![named("three", Expect::Absent)]),
+        commit(vec![named("one")]),
+        commit(vec![named("half"), named("agent")]),
+        commit(vec![named("three")]),
     );
     assert_eq!(
         (one, two, three),
@@ -130,8 +127,8 @@ async fn a_change_that_expects_a_row_makes_none() {
     let mut row = app.tenant(None).client("agent").unwrap().row().clone();
     row.client_id = "nobody".into();
     let changes = vec![Change::PutClient {
+        before: Some(Box::new(row.clone())),
         row,
-        expect: Expect::Present,
     }];
     let command = Command {
         changes,
@@ -217,10 +214,7 @@ async fn what_was_under_way_when_a_tenant_ended_is_not_found_by_the_next_of_its_
     let gone = app.admin("DELETE", "/tenants/beta").await.await;
     assert_eq!(gone.status, 204);
     // The request had read everything it needed; only its commit comes too late.
-    let change = Change::PutClient {
-        row,
-        expect: Expect::Absent,
-    };
+    let change = Change::PutClient { row, before: None };
     let command = Command {
         changes: vec![change],
         audit: Vec::new(),

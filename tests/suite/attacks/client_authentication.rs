@@ -2,10 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use writ::{
-    journal::Command,
-    store::{Change, Expect},
-};
+use writ::{journal::Command, store::Change};
 
 use crate::support::{Answer, Key, TestApp, WEATHER, secret_of, unsigned};
 
@@ -450,11 +447,9 @@ async fn an_assertion_of_another_type_is_refused() {
 async fn a_secret_that_has_expired_is_refused() {
     let app = TestApp::weather().await;
     let mut row = app.tenant(None).client("agent").unwrap().row().clone();
+    let before = Some(Box::new(row.clone()));
     row.secret_expires_at = app.now() + 100;
-    let changes = vec![Change::PutClient {
-        row,
-        expect: Expect::Present,
-    }];
+    let changes = vec![Change::PutClient { row, before }];
     let command = Command {
         changes,
         audit: Vec::new(),
