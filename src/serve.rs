@@ -114,7 +114,7 @@ impl Server {
     pub async fn start(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, ServeError> {
         let tls = tls::Tls::new(&config.tls)?;
         let directory = config.storage.data_dir.clone();
-        let lock = directory::hold(&directory)?;
+        let lock = directory::hold(&config.storage)?;
         let (listener, address) = bind("server.listen", config.server.listen).await?;
         let inside = match config.telemetry.metrics_listen {
             Some(listen) => Some(bind("telemetry.metrics_listen", listen).await?),

@@ -14,7 +14,7 @@ impl App {
     /// goes; beyond it they are counted.
     ///
     /// # Errors
-    /// As [`Journal::commit`].
+    /// As `Journal::commit`.
     pub async fn remember_stranger(
         &self,
         tenant: &Tenant,
@@ -31,7 +31,7 @@ impl App {
     /// server, in the one under way too.
     ///
     /// # Errors
-    /// As [`Journal::commit`].
+    /// As `Journal::commit`.
     pub async fn sum_up_refusals(&self, at_the_end: bool) -> Result<(), JournalError> {
         let now = (!at_the_end).then(|| self.clock.millis());
         let ended = self.refusals.ended(now);

@@ -51,7 +51,7 @@ impl Restore {
         // All of it is read before anything is written.
         let checked = lines.check().map_err(|why| why.at(&self.file))?;
         // A server on the same files would not know what happens to them.
-        let _held = directory::hold(&config.storage.data_dir)?;
+        let _held = directory::hold(&config.storage)?;
         let key_file = config.sealing_key();
         if let (Some(key), Ok(other)) = (&checked.sealing_key, fs::read_to_string(&key_file))
             && other.trim() != key.as_str()

@@ -7,17 +7,23 @@ use std::{
 };
 
 use super::ServeError;
+use crate::config;
 
 /// Makes the directory where it is missing, and holds it for this process as long as the file
 /// lives.
 ///
 /// # Errors
 /// When another process holds it, or it cannot be made.
-pub fn hold(directory: &Path) -> Result<File, ServeError> {
+pub fn hold(storage: &config::Storage) -> Result<File, ServeError> {
+    let directory = storage.data_dir.as_path();
     let broken = |error| ServeError::Directory(directory.to_owned(), error);
     make_directory(directory).map_err(broken)?;
     let held = lock(directory)?;
-    private_files(directory).map_err(broken)?;
+    if storage.url.is_empty() {
+        // The database gives its log files its own mode.
+        open_private(&directory.join("writ.db")).map_err(broken)?;
+    }
+    private_files(directory);
     Ok(held)
 }
 
@@ -45,18 +51,15 @@ fn lock(directory: &Path) -> Result<File, ServeError> {
 }
 
 /// Sees to it that only the owner can read what is in the directory, also when the directory was
-/// there before and others may enter it. The database gives its log files its own mode.
-fn private_files(directory: &Path) -> io::Result<()> {
-    open_private(&directory.join("writ.db"))?;
+/// there before and others may enter it.
+fn private_files(directory: &Path) {
     #[cfg(unix)]
     for name in [
         "writ.db",
         "writ.db-wal",
         "writ.db-shm",
         "sealing.key",
-        "sealing.partial",
         "admin.json",
-        "admin.partial",
     ] {
         use std::os::unix::fs::PermissionsExt as _;
         let path = directory.join(name);
@@ -70,7 +73,6 @@ fn private_files(directory: &Path) -> io::Result<()> {
             tracing::warn!(path = %path.display(), %error, "others than the owner can read this");
         }
     }
-    Ok(())
 }
 
 fn open_private(path: &Path) -> io::Result<File> {
