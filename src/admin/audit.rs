@@ -13,6 +13,7 @@ use url::form_urlencoded;
 use super::{may, read};
 use crate::{
     app::AppState,
+    audit::hexadecimal,
     endpoints::{extract::ForTenant, protected::Presented},
     error::{OAuthError, Result},
     registry::AdminScope,
@@ -174,7 +175,7 @@ pub(super) async fn list(
         at: row.at,
         kind: row.kind,
         event,
-        hash: row.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        hash: hexadecimal(&row.hash),
     });
     Ok((
         HeaderMap::from_iter([(header::LINK, link)]),
@@ -262,8 +263,6 @@ pub(super) async fn truncate(
     let who = may(&app, &tenant, &credentials, AdminScope::Admin).await?;
     let wanted: Truncation = read(&app, request).await?;
     let before = millis("before", Some(&wanted.before))?.unwrap_or_default();
-    // One at a time: each begins where the one before ended.
-    let _held = app.administration.lock().await;
     let by = &who.client_id;
     Ok(Json(
         truncate::truncate(&app, tenant.name(), before, by).await?,

@@ -23,6 +23,7 @@ use crate::{
     app::{App, AppState},
     audit::{
         delivery::{Delivery, FILE, Progress, WEBHOOK},
+        hexadecimal,
         ocsf::{self, Source},
     },
     config::{ExportFormat, SyslogTarget},
@@ -324,6 +325,7 @@ fn outgoing(app: &App, row: audit_event::Model) -> Outgoing {
                 issuer: &issuer,
                 node: &row.node,
                 seq: row.seq,
+                hash: &hexadecimal(&row.hash),
                 at: row.at,
                 kind: &row.kind,
             };
