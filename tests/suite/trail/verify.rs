@@ -274,6 +274,36 @@ async fn a_chain_that_went_while_the_server_was_down_does_not_begin_anew() {
 }
 
 #[tokio::test]
+async fn the_trail_of_a_tenant_that_has_ended_is_read_at_the_servers_own_issuer() {
+    let app = TestApp::with_tenants().await;
+    let theirs = app.admin_token(Some("globex"), "writ:audit").await;
+    let verify = "/audit/verify?tenant=acme";
+    assert_eq!(app.admin("GET", verify).await.await.ok()["intact"], true);
+    for path in [verify, "/audit?tenant=acme"] {
+        app.get(&format!("/t/globex/admin{path}"))
+            .bearer(&theirs)
+            .await
+            .refused(404, "not_found");
+    }
+    app.admin("DELETE", "/tenants/acme").await.await;
+    let events = app.events("tenant=acme").await;
+    assert_eq!(events[0]["event"]["reason"], "first keys");
+    let verdict = app.admin("GET", verify).await.await.ok();
+    assert_eq!(
+        (&verdict["intact"], &verdict["events"]),
+        (&true.into(), &events.len().into())
+    );
+    app.sql("UPDATE audit_event SET at = at + 1 WHERE tenant = 'acme' AND seq = 1")
+        .await;
+    let verdict = app.admin("GET", verify).await.await.ok();
+    found(&verdict, "row 1 was changed", "ended");
+    app.admin("GET", "/audit/verify?tenant=nobody")
+        .await
+        .await
+        .refused(404, "not_found");
+}
+
+#[tokio::test]
 async fn a_truncation_between_two_pages_is_no_fault() {
     let app = scene().await;
     let token = app.admin_token(None, "writ:audit").await;
