@@ -235,3 +235,26 @@ fn unmapped(said: &Value) -> Map<String, Value> {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_at_the_same_position_of_two_histories_have_two_names() {
+        let named = |hash| {
+            let source = Source {
+                issuer: "https://auth.example",
+                node: "1",
+                seq: 7,
+                hash,
+                at: 0,
+                kind: "token.issued",
+            };
+            event(&source, &json!({}))["metadata"]["uid"].clone()
+        };
+        let [one, other] = ["00112233445566778899", "00112233445566f78899"].map(named);
+        assert_eq!(one, "https://auth.example#1/7/0011223344556677");
+        assert_ne!(one, other);
+    }
+}
