@@ -12,7 +12,7 @@ use writ_resource::{dpop::Nonces, jws::KeySet};
 use self::readiness::Readiness;
 use crate::{
     audit::{
-        Event, Kind, Record,
+        Event, FIRST_KEYS, Kind, Record,
         delivery::{self, Deliveries},
         refusals::Refusals,
     },
@@ -255,23 +255,25 @@ impl App {
         let put = self
             .new_keys(tenant.name(), KeyState::Active, missing)
             .await?;
-        let kids = kids(&put);
+        let audit = vec![self.first_keys(tenant, &put)];
         let changes = vec![Change::Keys {
             tenant: tenant.name().to_owned(),
             known,
             put,
             remove: Vec::new(),
         }];
-        let audit = vec![self.record(
-            tenant,
-            Kind::KeysRotated,
-            &Event {
-                object: Some(&kids),
-                reason: Some("first keys"),
-                ..Event::default()
-            },
-        )];
         Ok(self.journal.commit(Command { changes, audit }).await?)
+    }
+
+    /// The event that a tenant's trail begins with: it names the keys that sign first.
+    #[must_use]
+    pub fn first_keys(&self, tenant: &Tenant, keys: &[entity::signing_key::Model]) -> Record {
+        let event = Event {
+            object: Some(&kids(keys)),
+            reason: Some(FIRST_KEYS),
+            ..Event::default()
+        };
+        self.record(tenant, Kind::KeysRotated, &event)
     }
 
     /// Does what time asks of the keys: publishes next ones, rotates by age, removes old ones.

@@ -1,5 +1,7 @@
 //! `/admin/audit`
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Query, Request, State, rejection::QueryRejection},
@@ -12,10 +14,13 @@ use url::form_urlencoded;
 
 use super::{may, read};
 use crate::{
-    app::AppState,
+    app::{App, AppState},
+    audit::hexadecimal,
+    config::RegistrationMode,
     endpoints::{extract::ForTenant, protected::Presented},
     error::{OAuthError, Result},
-    registry::AdminScope,
+    registry::{AdminScope, Tenant},
+    store,
     trail::{
         checkpoint,
         select::{self, Filter},
@@ -50,6 +55,9 @@ pub(super) struct EventView {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Selection {
+    /// Another tenant, one that has ended too; for the server's own administrators.
+    #[serde(default)]
+    tenant: Option<String>,
     /// Where an earlier answer ended, from its Link header.
     #[serde(default)]
     cursor: Option<String>,
@@ -105,6 +113,7 @@ impl Selection {
     fn at(&self, cursor: &str) -> String {
         let limit = self.limit.map(|limit| limit.to_string());
         let members = [
+            ("tenant", &self.tenant),
             ("agent", &self.agent),
             ("subject", &self.subject),
             ("resource", &self.resource),
@@ -138,6 +147,29 @@ fn millis(name: &str, moment: Option<&str>) -> Result<Option<i64>> {
     moment.map(read).transpose()
 }
 
+/// The tenant whose trail is wanted. That of a tenant which has ended stays, and has no issuer any
+/// more at which it could be read.
+async fn whose(app: &App, own: &Arc<Tenant>, named: Option<&str>) -> Result<Arc<Tenant>> {
+    let Some(name) = named.filter(|name| *name != own.name()) else {
+        return Ok(own.clone());
+    };
+    if !own.is_default() {
+        return Err(OAuthError::not_found(
+            "Other tenants' trails are read at the server's own issuer.",
+        ));
+    }
+    if let Some(tenant) = app.registry.find(name) {
+        return Ok(tenant);
+    }
+    if store::audit::nodes(&app.db, name).await?.is_empty() {
+        return Err(OAuthError::not_found(
+            "There is no tenant of this name, nor a trail of one that has ended.",
+        ));
+    }
+    let issuer = app.registry.root().url(&format!("/t/{name}"));
+    Ok(Arc::new(Tenant::new(name, &issuer, RegistrationMode::Off)))
+}
+
 /// Lists events of all nodes, oldest first.
 ///
 /// The Link header says where to go on: `next` where there is more, `monitor` for what will come.
@@ -158,7 +190,8 @@ pub(super) async fn list(
     let Query(selection) = selection.map_err(|why| OAuthError::invalid_request(why.body_text()))?;
     let limit = selection.limit.unwrap_or(100).clamp(1, PAGE) as usize;
     let cursor = selection.cursor.as_deref();
-    let found = select::select(&app, &tenant, &selection.filter()?, cursor, limit).await?;
+    let whose = whose(&app, &tenant, selection.tenant.as_deref()).await?;
+    let found = select::select(&app, &whose, &selection.filter()?, cursor, limit).await?;
     let relation = if found.more { "next" } else { "monitor" };
     let url = format!(
         "{}?{}",
@@ -174,7 +207,7 @@ pub(super) async fn list(
         at: row.at,
         kind: row.kind,
         event,
-        hash: row.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        hash: hexadecimal(&row.hash),
     });
     Ok((
         HeaderMap::from_iter([(header::LINK, link)]),
@@ -187,6 +220,9 @@ pub(super) async fn list(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct From {
+    /// Another tenant, one that has ended too; for the server's own administrators.
+    #[serde(default)]
+    tenant: Option<String>,
     /// `next` of the answer before.
     #[serde(default)]
     cursor: Option<String>,
@@ -208,8 +244,9 @@ pub(super) async fn verify(
 ) -> Result<Json<Findings>> {
     may(&app, &tenant, &credentials, AdminScope::Audit).await?;
     let Query(from) = from.map_err(|why| OAuthError::invalid_request(why.body_text()))?;
+    let whose = whose(&app, &tenant, from.tenant.as_deref()).await?;
     Ok(Json(
-        verify::verify(&app, &tenant, from.cursor.as_deref()).await?,
+        verify::verify(&app, &whose, from.cursor.as_deref()).await?,
     ))
 }
 
@@ -262,8 +299,6 @@ pub(super) async fn truncate(
     let who = may(&app, &tenant, &credentials, AdminScope::Admin).await?;
     let wanted: Truncation = read(&app, request).await?;
     let before = millis("before", Some(&wanted.before))?.unwrap_or_default();
-    // One at a time: each begins where the one before ended.
-    let _held = app.administration.lock().await;
     let by = &who.client_id;
     Ok(Json(
         truncate::truncate(&app, tenant.name(), before, by).await?,

@@ -202,6 +202,7 @@ pub async fn create(
     let tenant = Tenant::new(name, &issuer, RegistrationMode::Off);
     let algorithms = SigningAlgorithm::ALL.to_vec();
     let put = app.new_keys(name, KeyState::Active, algorithms).await?;
+    let first_keys = app.first_keys(&tenant, &put);
     let secret = app.entropy.secret("writ_cs_");
     let mut changes = vec![
         settings(app, name, registration),
@@ -213,7 +214,7 @@ pub async fn create(
         },
     ];
     changes.extend(administrator(app, &tenant, &secret)?);
-    let audit = vec![changed(app, name, "created", who)];
+    let audit = vec![changed(app, name, "created", who), first_keys];
     app.journal.commit(Command { changes, audit }).await?;
     Ok(credentials(&tenant, secret))
 }

@@ -133,6 +133,9 @@ pub enum Broken {
         /// What the database says.
         found: i64,
     },
+    /// Chains are there, and none is the oldest.
+    #[error("no chain begins with the tenant's first keys, or where one was truncated: it is gone")]
+    NoBeginning,
     /// Not even a head is there.
     #[error("the chain is gone")]
     Gone,
@@ -147,6 +150,20 @@ pub struct Chain {
     pub last: Head,
     /// Not to be signed: it was broken when the writer met it.
     pub(super) distrusted: bool,
+}
+
+impl Chain {
+    /// This chain without what stands before `anchor`, for somebody who has followed it there from
+    /// `first`; none when it begins elsewhere by now, or was broken when the writer met it.
+    #[must_use]
+    pub fn cut(&self, first: Head, anchor: Head) -> Option<Self> {
+        let within = first.seq < anchor.seq && anchor.seq <= self.last.seq;
+        let holds = within && self.first == first && !self.distrusted;
+        holds.then_some(Self {
+            first: anchor,
+            ..*self
+        })
+    }
 }
 
 /// SHA-256 over the previous hash and the row; every part's length is fixed or written.

@@ -17,6 +17,15 @@ pub use self::{
 };
 use crate::oauth::claims::{Actor, Audience, Confirmation};
 
+/// The reason of the event that a tenant's trail begins with.
+pub const FIRST_KEYS: &str = "first keys";
+
+/// Bytes as people compare them: two lower-case digits each.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The kinds of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

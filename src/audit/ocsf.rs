@@ -14,6 +14,8 @@ use serde_json::{Map, Value, json};
 
 /// The version of the schema.
 const VERSION: &str = "1.4.0";
+/// Hexadecimal digits of the hash in a name: 64 bits.
+const UID_HASH: usize = 16;
 /// What stands for an activity that the class has no number for.
 const OTHER: u64 = 99;
 
@@ -26,6 +28,8 @@ pub struct Source<'a> {
     pub node: &'a str,
     /// Its position in the node's chain.
     pub seq: i64,
+    /// Its hash, hexadecimal.
+    pub hash: &'a str,
     /// Unix milliseconds.
     pub at: i64,
     /// What happened.
@@ -59,9 +63,7 @@ pub fn event(source: &Source<'_>, said: &Value) -> Value {
         "status_id": if failed { 2 } else { 1 },
         "metadata": {
             "version": VERSION,
-            // The same wherever and however often it is exported, so that receivers can tell
-            // duplicates.
-            "uid": format!("{}#{}/{}", source.issuer, source.node, source.seq),
+            "uid": name(source),
             "event_code": source.kind,
             "log_name": "audit",
             "log_provider": source.issuer,
@@ -91,6 +93,14 @@ pub fn event(source: &Source<'_>, said: &Value) -> Value {
         event.extend(members);
     }
     event
+}
+
+/// A name that is the same wherever and however often an event is exported, so that receivers can
+/// tell duplicates. A server that was restored from a backup counts on from there: the hash tells
+/// its events from those that were lost.
+fn name(source: &Source<'_>) -> String {
+    let hash = source.hash.get(..UID_HASH).unwrap_or(source.hash);
+    format!("{}#{}/{}/{hash}", source.issuer, source.node, source.seq)
 }
 
 /// Whether a kind says that something was refused.
@@ -224,4 +234,27 @@ fn unmapped(said: &Value) -> Map<String, Value> {
         .filter(|(name, _)| !MAPPED.contains(&name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_at_the_same_position_of_two_histories_have_two_names() {
+        let named = |hash| {
+            let source = Source {
+                issuer: "https://auth.example",
+                node: "1",
+                seq: 7,
+                hash,
+                at: 0,
+                kind: "token.issued",
+            };
+            event(&source, &json!({}))["metadata"]["uid"].clone()
+        };
+        let [one, other] = ["00112233445566778899", "00112233445566f78899"].map(named);
+        assert_eq!(one, "https://auth.example#1/7/0011223344556677");
+        assert_ne!(one, other);
+    }
 }

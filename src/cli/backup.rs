@@ -226,9 +226,5 @@ impl Lines {
 /// What the digest says of everything so far.
 pub(super) fn hexadecimal(digest: &Context) -> String {
     let digest = digest.clone().finish();
-    digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    crate::audit::hexadecimal(digest.as_ref())
 }

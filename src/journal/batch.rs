@@ -105,18 +105,14 @@ async fn fill(
     let mut fresh = use_up(transaction, commands).await?;
     let mut rows = Vec::with_capacity(commands.len());
     for command in commands {
-        let outcome = match only_names(command) {
-            Some(names) => take(&mut fresh, names),
-            None => change(transaction, base, &command.changes, &mut done.changes).await?,
+        let cut = cut(transaction, base, &done.chains, &command.changes).await?;
+        let outcome = match (&cut, only_names(command)) {
+            (Err(conflict), _) => Err(conflict.clone()),
+            (_, Some(names)) => take(&mut fresh, names),
+            _ => change(transaction, base, &command.changes, &mut done.changes).await?,
         };
         if outcome.is_ok() {
-            for change in &command.changes {
-                if let Change::CutAudit { tenant, anchor, .. } = change {
-                    let chain = chain(transaction, base, &mut done.chains, tenant).await?;
-                    let (seq, hash) = *anchor;
-                    chain.first = Head { seq, hash };
-                }
-            }
+            done.chains.extend(cut.into_iter().flatten());
             for record in &command.audit {
                 let chain = chain(transaction, base, &mut done.chains, &record.tenant).await?;
                 rows.push(chain.last.append(record.clone(), base.node));
@@ -229,7 +225,51 @@ async fn has_its_tenant(db: &impl ConnectionTrait, change: &Change) -> Result<bo
     }
 }
 
-/// A tenant's chain as this batch has moved it so far.
+/// The chains that a command cuts, as they are then. Whoever judged what goes has read the chain
+/// before: a conflict when it begins elsewhere by now.
+async fn cut(
+    transaction: &DatabaseTransaction,
+    base: &Base<'_>,
+    moved: &HashMap<String, Chain>,
+    changes: &[Change],
+) -> Result<Result<HashMap<String, Chain>, JournalError>, DbErr> {
+    let mut all = HashMap::new();
+    let place = |(seq, hash): (i64, [u8; 32])| Head { seq, hash };
+    for change in changes {
+        if let Change::CutAudit {
+            tenant,
+            first,
+            anchor,
+            ..
+        } = change
+        {
+            let chain = known(transaction, base, moved, tenant).await?;
+            match chain.cut(place(*first), place(*anchor)) {
+                Some(chain) => all.insert(tenant.clone(), chain),
+                None => return Ok(Err(JournalError::Conflict)),
+            };
+        }
+    }
+    Ok(Ok(all))
+}
+
+/// A tenant's chain so far: as this batch has moved it, or remembered, or read.
+async fn known(
+    transaction: &DatabaseTransaction,
+    base: &Base<'_>,
+    moved: &HashMap<String, Chain>,
+    tenant: &str,
+) -> Result<Chain, DbErr> {
+    let at_hand = moved.get(tenant).copied();
+    if let Some(chain) = at_hand.or_else(|| base.chains.at_hand(tenant)) {
+        return Ok(chain);
+    }
+    let head = store::audit::head(transaction, tenant, base.node).await?;
+    let last = store::audit::last(transaction, tenant, base.node).await?;
+    Ok(base.chains.resume(tenant, head.as_ref(), last))
+}
+
+/// A tenant's chain, for this batch to move.
 async fn chain<'b>(
     transaction: &DatabaseTransaction,
     base: &Base<'_>,
@@ -237,14 +277,7 @@ async fn chain<'b>(
     tenant: &str,
 ) -> Result<&'b mut Chain, DbErr> {
     if !moved.contains_key(tenant) {
-        let chain = match base.chains.at_hand(tenant) {
-            Some(chain) => chain,
-            None => {
-                let head = store::audit::head(transaction, tenant, base.node).await?;
-                let last = store::audit::last(transaction, tenant, base.node).await?;
-                base.chains.resume(tenant, head.as_ref(), last)
-            }
-        };
+        let chain = known(transaction, base, moved, tenant).await?;
         moved.insert(tenant.to_owned(), chain);
     }
     moved

@@ -151,12 +151,7 @@ fn name_from(declaration: &ResourceDeclaration, app: &App) -> String {
         })
         .take(40)
         .collect();
-    let random: String = app
-        .entropy
-        .bytes::<4>()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let random = crate::audit::hexadecimal(&app.entropy.bytes::<4>());
     let plain = plain.trim_matches('-');
     if plain.is_empty() {
         format!("mcp-{random}")

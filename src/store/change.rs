@@ -163,6 +163,8 @@ pub enum Change {
         tenant: String,
         /// The node, which is the one that commits this.
         node: String,
+        /// Where the chain begins until then: position and hash.
+        first: (i64, [u8; 32]),
         /// Position and hash of the last row that goes.
         anchor: (i64, [u8; 32]),
     },
@@ -315,6 +317,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             tenant,
             node,
             anchor,
+            ..
         } => {
             audit::cut(db, tenant, node, anchor.0).await?;
             Ok(Made::AsAsked)

@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::App,
+    audit::hexadecimal,
     error::{OAuthError, Result},
     keys::SigningAlgorithm,
     registry::Tenant,
-    store::audit,
+    store,
 };
 
 /// The `typ` of its header.
@@ -56,8 +57,8 @@ pub struct End {
 /// 409 when a head does not hold: that is no state to vouch for.
 pub async fn sign(app: &App, tenant: &Tenant) -> Result<String> {
     let mut chains = Vec::new();
-    for node in audit::nodes(&app.db, tenant.name()).await? {
-        let head = audit::head(&app.db, tenant.name(), &node).await?;
+    for node in store::audit::nodes(&app.db, tenant.name()).await? {
+        let head = store::audit::head(&app.db, tenant.name(), &node).await?;
         let held = head.and_then(|head| app.journal.chains().open(&head).ok());
         let Some(chain) = held else {
             return Err(OAuthError::conflict(format!(
@@ -67,12 +68,7 @@ pub async fn sign(app: &App, tenant: &Tenant) -> Result<String> {
         chains.push(End {
             node,
             seq: chain.last.seq,
-            hash: chain
-                .last
-                .hash
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            hash: hexadecimal(&chain.last.hash),
         });
     }
     let checkpoint = Checkpoint {

@@ -1,18 +1,19 @@
 //! The beginning of a chain taken away, once it has been judged and delivered.
 //!
-//! What goes is followed row by row first. In one commit the rows go, the head gets the anchor that
-//! the rest begins at, and an event says what went and names the anchor's hash. A chain that is
-//! broken stays as it is. A node cuts its own chains.
+//! What goes is followed row by row first, and both ends of the chain are held against its head. In
+//! one commit the rows go, the head gets the anchor that the rest begins at, and an event says what
+//! went and names the anchor's hash. A chain that does not hold there stays as it is; what lies
+//! between is left for verification. A node cuts its own chains.
 
 use std::time::Duration;
 
+use entity::audit_head;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::verify;
 use crate::{
     app::{App, AppState},
-    audit::{Event, Head, Kind, Record},
+    audit::{Event, Head, Kind, Record, hexadecimal},
     error::{OAuthError, Result},
     journal::Command,
     store::{self, Change},
@@ -42,6 +43,8 @@ pub struct Truncated {
 /// # Errors
 /// 409 when the chain does not hold, up to the end of what goes or at its own end.
 pub async fn truncate(app: &App, tenant: &str, before: i64, by: &str) -> Result<Truncated> {
+    // One at a time: each begins where the one before ended.
+    let _held = app.administration.lock().await;
     let chains = app.journal.chains();
     let broken = |why: &dyn std::fmt::Display| {
         OAuthError::conflict(format!("The chain stays as it is: {why}."))
@@ -57,9 +60,11 @@ pub async fn truncate(app: &App, tenant: &str, before: i64, by: &str) -> Result<
     {
         return Err(broken(&"the database has an older state than was written"));
     }
-    let last = store::audit::last(&app.db, tenant, chains.node()).await?;
-    if last.is_none_or(|(seq, _)| seq < chain.last.seq) {
-        return Err(broken(&"its end was cut off"));
+    let before_last = Some(chain.last.seq - 1);
+    let end = store::audit::page(&app.db, tenant, chains.node(), before_last, 1).await?;
+    let end = end.rows.first();
+    if end.and_then(|row| Head::of(row.seq, &row.hash)) != Some(chain.last) {
+        return Err(broken(&"its last row is gone, or another one"));
     }
     let floor = delivered(app, tenant).await?.unwrap_or(i64::MAX);
     let mut anchor = chain.first;
@@ -81,11 +86,7 @@ pub async fn truncate(app: &App, tenant: &str, before: i64, by: &str) -> Result<
 }
 
 async fn commit(app: &App, tenant: &str, (first, anchor): (Head, Head), by: &str) -> Result<()> {
-    let hash: String = anchor
-        .hash
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hexadecimal(&anchor.hash);
     let reason = format!("rows {} to {} by {by}", first.seq + 1, anchor.seq);
     let event = Event {
         object: Some(&hash),
@@ -102,6 +103,7 @@ async fn commit(app: &App, tenant: &str, (first, anchor): (Head, Head), by: &str
     let changes = vec![Change::CutAudit {
         tenant: tenant.to_owned(),
         node: app.journal.chains().node().to_owned(),
+        first: (first.seq, first.hash),
         anchor: (anchor.seq, anchor.hash),
     }];
     Ok(app.journal.commit(Command { changes, audit }).await?)
@@ -140,24 +142,25 @@ pub async fn by_age(app: AppState, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Takes away everything older than `before` from this node's chains, each of which is judged
-/// whole first.
+/// Takes away everything older than `before`, Unix milliseconds, from this node's chains.
 ///
 /// # Errors
-/// When the database fails. A chain that does not hold is left, and said so in the log.
+/// When the chains cannot be listed. One that cannot be cut is left, and said so in the log.
 pub async fn all_before(app: &App, before: i64) -> Result<()> {
     let node = app.journal.chains().node();
     for head in store::audit::heads_of(&app.db, node).await? {
-        let tenant = &head.tenant;
-        let oldest = store::audit::written_at(&app.db, tenant, node, head.first_seq + 1).await?;
-        if oldest.is_none_or(|at| at >= before) {
-            continue;
+        if let Err(error) = chain_before(app, &head, before).await {
+            let tenant = &head.tenant;
+            tracing::error!(tenant, node, %error, "old events of a chain cannot be taken away");
         }
-        if let Some(problem) = verify::chain(app, tenant, node).await?.first() {
-            let why = &problem.problem;
-            tracing::error!(tenant, node, why, "a broken audit chain is not truncated");
-            continue;
-        }
+    }
+    Ok(())
+}
+
+async fn chain_before(app: &App, head: &audit_head::Model, before: i64) -> Result<()> {
+    let (tenant, node) = (&head.tenant, &head.node);
+    let oldest = store::audit::written_at(&app.db, tenant, node, head.first_seq + 1).await?;
+    if oldest.is_some_and(|at| at < before) {
         while truncate(app, tenant, before, "retention").await?.more {}
     }
     Ok(())

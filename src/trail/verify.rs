@@ -3,12 +3,14 @@
 //! A long trail takes longer than a request may, so it is judged in pages: each says where the next
 //! one begins and what was found so far.
 
+use entity::audit_event;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{from_cursor, to_cursor};
 use crate::{
     app::App,
-    audit::{Broken, Chain, Head},
+    audit::{Broken, Chain, FIRST_KEYS, Head, Kind},
     error::Result,
     registry::Tenant,
     store::audit,
@@ -70,12 +72,13 @@ pub async fn verify(app: &App, tenant: &Tenant, cursor: Option<&str>) -> Result<
     let nodes = nodes(app, tenant).await?;
     let total = total(app, tenant, &nodes).await?;
     let mut problems = Vec::new();
-    if nodes.is_empty() {
-        // A tenant's first keys are its first event.
+    if cursor.is_none()
+        && let Err(broken) = begins(app, tenant, &nodes).await?
+    {
         problems.push(Problem {
             node: None,
             after: 0,
-            problem: Broken::Gone.to_string(),
+            problem: broken.to_string(),
         });
     }
     let (earlier, until) = (place.problems, place.events.saturating_add(BUDGET));
@@ -108,16 +111,29 @@ pub async fn verify(app: &App, tenant: &Tenant, cursor: Option<&str>) -> Result<
     })
 }
 
-/// Judges the whole chain of one node; what is wrong with it.
-///
-/// # Errors
-/// When the database fails.
-pub async fn chain(app: &App, tenant: &str, node: &str) -> Result<Vec<Problem>> {
-    let mut judge = Judge::new(app, tenant, node, None);
-    while !judge.done {
-        judge.page().await?;
+/// Whether the oldest chain is there: a tenant's first keys are its first event, and what was
+/// truncated begins at an anchor that was signed. Without that, a writer who finds nothing would
+/// begin anew, and nobody could tell.
+async fn begins(app: &App, tenant: &Tenant, nodes: &[String]) -> Result<Result<(), Broken>> {
+    if nodes.is_empty() {
+        return Ok(Err(Broken::Gone));
     }
-    Ok(judge.problems)
+    for node in nodes {
+        let page = audit::page(&app.db, tenant.name(), node, None, 1).await?;
+        let head = page.head.map(|head| app.journal.chains().open(&head));
+        let cut = matches!(head, Some(Ok(chain)) if chain.first.seq > 0);
+        if cut || page.rows.first().is_some_and(is_first_event) {
+            return Ok(Ok(()));
+        }
+    }
+    Ok(Err(Broken::NoBeginning))
+}
+
+fn is_first_event(row: &audit_event::Model) -> bool {
+    let said: Option<Value> = serde_json::from_str(&row.event).ok();
+    row.seq == 1
+        && row.kind == Kind::KeysRotated.as_str()
+        && said.is_some_and(|said| said["reason"] == FIRST_KEYS)
 }
 
 /// Every node with a chain in this tenant, and this one if it has ever written there.
@@ -188,7 +204,13 @@ impl<'a> Judge<'a> {
             (Err(_), None) => Head::default(),
         });
         let head = match head {
-            Ok(chain) => Some(chain),
+            Ok(chain) => {
+                if chain.first.seq > position.seq {
+                    // It was truncated since the page before.
+                    position = chain.first;
+                }
+                Some(chain)
+            }
             Err(broken) => {
                 if begins {
                     self.found(position, &broken);
@@ -227,7 +249,7 @@ impl<'a> Judge<'a> {
 /// Whether a row is the next one of this chain, and of what the writer has written.
 fn follow(
     position: &mut Head,
-    row: &entity::audit_event::Model,
+    row: &audit_event::Model,
     head: Option<&Chain>,
     written: Option<&Chain>,
 ) -> Result<(), Broken> {

@@ -97,6 +97,7 @@ fn source<'a>(event: &'a Value, issuer: &'a str) -> Source<'a> {
         issuer,
         node: event["node"].as_str().unwrap_or_default(),
         seq: event["seq"].as_i64().unwrap_or_default(),
+        hash: event["hash"].as_str().unwrap_or_default(),
         at: event["at"].as_i64().unwrap_or_default(),
         kind: event["kind"].as_str().unwrap_or_default(),
     }

@@ -1,8 +1,9 @@
 //! A syslog receiver (RFC 5424), by datagrams (RFC 5426) or on one connection (RFC 6587 §3.4.1).
 //!
 //! Nobody acknowledges a syslog message. On a connection an event counts as arrived when the
-//! connection still stands a while later; what was sent shortly before it broke is sent again. A
-//! datagram that is lost is lost.
+//! connection still stands a while later; what was sent shortly before it broke is sent again, and
+//! what then still lay in the buffers on the way is lost. A datagram that is lost is lost, and one
+//! that is too long is cut (RFC 5426 §3.2).
 
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ const INFORMATIONAL: u8 = 6;
 const NOTICE: u8 = 5;
 /// How long a connection may take to stand, or to take a batch.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest datagram there is in IPv4, bytes.
+const DATAGRAM: usize = 65_507;
+/// What every receiver should take, bytes (RFC 5426 §3.2).
+const SAFE_DATAGRAM: usize = 2048;
 /// How long a connection must stand after an event.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -111,12 +116,37 @@ impl Syslog {
             }
             Connection::Udp(socket) => {
                 for text in &messages {
-                    socket.send(text.as_bytes()).await?;
+                    send_datagram(socket, text).await?;
                 }
                 Ok(())
             }
         }
     }
+}
+
+/// Sends a message, without its end where that is too long for a datagram: it would stand in the
+/// way of all that follow.
+async fn send_datagram(socket: &UdpSocket, text: &str) -> std::io::Result<()> {
+    let whole = text.len() <= DATAGRAM;
+    match socket.send(start(text, DATAGRAM)).await {
+        Ok(_) if whole => return Ok(()),
+        Ok(_) => {}
+        // Nobody listens there: that says nothing about the length.
+        Err(why) if why.kind() == std::io::ErrorKind::ConnectionRefused => return Err(why),
+        Err(why) if text.len() <= SAFE_DATAGRAM => return Err(why),
+        Err(_) => drop(socket.send(start(text, SAFE_DATAGRAM)).await?),
+    }
+    let bytes = text.len();
+    tracing::error!(
+        bytes,
+        "an event is too long for a datagram: its end was not sent to syslog"
+    );
+    Ok(())
+}
+
+/// The first bytes of a text, up to the end of a character.
+fn start(text: &str, longest: usize) -> &[u8] {
+    &text.as_bytes()[..text.floor_char_boundary(longest)]
 }
 
 async fn connect(target: &SyslogTarget) -> std::io::Result<Connection> {

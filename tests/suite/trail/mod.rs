@@ -9,7 +9,10 @@ mod verify;
 
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement, TransactionTrait as _};
 use serde_json::Value;
-use writ::audit::{Chain, Chains, Event, KEY_LABEL, Kind, Record};
+use writ::{
+    audit::{Chain, Chains, Event, Head, KEY_LABEL, Kind, Record},
+    store,
+};
 
 use crate::support::TestApp;
 
@@ -45,10 +48,7 @@ impl TestApp {
 
     /// The chain of another node, as that node would have written it: it has the same sealing key.
     async fn other_node(&self, events: impl Iterator<Item = (i64, Event<'_>)>) {
-        let chains = Chains::new(
-            "2".into(),
-            &self.state.registry.sealer().derive(KEY_LABEL).unwrap(),
-        );
+        let chains = self.other_chains();
         let mut chain = Chain::default();
         let rows = events.map(|(at, event)| {
             let record = Record::new("default", at, Kind::TokenIssued, &event);
@@ -56,13 +56,33 @@ impl TestApp {
         });
         let rows = rows.collect();
         let transaction = self.state.db.begin().await.unwrap();
-        writ::store::audit::append(&transaction, rows)
-            .await
-            .unwrap();
+        store::audit::append(&transaction, rows).await.unwrap();
         let head = chains.seal("default", &chain);
-        writ::store::audit::put_heads(&transaction, vec![head])
+        store::audit::put_heads(&transaction, vec![head])
             .await
             .unwrap();
         transaction.commit().await.unwrap();
+    }
+
+    /// The beginning of that chain taken away, as that node would do it.
+    async fn other_node_cuts(&self, through: i64) {
+        let (db, chains) = (&self.state.db, self.other_chains());
+        let page = store::audit::page(db, "default", "2", Some(through - 1), 1).await;
+        let page = page.unwrap();
+        let mut chain = chains.open(&page.head.unwrap()).unwrap();
+        chain.first = Head::of(through, &page.rows[0].hash).unwrap();
+        let transaction = db.begin().await.unwrap();
+        store::audit::cut(&transaction, "default", "2", through)
+            .await
+            .unwrap();
+        store::audit::put_heads(&transaction, vec![chains.seal("default", &chain)])
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+    }
+
+    fn other_chains(&self) -> Chains {
+        let key = self.state.registry.sealer().derive(KEY_LABEL).unwrap();
+        Chains::new("2".into(), &key)
     }
 }

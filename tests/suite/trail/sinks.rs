@@ -223,6 +223,70 @@ async fn a_webhook_gets_every_event_also_those_of_the_time_it_was_away() {
     serving.abort();
 }
 
+#[tokio::test]
+async fn what_a_receiver_refuses_of_one_tenant_does_not_keep_the_others() {
+    let got: Arc<Mutex<Vec<String>>> = Arc::default();
+    let longest: Arc<Mutex<usize>> = Arc::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let state = (got.clone(), longest.clone());
+    // It takes nothing of the tenant that comes first, and never more than two events.
+    let refusing = async |State((got, longest)): State<(Arc<Mutex<Vec<String>>>, _)>,
+                          body: String| {
+        let longest: Arc<Mutex<usize>> = longest;
+        let mut longest = longest.lock().unwrap();
+        *longest = body.len().max(*longest);
+        if body.contains("/t/acme") || body.lines().count() > 2 {
+            return StatusCode::PAYLOAD_TOO_LARGE;
+        }
+        got.lock().unwrap().extend(body.lines().map(str::to_owned));
+        StatusCode::NO_CONTENT
+    };
+    let service = Router::new()
+        .route("/events", post(refusing))
+        .with_state(state);
+    let serving = tokio::spawn(async move { axum::serve(listener, service).await });
+    let scene = Scene::start(|config, _| {
+        config.audit.export_webhook = format!("http://{address}/events");
+        config.audit.export_webhook_private = true;
+    })
+    .await;
+    let app = scene.server.as_ref().unwrap().app.clone();
+    let event = writ::audit::Event {
+        reason: Some("refused by the receiver"),
+        ..writ::audit::Event::default()
+    };
+    let record = writ::audit::Record::new("acme", 1, Kind::TokenIssued, &event);
+    let command = Command {
+        audit: vec![record],
+        ..Command::default()
+    };
+    app.journal.commit(command).await.unwrap();
+    // More than one batch may have.
+    let long = "x".repeat(20_000);
+    for number in 0..30 {
+        let event = writ::audit::Event {
+            object: Some(&long),
+            count: Some(number),
+            ..writ::audit::Event::default()
+        };
+        let record = app.record(app.registry.root(), Kind::TokenIssued, &event);
+        let command = Command {
+            audit: vec![record],
+            ..Command::default()
+        };
+        app.journal.commit(command).await.unwrap();
+    }
+    let seen = || numbers(got.lock().unwrap().clone());
+    until("the other tenant's events", || seen().contains(&29)).await;
+    complete(&seen(), 30);
+    assert!(*longest.lock().unwrap() <= 300 * 1024);
+    let delivery = app.deliveries.find("webhook").unwrap();
+    assert!(delivery.trouble().is_some_and(|t| t.why.contains("413")));
+    assert_eq!(delivery.progress("acme").unwrap().delivered, 0);
+    serving.abort();
+}
+
 /// A real syslog receiver on one connection after the other, with octet counting.
 fn syslog(listener: TcpListener, got: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -317,4 +381,30 @@ async fn datagrams_carry_one_message_each() {
         seen.extend(numbers([content(message)]));
     }
     complete(&seen, 3);
+    // One that is longer than any datagram does not stand in the way of the next.
+    let app = &scene.server.as_ref().unwrap().app;
+    let long = "ä".repeat(40_000);
+    let event = writ::audit::Event {
+        object: Some(&long),
+        ..writ::audit::Event::default()
+    };
+    let audit = vec![app.record(app.registry.root(), Kind::TokenIssued, &event)];
+    let command = Command {
+        audit,
+        ..Command::default()
+    };
+    app.journal.commit(command).await.unwrap();
+    scene.write(3..4).await;
+    let mut cut = 0;
+    while !seen.contains(&3) {
+        let read = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await;
+        let length = read.unwrap().unwrap();
+        let message = std::str::from_utf8(&buffer[..length]).unwrap();
+        if length > 2000 {
+            cut += 1;
+        } else {
+            seen.extend(numbers([content(message)]));
+        }
+    }
+    assert_eq!(cut, 1);
 }

@@ -1,6 +1,12 @@
 //! The beginning of the trail taken away: only what is old, judged and delivered.
 
-use serde_json::{Value, json};
+use std::future::IntoFuture as _;
+
+use serde_json::json;
+use writ::{
+    journal::{Command, JournalError},
+    store::Change,
+};
 
 use crate::support::{TestApp, WEATHER};
 
@@ -104,27 +110,106 @@ async fn a_broken_chain_is_not_truncated() {
 }
 
 #[tokio::test]
-async fn retention_judges_the_whole_chain_first() {
-    let app = scene().await;
-    let before = 1_800_082_800_000;
-    let seqs = |events: &[Value]| events.iter().map(|e| e["seq"].as_i64()).collect::<Vec<_>>();
-    // A fault behind what would go.
-    app.sql("UPDATE audit_event SET at = at + 1 WHERE seq = (SELECT max(seq) FROM audit_event)")
+async fn one_broken_chain_does_not_keep_retention_from_the_others() {
+    let app = TestApp::with_tenants().await;
+    app.advance(2 * 86_400);
+    let token = app.admin_token(None, "writ:audit").await;
+    app.sql("UPDATE audit_event SET at = at + 1 WHERE tenant = 'acme' AND seq = 1")
         .await;
-    let all = seqs(&app.events("node=1").await);
-    writ::trail::truncate::all_before(&app.state, before)
+    let first = |tenant: &str| {
+        let sql = format!("SELECT min(seq) FROM audit_event WHERE tenant = '{tenant}'");
+        let app = &app;
+        async move { app.number(&sql).await }
+    };
+    writ::trail::truncate::all_before(&app.state, 1_800_082_800_000)
         .await
         .unwrap();
-    assert_eq!(seqs(&app.events("node=1").await)[..all.len()], all);
-    // Without the fault the same goes.
+    assert_eq!(first("acme").await, 1);
+    assert!(first("default").await > 1);
+    let path = "/admin/audit/verify";
+    let verdict = app.get(path).bearer(&token).await.ok();
+    assert_eq!(verdict["intact"], true, "{verdict}");
+}
+
+#[tokio::test]
+async fn retention_judges_what_goes_and_both_ends() {
+    const LAST: &str = "seq = (SELECT max(seq) FROM audit_event)";
+    for sql in [
+        "UPDATE audit_event SET at = at + 1 WHERE seq = 2".to_owned(),
+        format!("DELETE FROM audit_event WHERE {LAST}"),
+        format!("UPDATE audit_event SET hash = hash || hash WHERE {LAST}"),
+    ] {
+        let app = scene().await;
+        app.sql(&sql).await;
+        let rows = app.number("SELECT count(*) FROM audit_event").await;
+        writ::trail::truncate::all_before(&app.state, 1_800_082_800_000)
+            .await
+            .unwrap();
+        let left = app.number("SELECT count(*) FROM audit_event").await;
+        assert_eq!(left, rows, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_truncations_at_once_each_row_goes_once() {
     let app = scene().await;
-    let all = seqs(&app.events("node=1").await);
-    writ::trail::truncate::all_before(&app.state, before)
-        .await
-        .unwrap();
-    assert!(seqs(&app.events("node=1").await)[0] > all[0]);
+    let token = app.admin_token(None, "writ:admin").await;
+    let ask = || {
+        app.post("/admin/audit/truncate")
+            .bearer(&token)
+            .json(&json!({ "before": SECOND_DAY }))
+            .into_future()
+    };
+    let retention = writ::trail::truncate::all_before(&app.state, 1_800_082_800_000);
+    let (one, other, by_age) = tokio::join!(ask(), ask(), retention);
+    by_age.unwrap();
+    for answer in [one, other] {
+        answer.ok();
+    }
+    let cuts = app.events("kind=audit.truncated").await;
+    assert_eq!(cuts.len(), 1, "{cuts:?}");
     let verdict = app.admin("GET", "/audit/verify").await.await.ok();
     assert_eq!(verdict["intact"], true, "{verdict}");
+}
+
+#[tokio::test]
+async fn a_cut_holds_only_where_the_chain_begins_as_it_was_judged() {
+    let app = scene().await;
+    let hashes = app.events("").await;
+    let place = |seq: i64| {
+        let event = hashes.iter().find(|event| event["seq"] == seq);
+        let hash = event.map_or([0; 32], |event| {
+            let text = event["hash"].as_str().unwrap();
+            let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap();
+            std::array::from_fn(byte)
+        });
+        (seq, hash)
+    };
+    let cut = |first, anchor| Command {
+        changes: vec![Change::CutAudit {
+            tenant: "default".into(),
+            node: "1".into(),
+            first: place(first),
+            anchor: place(anchor),
+        }],
+        ..Command::default()
+    };
+    let journal = &app.state.journal;
+    // Both were judged from the beginning; the later one would set the anchor back.
+    let both = tokio::join!(journal.commit(cut(0, 3)), journal.commit(cut(0, 2)));
+    assert_eq!(both, (Ok(()), Err(JournalError::Conflict)));
+    for (first, anchor) in [(0, 4), (3, 3), (3, 2), (3, 1000)] {
+        let outcome = journal.commit(cut(first, anchor)).await;
+        assert_eq!(outcome, Err(JournalError::Conflict), "{first} {anchor}");
+    }
+    let verdict = app.admin("GET", "/audit/verify").await.await.ok();
+    assert_eq!(verdict["intact"], true, "{verdict}");
+    // Nor where the chain was broken when the writer met it.
+    app.sql("DELETE FROM audit_head").await;
+    let app = app.restart().await;
+    let outcome = app.state.journal.commit(cut(0, 4)).await;
+    assert_eq!(outcome, Err(JournalError::Conflict));
+    assert_eq!(app.number("SELECT min(seq) FROM audit_event").await, 4);
 }
 
 #[tokio::test]

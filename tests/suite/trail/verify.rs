@@ -255,6 +255,77 @@ async fn a_chain_that_is_gone_with_its_head_is_found() {
 }
 
 #[tokio::test]
+async fn a_chain_that_went_while_the_server_was_down_does_not_begin_anew() {
+    for (tenant, path) in [(None, ""), (Some(ACME), "/t/acme")] {
+        let app = TestApp::with_tenants().await;
+        let token = app.admin_token(tenant, "writ:audit").await;
+        assert_eq!(app.verdict(tenant, &token).await["intact"], true);
+        app.sql("DELETE FROM audit_event; DELETE FROM audit_head")
+            .await;
+        let app = app.restart().await;
+        let token = app.admin_token(tenant, "writ:audit").await;
+        let verdict = app.verdict(tenant, &token).await;
+        found(
+            &verdict,
+            "no chain begins with the tenant's first keys",
+            path,
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_trail_of_a_tenant_that_has_ended_is_read_at_the_servers_own_issuer() {
+    let app = TestApp::with_tenants().await;
+    let theirs = app.admin_token(Some("globex"), "writ:audit").await;
+    let verify = "/audit/verify?tenant=acme";
+    assert_eq!(app.admin("GET", verify).await.await.ok()["intact"], true);
+    for path in [verify, "/audit?tenant=acme"] {
+        app.get(&format!("/t/globex/admin{path}"))
+            .bearer(&theirs)
+            .await
+            .refused(404, "not_found");
+    }
+    app.admin("DELETE", "/tenants/acme").await.await;
+    let events = app.events("tenant=acme").await;
+    assert_eq!(events[0]["event"]["reason"], "first keys");
+    let verdict = app.admin("GET", verify).await.await.ok();
+    assert_eq!(
+        (&verdict["intact"], &verdict["events"]),
+        (&true.into(), &events.len().into())
+    );
+    app.sql("UPDATE audit_event SET at = at + 1 WHERE tenant = 'acme' AND seq = 1")
+        .await;
+    let verdict = app.admin("GET", verify).await.await.ok();
+    found(&verdict, "row 1 was changed", "ended");
+    app.admin("GET", "/audit/verify?tenant=nobody")
+        .await
+        .await
+        .refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_truncation_between_two_pages_is_no_fault() {
+    let app = scene().await;
+    let token = app.admin_token(None, "writ:audit").await;
+    app.other_node((0..12_000).map(|at| (at, Event::default())))
+        .await;
+    let page = app.get("/admin/audit/verify").bearer(&token).await.ok();
+    let next = format!(
+        "/admin/audit/verify?cursor={}",
+        page["next"].as_str().unwrap()
+    );
+    app.other_node_cuts(11_000).await;
+    let page = app.get(&next).bearer(&token).await.ok();
+    assert_eq!(page["intact"], true, "{page}");
+    assert!(page.get("next").is_none());
+    // What is missing behind the new beginning is found.
+    app.sql("DELETE FROM audit_event WHERE node = '2' AND seq = 11001")
+        .await;
+    let page = app.get(&next).bearer(&token).await.ok();
+    found(&page, "row 11001 is missing", "behind the anchor");
+}
+
+#[tokio::test]
 async fn chains_that_change_tenants_or_nodes_are_found() {
     let app = TestApp::with_tenants().await;
     let root = app.admin_token(None, "writ:audit").await;
