@@ -110,7 +110,7 @@ impl Fetch {
             request = request.bearer_auth(token);
         }
         let response = request.body(body).send().await.map_err(|error| {
-            tracing::debug!(%error, "post failed");
+            tracing::debug!(error = %error.without_url(), "post failed");
             FetchError::Answer
         })?;
         if response.status().is_success() {

@@ -3,6 +3,7 @@
 To add one: a function here and an entry in PARTS; its rows go through `measure`.
 """
 
+import base64
 import hashlib
 import json
 import random
@@ -10,6 +11,7 @@ import sqlite3
 import statistics
 import time
 import urllib.parse
+import urllib.request
 from dataclasses import replace
 
 from generator import Requests, phase, summary, wrk
@@ -113,10 +115,27 @@ def introspection(bench):
     headers = {"Authorization": basic("bench-server", bench.scene["client_secret"])}
     same = Requests(server.metadata()["introspection_endpoint"], '"active":true', headers, f"token={known[0]}")
     many = replace(same, body="", file=file)
-    signed = replace(same, mark=".", headers=headers | {"Accept": "application/token-introspection+jwt"})
+    signed = replace(same, headers=headers | {"Accept": "application/token-introspection+jwt"})
+    signed.mark = signed_mark(signed)
     for what, requests in (("introspection, one token", same), ("introspection, new tokens", many),
                            ("introspection, signed answer", signed)):
         measure(bench, bench.result["load"], what, [(server, requests)], "EdDSA", 64)
+
+
+def signed_mark(requests):
+    """What only a signed answer about a token that is active has in it: one answer is read, and these are the letters
+    of its payload. They are the same in each answer, because what comes before them is always as long."""
+    asked = urllib.request.Request(requests.url, requests.body.encode(), requests.headers)
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        head, payload, _ = answer.read().decode().split(".")
+    head, claims = (base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in (head, payload))
+    mark = b'"token_introspection":{"active":true'
+    if json.loads(head)["typ"] != "token-introspection+jwt" or mark not in claims:
+        raise CannotRun(f"introspection is not answered as RFC 9701 says: {head} {claims}")
+    # Three octets are four letters: those that belong to this text alone.
+    begin = claims.index(mark)
+    first, last = -(-begin // 3), (begin + len(mark)) // 3
+    return payload[4 * first:4 * last]
 
 
 def dpop(bench):

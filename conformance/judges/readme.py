@@ -127,6 +127,10 @@ def main():
             for line in ("writ client list", "writ keys list", "writ audit list", "writ audit verify"):
                 judge.check(f"{line} prints something", reader.run(said(line)).strip())
             reader.run(said("writ doctor http://127.0.0.1:4455"))
+            reader.run(said('writ revoke client agent --reason "leaked"   # end what it was granted; it may ask anew'))
+            reader.run(said("writ client disable agent                    # the same, and no more tokens"))
+            reader.run(said("writ backup writ.backup"))
+            judge.check("the backup is there", (home / "writ.backup").stat().st_size)
         finally:
             for process in list(reader.started):
                 reader.stop(process)

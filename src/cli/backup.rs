@@ -5,8 +5,8 @@
 //! one member, whose name says what it is: a table, [`SEALING_KEY`] or [`END`].
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Write},
+    fs,
+    io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -21,6 +21,7 @@ use super::{Failure, print};
 use crate::{
     clock::Clock,
     config::{Config, Overrides},
+    keys::sealed::PrivateFile,
     store::backup::{self, TABLES},
 };
 
@@ -104,15 +105,7 @@ impl Backup {
         } else {
             None
         };
-        let partial = self.file.with_extension("partial");
-        let rows = match write(&config, &partial, included.as_deref()).await {
-            Ok(rows) => rows,
-            Err(failure) => {
-                let _ = fs::remove_file(&partial);
-                return Err(failure);
-            }
-        };
-        fs::rename(&partial, &self.file).map_err(|why| Failure::from(why).at(&self.file))?;
+        let rows = write(&config, &self.file, included.as_deref()).await?;
         if json {
             print::json(&json!({
                 "file": self.file,
@@ -183,27 +176,20 @@ async fn write(config: &Config, path: &Path, sealing_key: Option<&String>) -> Re
     if let Some(key) = sealing_key {
         lines.put(&json!({ SEALING_KEY: key.trim() }))?;
     }
-    lines.end(rows)?;
+    lines.end(rows).map_err(|why| Failure::from(why).at(path))?;
     Ok(rows)
 }
 
 /// A file being written, and the digest of what is in it.
 struct Lines {
-    file: BufWriter<File>,
+    file: BufWriter<PrivateFile>,
     digest: Context,
 }
 
 impl Lines {
     fn create(path: &Path) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            options.mode(0o600);
-        }
         Ok(Self {
-            file: BufWriter::new(options.open(path)?),
+            file: BufWriter::new(PrivateFile::create(path)?),
             digest: Context::new(&SHA256),
         })
     }
@@ -218,8 +204,11 @@ impl Lines {
     fn end(mut self, rows: u64) -> io::Result<()> {
         let sha256 = hexadecimal(&self.digest.clone());
         self.put(&json!({ END: { "rows": rows, "sha256": sha256 } }))?;
-        self.file.flush()?;
-        self.file.get_ref().sync_all()
+        let file = self
+            .file
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        file.finish()
     }
 }
 

@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _, Seek as _},
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
 use clap::Args;
+use entity::signing_key;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -21,7 +22,10 @@ use super::{
 };
 use crate::{
     config::Config,
-    keys::sealed::write_private,
+    keys::{
+        self,
+        sealed::{Sealer, write_private},
+    },
     serve::directory,
     store::{
         Store,
@@ -53,27 +57,34 @@ impl Restore {
         // A server on the same files would not know what happens to them.
         let _held = directory::hold(&config.storage)?;
         let key_file = config.sealing_key();
-        if let (Some(key), Ok(other)) = (&checked.sealing_key, fs::read_to_string(&key_file))
-            && other.trim() != key.as_str()
-        {
-            let problem = "is another sealing key than the backup's: move it away";
-            return Err(Failure::new(problem).at(&key_file));
-        }
-        let rows = fill(&config, &mut lines, &checked)
+        let key = Key::find(key_file.clone(), checked.sealing_key)?;
+        let rows = fill(&config, &mut lines, &checked.digest, &key)
             .await
             .map_err(|why| why.at(&self.file))?;
-        let key_is_there = key_file.exists();
+        let key_is_there = key.text.is_some();
         let issuer = &lines.header.issuer;
+        let warning = format!(
+            "What was revoked, disabled or deleted since {} is valid again, and what may be used \
+             once may be used again. Before anybody else reaches the server: `writ revoke tenant \
+             default`, and so for each tenant, ends all grants; then disable and delete again.",
+            print::tame(&lines.header.at)
+        );
         if json {
             print::json(&json!({
                 "rows": rows,
                 "issuer": issuer,
                 "sealing_key": key_file,
                 "sealing_key_is_there": key_is_there,
+                "made_at": lines.header.at,
+                "warning": warning,
             }));
             return Ok(ExitCode::SUCCESS);
         }
-        print::line(&format!("{rows} rows are restored, of {}", lines.header.at));
+        print::line(&format!(
+            "{rows} rows are restored, of {}",
+            print::tame(&lines.header.at)
+        ));
+        print::line(&warning);
         if !key_is_there {
             print::line(&format!(
                 "Before `writ serve`: put the sealing key that was kept beside the backup at {}",
@@ -96,8 +107,62 @@ struct Checked {
     sealing_key: Option<Zeroizing<String>>,
 }
 
-/// Writes the rows in one transaction; their number.
-async fn fill(config: &Config, lines: &mut Lines, checked: &Checked) -> Result<u64, Failure> {
+/// The sealing key that the server will find.
+struct Key {
+    file: PathBuf,
+    /// None when the operator has yet to put it there.
+    text: Option<Zeroizing<String>>,
+    /// Whether it is the backup's, and not there yet.
+    new: bool,
+}
+
+impl Key {
+    /// What is in `file`, or is going to be. A key that is there, or may be, is not overwritten.
+    fn find(file: PathBuf, backed_up: Option<Zeroizing<String>>) -> Result<Self, Failure> {
+        let present = match fs::read_to_string(&file) {
+            Ok(text) => Some(Zeroizing::new(text)),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => None,
+            Err(why) => return Err(Failure::from(why).at(&file)),
+        };
+        if let (Some(present), Some(backed_up)) = (&present, &backed_up)
+            && present.trim() != backed_up.as_str()
+        {
+            let problem = "is another sealing key than the backup's: move it away";
+            return Err(Failure::new(problem).at(&file));
+        }
+        let new = present.is_none() && backed_up.is_some();
+        Ok(Self {
+            file,
+            text: present.or(backed_up),
+            new,
+        })
+    }
+
+    /// Refuses when it is known and does not open a signing key that was restored.
+    fn opens(&self, row: Option<&signing_key::Model>) -> Result<(), Failure> {
+        let (Some(text), Some(row)) = (&self.text, row) else {
+            return Ok(());
+        };
+        let sealer = Sealer::from_text(text, &self.file)?;
+        let opened = sealer.open(&row.sealed, &keys::context(&row.tenant, &row.kid));
+        opened.map(|_| ()).map_err(|_| {
+            let problem = "does not open the signing keys of the backup: put the sealing key that \
+                           was kept beside it there";
+            Failure::new(problem).at(&self.file)
+        })
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        let Some(text) = self.text.as_ref().filter(|_| self.new) else {
+            return Ok(());
+        };
+        let line = Zeroizing::new(format!("{}\n", text.as_str()));
+        write_private(&self.file, line.as_bytes()).map_err(|why| Failure::from(why).at(&self.file))
+    }
+}
+
+/// Writes the rows in one transaction, and the sealing key; the number of rows.
+async fn fill(config: &Config, lines: &mut Lines, digest: &str, key: &Key) -> Result<u64, Failure> {
     let away = |why| away(config, why);
     let store = Store::open(&config.storage).await.map_err(away)?;
     let target = backup::empty(&store).await.map_err(away)?;
@@ -120,7 +185,7 @@ async fn fill(config: &Config, lines: &mut Lines, checked: &Checked) -> Result<u
             Line::Row(_, row) => batch.push(row),
             Line::SealingKey(_) => continue,
             // The file is the one that was checked, to its last byte.
-            Line::End(end) if end.sha256 == checked.digest => break,
+            Line::End(end) if end.sha256 == digest => break,
             Line::End(_) => return Err(Failure::new("the file was changed while it was read")),
         }
         rows += 1;
@@ -128,11 +193,9 @@ async fn fill(config: &Config, lines: &mut Lines, checked: &Checked) -> Result<u
             print::note(&format!("{rows} rows, now {}", print::tame(&table)));
         }
     }
-    if let Some(key) = &checked.sealing_key {
-        let file = config.sealing_key();
-        let text = Zeroizing::new(format!("{}\n", key.as_str()));
-        write_private(&file, text.as_bytes()).map_err(|why| Failure::from(why).at(&file))?;
-    }
+    let restored = backup::signing_key(&target).await.map_err(away)?;
+    key.opens(restored.as_ref())?;
+    key.write()?;
     target.commit().await.map_err(away)?;
     Ok(rows)
 }

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
-    path::Path,
+    io::{self, Write},
+    path::{Path, PathBuf},
 };
 
 use aws_lc_rs::{
@@ -71,16 +71,17 @@ impl Sealer {
             }
             Err(error) => return Err(KeyError::File(path.display().to_string(), error)),
         };
-        let bytes = Zeroizing::new(
-            STANDARD
-                .decode(text.trim())
-                .map_err(|_| KeyError::NotASealingKey(path.display().to_string()))?,
-        );
-        let key: &[u8; 32] = bytes
-            .as_slice()
-            .try_into()
-            .map_err(|_| KeyError::NotASealingKey(path.display().to_string()))?;
-        Self::new(key)
+        Self::from_text(&text, path)
+    }
+
+    /// The sealer with the key in the text of `path`.
+    ///
+    /// # Errors
+    /// When it does not hold a key.
+    pub fn from_text(text: &str, path: &Path) -> Result<Self, KeyError> {
+        let other = || KeyError::NotASealingKey(path.display().to_string());
+        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| other())?);
+        Self::new(bytes.as_slice().try_into().map_err(|_| other())?)
     }
 
     /// Seals `secret` for the place named by `context`; it opens only there.
@@ -131,21 +132,76 @@ impl Sealer {
 /// # Errors
 /// As the file system says.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&partial)?;
+    let mut file = PrivateFile::create(path)?;
     file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&partial, path)?;
-    match path.parent() {
-        Some(dir) if dir.is_dir() => fs::File::open(dir)?.sync_all(),
-        _ => Ok(()),
+    file.finish()
+}
+
+/// A file that only its owner can read, before it is whole: it is named `….partial-…` until
+/// [`Self::finish`], and removed when that is never reached.
+#[derive(Debug)]
+pub struct PrivateFile {
+    file: fs::File,
+    partial: PathBuf,
+    path: PathBuf,
+}
+
+impl PrivateFile {
+    /// A file that is going to be `path`.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut partial = path.as_os_str().to_owned();
+        // Where others may write too, nobody can have put a file or a link under this name, and
+        // `create_new` would not take it.
+        partial.push(format!(".partial-{}", Entropy::Os.id()));
+        let partial = PathBuf::from(partial);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.mode(0o600);
+        }
+        Ok(Self {
+            file: options.open(&partial)?,
+            partial,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Makes it durable, and then gives it its name.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.partial, &self.path)?;
+        self.partial.clear();
+        let directory = match self.path.parent() {
+            Some(directory) if directory != Path::new("") => directory,
+            _ => Path::new("."),
+        };
+        fs::File::open(directory)?.sync_all()
+    }
+}
+
+impl Write for PrivateFile {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        self.file.write(content)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for PrivateFile {
+    fn drop(&mut self) {
+        if self.partial != Path::new("") {
+            let _ = fs::remove_file(&self.partial);
+        }
     }
 }
 
@@ -171,6 +227,29 @@ mod tests {
                 .is_err()
         );
         assert!(!sealed.windows(6).any(|w| w == b"secret"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_file_is_new_whatever_has_its_names() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("victim"), "whole").unwrap();
+        fs::write(at("key.partial"), "of somebody else").unwrap();
+        symlink(at("victim"), at("key")).unwrap();
+        write_private(&at("key"), b"secret").unwrap();
+        assert_eq!(fs::read(at("key")).unwrap(), b"secret");
+        let made = fs::symlink_metadata(at("key")).unwrap();
+        assert!(made.is_file());
+        assert_eq!(made.permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(at("victim")).unwrap(), b"whole");
+        assert_eq!(fs::read(at("key.partial")).unwrap(), b"of somebody else");
+
+        let unfinished = PrivateFile::create(&at("other")).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4);
+        drop(unfinished);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
     }
 
     #[test]

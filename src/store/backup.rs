@@ -144,6 +144,14 @@ pub async fn empty(store: &Store) -> Result<DatabaseTransaction, DbErr> {
     Ok(target)
 }
 
+/// One of the signing keys, if there are any.
+///
+/// # Errors
+/// When the database does.
+pub async fn signing_key<C: ConnectionTrait>(db: &C) -> Result<Option<signing_key::Model>, DbErr> {
+    signing_key::Entity::find().one(db).await
+}
+
 async fn page_of<E, C>(db: &C, last: Option<&Row>) -> Result<Vec<Row>, DbErr>
 where
     E: EntityTrait,

@@ -194,31 +194,33 @@ class TwoNodes(Play):
         return times
 
     async def measure(self):
-        """How soon it holds. When other work takes the machine, that is measured and not Writ: then only the median
-        is judged, and the log says so."""
+        """How soon it holds. Every series counts. What other work does to a busy machine is not Writ's, so there the
+        slowest of a hundred are shown and not judged; how busy it is decides that, not what was measured."""
+        judge, everything, idle, total = self.judge, {}, 0, 0
         for series in range(1, SERIES + 1):
             times, before = {}, processor()
             for _ in range(ROUNDS):
                 for what, seconds in (await self.one_way()).items():
                     times.setdefault(what, []).append(seconds * 1000)
-            idle, total = (b - a for a, b in zip(before, processor()))
-            busy = idle < total * IDLE
-            self.show(series, times, idle / total)
-            found = {what: times[what] for what in REVOCATIONS}
-            slow = {w: f"{statistics.median(t):.1f} ms" for w, t in found.items() if statistics.median(t) >= SOON}
-            late = {w: f"{p99(t):.1f} ms" for w, t in found.items() if p99(t) >= SOON}
-            if busy or not late:
-                break
-        self.judge.check(f"what is revoked at one node is inactive at the other within {SOON} ms, in the median",
-                         not slow, slow or f"{ROUNDS} times each")
-        if busy and late:
-            self.judge.note(f"the 99th percentile is not judged, because other work took the machine: {late}")
+            rested, passed = (b - a for a, b in zip(before, processor()))
+            idle, total = idle + rested, total + passed
+            self.show(f"series {series}", times, rested / passed)
+            middle = {what: statistics.median(times[what]) for what in REVOCATIONS}
+            judge.check(f"what is revoked at one node is inactive at the other within {SOON} ms, in the median of "
+                        f"series {series}", max(middle.values()) < SOON, milliseconds(middle))
+            for what, found in times.items():
+                everything.setdefault(what, []).extend(found)
+        self.show("all series", everything, idle / total)
+        late = {what: p99(everything[what]) for what in REVOCATIONS}
+        if idle < total * IDLE:
+            judge.note(f"NOT JUDGED, the machine was idle less than {100 * IDLE:.0f} % of the time: the 99th percentile "
+                       f"of all series, {milliseconds(late)}")
         else:
-            self.judge.check("and at the 99th percentile", not late, late or f"series {series}")
+            judge.check("and at the 99th percentile of all series", max(late.values()) < SOON, milliseconds(late))
 
     def show(self, series, times, idle):
-        self.judge.note(f"milliseconds from the answer at one node to the answer of the other that shows it, "
-                        f"{ROUNDS} times each, series {series}; the machine was idle {100 * idle:.0f} % of the time")
+        self.judge.note(f"milliseconds from the answer at one node to the answer of the other that shows it, {series}; "
+                        f"the machine was idle {100 * idle:.0f} % of the time")
         self.judge.note(f"  {'what':<36}{'p50':>8}{'p99':>8}{'max':>8}{'within ' + str(SOON) + ' ms':>16}")
         for what, found in times.items():
             soon = sum(one < SOON for one in found)
@@ -238,19 +240,26 @@ class TwoNodes(Play):
                                     headers=basic("sub-agent", self.private["secrets"]["sub-agent"]))
         judge.check("a token of one node is exchanged at the other", answer.status == 200
                     and claims(answer.json()["access_token"])["act"]["sub"] == "sub-agent", answer.body[:120])
-        refused = 0
+        refused = accepted = 0
         for _ in range(20):
             form = load.assertion_form(load.sign_assertion(rng))
             first = await at_a.request("POST", "/token", form=form)
             again = await at_b.request("POST", "/token", form=form)
-            refused += first.status == 200 and again.status == 401
+            other = await at_b.request("POST", "/token", form=load.assertion_form(load.sign_assertion(rng)))
+            refused += first.status == 200 and again.status == 401 and again.json()["error"] == "invalid_client"
+            accepted += other.status == 200
         judge.equal("an assertion used at one node is refused at the other, 20 times", refused, 20)
-        refused = 0
+        judge.equal("and a new one accepted there", accepted, 20)
+        refused = accepted = 0
         for _ in range(20):
-            proof = await self.proof(at_a, headers, form_again)
-            again = await at_b.request("POST", "/token", headers=headers | {"DPoP": proof}, form=form_again)
-            refused += again.status == 400 and again.json()["error"] in ("invalid_dpop_proof", "use_dpop_nonce")
+            used, fresh = await self.proofs(at_a, headers, form_again)
+            again = await at_b.request("POST", "/token", headers=headers | {"DPoP": used}, form=form_again)
+            other = await at_b.request("POST", "/token", headers=headers | {"DPoP": fresh}, form=form_again)
+            refused += again.status == 400 and again.json()["error"] == "invalid_dpop_proof"
+            accepted += other.status == 200 and other.json()["token_type"] == "DPoP"
         judge.equal("a DPoP proof used at one node is refused at the other, 20 times", refused, 20)
+        judge.equal("and a new one by the same key, with the first node's nonce if there is one, accepted there",
+                    accepted, 20)
         before = {k["kid"] for k in (await at_b.request("GET", "/jwks.json")).json()["keys"]}
         answer = await at_a.request("POST", "/admin/keys/rotate", headers=load.admin,
                                     body={"algorithm": "EdDSA", "now": True})
@@ -265,17 +274,20 @@ class TwoNodes(Play):
         at_a.close()
         at_b.close()
 
-    async def proof(self, at_a, headers, form):
-        """A DPoP proof (RFC 9449 §4.2) that the first node has just accepted."""
-        own = key("EdDSA")
-        nonce = {}
+    def proof(self, own, nonce):
+        """A DPoP proof (RFC 9449 §4.2) by this key."""
+        body = {"jti": secret(), "htm": "POST", "htu": f"{self.a.issuer}/token", "iat": int(time.time())} | nonce
+        jwk = {name: value for name, value in public(own).items() if name in ("kty", "crv", "x")}
+        return jwt.encode(body, jwt.PyJWK(own, "EdDSA").key, "EdDSA", headers={"typ": "dpop+jwt", "jwk": jwk})
+
+    async def proofs(self, at_a, headers, form):
+        """A proof that the first node has just accepted, and another like it that nobody has seen."""
+        own, nonce = key("EdDSA"), {}
         for _ in range(2):
-            body = {"jti": secret(), "htm": "POST", "htu": f"{self.a.issuer}/token", "iat": int(time.time())} | nonce
-            jwk = {name: value for name, value in public(own).items() if name in ("kty", "crv", "x")}
-            proof = jwt.encode(body, jwt.PyJWK(own, "EdDSA").key, "EdDSA", headers={"typ": "dpop+jwt", "jwk": jwk})
+            proof = self.proof(own, nonce)
             answer = await at_a.request("POST", "/token", headers=headers | {"DPoP": proof}, form=form)
             if answer.status == 200 and answer.json()["token_type"] == "DPoP":
-                return proof
+                return proof, self.proof(own, nonce)
             if "dpop-nonce" not in answer.headers:
                 break
             nonce = {"nonce": answer.headers["dpop-nonce"]}
@@ -326,6 +338,10 @@ class TwoNodes(Play):
         self.ledger.outside = {json.loads(event)["jti"] for (event,) in issued}
         await self.under_load("kill of one node", self.b.kill)
         await self.under_load("stop of one node", lambda: self.judge.equal("it stops on SIGTERM", self.b.stop(), 0))
+
+
+def milliseconds(found):
+    return ", ".join(f"{what} {one:.1f} ms" for what, one in sorted(found.items()))
 
 
 def p99(found):

@@ -15,6 +15,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use moka::future::Cache;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
@@ -80,9 +81,10 @@ impl Introspect {
         }
     }
 
-    /// Asks, and keeps up to `capacity` answers for a while: a revoked token
-    /// is refused when `keep` is over. No answer outlives its token, and
-    /// requests with the same token that come together ask once.
+    /// Asks, and keeps up to `capacity` answers: a request that comes `keep` or
+    /// more after the revocation is refused. That time begins when the server
+    /// is asked, however long its answer takes. No answer outlives its token,
+    /// and requests with the same token that come together ask once.
     pub fn cached(
         client_id: impl Into<String>,
         client_secret: impl Into<String>,
@@ -107,7 +109,9 @@ impl Introspect {
     }
 
     /// Insists on answers that the issuer has signed (RFC 9701), for where
-    /// something between here and there ends TLS.
+    /// something between here and there ends TLS. Such an answer must name the
+    /// token by `jti`, `sub` and `client_id`, as Writ's do, and may be a minute
+    /// old.
     pub const fn signed(mut self) -> Self {
         self.signed = true;
         self
@@ -130,7 +134,7 @@ pub(crate) struct Introspector {
     http: reqwest::Client,
     timeout: Duration,
     signed: bool,
-    keep: i64,
+    keep: Duration,
     answers: Option<Cache<[u8; 32], Answer>>,
     clock: Clock,
     jwks: Arc<Jwks>,
@@ -142,11 +146,13 @@ impl fmt::Debug for Introspector {
     }
 }
 
-/// What the authorization server said, and until when that counts.
+/// What the authorization server said, when it was asked, and until when that
+/// counts at most.
 #[derive(Clone, Debug)]
 struct Answer {
     active: bool,
     scope: Option<Arc<str>>,
+    asked: Instant,
     until: i64,
 }
 
@@ -171,10 +177,7 @@ impl Introspector {
                 .time_to_live(keep)
                 .build()
         });
-        // The cache counts fractions; the clock that tests move does not.
-        let keep = kept.map_or(0, |(keep, _)| {
-            i64::try_from(keep.as_secs() + 1).unwrap_or(i64::MAX)
-        });
+        let keep = kept.map_or(Duration::ZERO, |(keep, _)| keep);
         Ok(Self {
             issuer: issuer.to_owned(),
             issuer_url: issuer_url.clone(),
@@ -203,8 +206,8 @@ impl Introspector {
         mut claims: AccessClaims,
     ) -> Result<AccessClaims, VerifyError> {
         let answer = match &self.answers {
-            None => self.ask(token, claims.exp).await?,
-            Some(answers) => self.ask_once(answers, token, claims.exp).await?,
+            None => self.ask(token, &claims).await?,
+            Some(answers) => self.ask_once(answers, token, &claims).await?,
         };
         if !answer.active {
             return Err(VerifyError::Revoked);
@@ -221,35 +224,48 @@ impl Introspector {
         &self,
         answers: &Cache<[u8; 32], Answer>,
         token: &str,
-        exp: i64,
+        claims: &AccessClaims,
     ) -> Result<Answer, VerifyError> {
+        let arrived = Instant::now();
         let mut name = [0; 32];
         name.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-        if let Some(known) = answers.get(&name).await {
-            if self.clock.now() < known.until {
-                return Ok(known);
+        loop {
+            // One that is known, one that somebody else waits for already, or a new one.
+            let answer = answers.try_get_with(name, self.ask(token, claims)).await;
+            let answer = answer.map_err(|error| *error)?;
+            if self.holds(&answer, arrived) {
+                return Ok(answer);
             }
+            // Each next one was asked for later, and what is asked from now on holds.
             answers.invalidate(&name).await;
         }
-        let answer = answers.try_get_with(name, self.ask(token, exp)).await;
-        answer.map_err(|error| *error)
     }
 
-    async fn ask(&self, token: &str, exp: i64) -> Result<Answer, VerifyError> {
+    /// Whether an answer is good for a request that came at `arrived`.
+    fn holds(&self, answer: &Answer, arrived: Instant) -> bool {
+        let young = arrived.saturating_duration_since(answer.asked) < self.keep;
+        answer.asked >= arrived || (young && self.clock.now() < answer.until)
+    }
+
+    async fn ask(&self, token: &str, claims: &AccessClaims) -> Result<Answer, VerifyError> {
+        // What is answered was true at some moment after this one, perhaps not at its arrival.
+        let (asked, now) = (Instant::now(), self.clock.now());
         // All of it, or those who wait for the address would wait one by one.
-        let asked = tokio::time::timeout(self.timeout, self.request(token)).await;
-        let answered = match asked {
+        let sent = tokio::time::timeout(self.timeout, self.request(token)).await;
+        let answered = match sent {
             Ok(answered) => answered.map_err(|error| error.to_string()),
             Err(_) => Err("it took too long".to_owned()),
         };
         let body = answered.map_err(|error| unanswered(&error))?;
-        let said = self.read(&body).await?;
-        let now = self.clock.now();
-        let end = said.exp.map_or(exp, |told| told.min(exp));
+        let said = self.read(&body, claims).await?;
+        let end = said.exp.map_or(claims.exp, |told| told.min(claims.exp));
+        // In whole seconds, for the clock that tests move; `asked` counts the fractions.
+        let keep = i64::try_from(self.keep.as_secs() + 1).unwrap_or(i64::MAX);
         Ok(Answer {
             active: said.active,
             scope: said.scope.map(Into::into),
-            until: now.saturating_add(self.keep).min(end),
+            asked,
+            until: now.saturating_add(keep).min(end),
         })
     }
 
@@ -283,13 +299,17 @@ impl Introspector {
         discovery::send(request, url).await.map(|(body, _)| body)
     }
 
-    async fn read(&self, body: &[u8]) -> Result<Said, VerifyError> {
+    async fn read(&self, body: &[u8], claims: &AccessClaims) -> Result<Said, VerifyError> {
         if !self.signed {
             return json::from_slice(body).map_err(|_| unanswered("it answers something else"));
         }
-        self.read_signed(body)
-            .await
-            .ok_or_else(|| unanswered("its answer is not signed as it should be"))
+        let said = self.read_signed(body).await;
+        let said = said.ok_or_else(|| unanswered("its answer is not signed as it should be"))?;
+        // Whoever may change what is sent could answer with what was signed for another token.
+        if said.active && !said.names(claims) {
+            return Err(unanswered("its signed answer is about another token"));
+        }
+        Ok(said)
     }
 
     /// RFC 9701 §5: its own type, from this issuer, for this client, and of now.
@@ -312,6 +332,19 @@ struct Said {
     active: bool,
     scope: Option<String>,
     exp: Option<i64>,
+    jti: Option<String>,
+    sub: Option<String>,
+    client_id: Option<String>,
+}
+
+impl Said {
+    /// Whether this is said of the token with these claims.
+    fn names(&self, claims: &AccessClaims) -> bool {
+        let is = |said: &Option<String>, claim: &str| said.as_deref() == Some(claim);
+        is(&self.jti, &claims.jti)
+            && is(&self.sub, &claims.sub)
+            && is(&self.client_id, &claims.client_id)
+    }
 }
 
 #[derive(Deserialize)]

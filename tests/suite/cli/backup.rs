@@ -303,10 +303,41 @@ async fn a_damaged_backup_is_refused_and_leaves_nothing() {
         assert!(!new.path("sealing.key").exists(), "{why}");
     }
     fs::write(new.path("b.jsonl"), &good).unwrap();
-    fs::write(new.path("sealing.key"), "another\n").unwrap();
+    let key = new.path("sealing.key");
+    fs::write(&key, "another\n").unwrap();
     new.refused("restore b.jsonl", "another sealing key");
-    fs::remove_file(new.path("sealing.key")).unwrap();
-    new.json("restore b.jsonl");
+    // What cannot be read may be a key all the same.
+    fs::write(&key, [0xff]).unwrap();
+    new.refused("restore b.jsonl", "sealing.key");
+    assert_eq!(fs::read(&key).unwrap(), [0xff]);
+    fs::remove_file(&key).unwrap();
+    let restored = new.json("restore b.jsonl");
+    let warning = restored["warning"].as_str().unwrap();
+    assert!(warning.contains("writ revoke tenant"), "{warning}");
+    new.serve("127.0.0.1:0").stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_does_not_open_the_backup_is_refused() {
+    let old = Site::sqlite().await;
+    old.serve("127.0.0.1:0").stop();
+    fs::write(old.path("b.partial"), "somebody's").unwrap();
+    old.json("backup b.jsonl");
+    assert_eq!(fs::read(old.path("b.partial")).unwrap(), b"somebody's");
+    let line = format!("restore {}", old.path("b.jsonl").display());
+    let new = Site::sqlite().await;
+    let other = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+    fs::write(new.path("sealing.key"), other).unwrap();
+    new.refused(&line, "does not open the signing keys");
+    let kept = fs::read_to_string(new.path("sealing.key")).unwrap();
+    assert_eq!(kept, other);
+    // Nothing was written.
+    old.copy_keys_to(&new);
+    let restored = new.writ(&line);
+    assert!(
+        restored.stdout.contains("writ revoke tenant"),
+        "{restored:?}"
+    );
     new.serve("127.0.0.1:0").stop();
 }
 
@@ -314,6 +345,6 @@ async fn a_damaged_backup_is_refused_and_leaves_nothing() {
 async fn where_there_is_no_database_there_is_no_backup() {
     let site = Site::sqlite().await;
     site.refused("backup b.jsonl", "storage.data_dir");
-    assert!(!site.path("b.jsonl").exists() && !site.path("b.partial").exists());
+    assert!(!site.path("b.jsonl").exists());
     assert!(!site.path("writ.db").exists());
 }

@@ -87,9 +87,10 @@ async fn answer(
     let header = |name: &str| headers[name].to_str().unwrap().to_owned();
     let token = form.into_iter().find(|(name, _)| name == "token").unwrap();
     *state.last.lock().unwrap() = (token.1, header("authorization"), header("accept"));
+    // What was true when it was asked, however long that takes to arrive.
+    let (status, text) = state.says.lock().unwrap().clone();
     let delay = *state.delay.lock().unwrap();
     tokio::time::sleep(delay).await;
-    let (status, text) = state.says.lock().unwrap().clone();
     (status, text).into_response()
 }
 
@@ -185,6 +186,33 @@ async fn calls_that_come_together_ask_once() {
 }
 
 #[tokio::test]
+async fn an_answer_is_as_old_as_its_question() {
+    let endpoint = Endpoint::start().await;
+    let keep = Duration::from_millis(300);
+    let introspect = Introspect::cached("rs 1", "s+1", keep, 100).endpoint(&endpoint.url);
+    let scene = scene(introspect).await;
+    let token = scene.token("tool:forecast");
+    // It travels for longer than it counts: the next request asks anew.
+    endpoint.answers_after(Duration::from_millis(400));
+    scene.ping(&token).await.is_ok();
+    scene.ping(&token).await.is_ok();
+    assert_eq!(endpoint.asked(), 2);
+
+    // And so does one that found a question under way which is too old for it.
+    tokio::time::sleep(keep).await;
+    endpoint.answers_after(Duration::from_millis(1000));
+    let late = async {
+        tokio::time::sleep(2 * keep).await;
+        endpoint.says(&json!({ "active": false }));
+        endpoint.answers_after(Duration::ZERO);
+        scene.ping(&token).await
+    };
+    let (_, late) = tokio::join!(scene.ping(&token), late);
+    late.is_invalid_token("revoked");
+    assert_eq!(endpoint.asked(), 4);
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_be_asked_vouches_for_nothing() {
     let endpoint = Endpoint::start().await;
     let introspect = endpoint.cached(60).timeout(Duration::from_millis(200));
@@ -261,12 +289,16 @@ async fn the_endpoint_is_found_in_the_metadata() {
 async fn a_signed_answer_must_be_signed_for_us_and_now() {
     let endpoint = Endpoint::start().await;
     let scene = scene(endpoint.per_call().signed()).await;
-    let token = scene.token("tool:forecast");
+    let own = scene.claims("tool:forecast");
+    let token = ED.token(&own);
     let header = json!({ "alg": "EdDSA", "kid": ED.kid, "typ": "token-introspection+jwt" });
+    let named = json!({
+        "active": true, "jti": own["jti"], "sub": own["sub"], "client_id": own["client_id"],
+    });
     let claims = |active: bool| {
         json!({
             "iss": scene.issuer.url, "aud": "rs 1", "iat": NOW,
-            "token_introspection": { "active": active },
+            "token_introspection": if active { named.clone() } else { json!({ "active": false }) },
         })
     };
     let says = |header: &Value, claims: &Value| {
@@ -292,6 +324,15 @@ async fn a_signed_answer_must_be_signed_for_us_and_now() {
         wrong[member] = value;
         says(&header, &wrong);
         assert_eq!(scene.ping(&token).await.status, 503, "{wrong}");
+    }
+    // Of another token: each of these names it, and must be there.
+    for member in ["jti", "sub", "client_id"] {
+        for value in [json!("another"), Value::Null] {
+            let mut wrong = claims(true);
+            wrong["token_introspection"][member] = value;
+            says(&header, &wrong);
+            assert_eq!(scene.ping(&token).await.status, 503, "{wrong}");
+        }
     }
     let mut access_token = header.clone();
     access_token["typ"] = json!("at+jwt");
