@@ -302,7 +302,10 @@ impl Writer {
 
     /// One transaction. When it fails, what was remembered of the database may be wrong too.
     async fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
-        self.settle().await.map_err(Failure::Database)?;
+        if let Err(error) = self.settle().await {
+            self.state.failed(&error);
+            return Err(Failure::Database(error));
+        }
         match self.try_transact(commands).await {
             Ok(outcomes) => {
                 self.state.worked();
