@@ -163,6 +163,7 @@ impl App {
             store.writer,
             registry.clone(),
             clock.clone(),
+            entropy.clone(),
             config.storage.node.clone(),
             config.storage.queue,
             positions.into_iter().map(|at| (at.name, at.seq)).collect(),
@@ -262,7 +263,7 @@ impl App {
             put,
             remove: Vec::new(),
         }];
-        Ok(self.journal.commit(Command { changes, audit }).await?)
+        Ok(self.journal.commit(Command::new(changes, audit)).await?)
     }
 
     /// The event that a tenant's trail begins with: it names the keys that sign first.
@@ -333,7 +334,7 @@ impl App {
             put,
             remove,
         }];
-        Ok(self.journal.commit(Command { changes, audit }).await?)
+        Ok(self.journal.commit(Command::new(changes, audit)).await?)
     }
 
     /// An audit record of now, with the request that it happened in.

@@ -60,6 +60,10 @@ fn table(app: &AppState) -> Router<AppState> {
             "/.well-known/oauth-protected-resource/admin",
             get(discovery::admin_resource),
         )
+        .route(
+            "/.well-known/oauth-protected-resource/ssf",
+            get(discovery::events_resource),
+        )
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
         .route("/revoke", post(revoke::revoke))

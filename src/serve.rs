@@ -229,18 +229,14 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
                 before: app.clock.seconds(),
             },
             Change::ForgetOrphanedGrants,
+            Change::ForgetSignals {
+                before: app.clock.seconds(),
+            },
             Change::ForgetOutbox {
                 before: app.clock.millis() - OUTBOX,
             },
         ];
-        if let Err(error) = app
-            .journal
-            .commit(Command {
-                changes,
-                audit: Vec::new(),
-            })
-            .await
-        {
+        if let Err(error) = app.journal.commit(Command::new(changes, Vec::new())).await {
             tracing::error!(%error, "old rows cannot be forgotten");
         }
         tokio::select! {

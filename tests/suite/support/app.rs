@@ -206,7 +206,10 @@ impl TestApp {
     /// Has the journal make changes.
     pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<(), JournalError> {
         let audit = Vec::new();
-        self.state.journal.commit(Command { changes, audit }).await
+        self.state
+            .journal
+            .commit(Command::new(changes, audit))
+            .await
     }
 
     /// Stops the server and starts another one on its directory, at the same time of day.
