@@ -46,6 +46,8 @@ pub struct Config {
     pub limits: Limits,
     /// Outbound requests.
     pub fetch: Fetch,
+    /// Streams of security events.
+    pub events: Events,
     /// The audit trail.
     pub audit: Audit,
     /// Logs.
@@ -223,6 +225,28 @@ pub struct Fetch {
     pub max_body: usize,
     /// For tests: loopback and private addresses are reachable.
     pub allow_private_addresses_for_tests: bool,
+}
+
+/// `[events]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Events {
+    /// Streams that one receiver may have.
+    pub streams_per_client: usize,
+    /// Seconds between two verifications that a receiver may ask for of one stream.
+    pub verification_interval: u64,
+    /// Seconds that a poll waits when there is nothing for it.
+    pub poll_wait: u64,
+    /// Seconds of silence after which an open feed is sent a comment.
+    pub feed_keep_alive: u64,
+    /// Seconds that a push may take.
+    pub push_timeout: u64,
+    /// Seconds that it may take to connect for one.
+    pub push_connect_timeout: u64,
+    /// Pushes under way at the same time.
+    pub push_connections: usize,
+    /// Seconds that events wait for a receiver which is away; those about tokens end with them.
+    pub hold: i64,
 }
 
 /// How exported events are written.
@@ -429,6 +453,21 @@ impl Default for Fetch {
     }
 }
 
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            streams_per_client: 16,
+            verification_interval: 5,
+            poll_wait: 25,
+            feed_keep_alive: 15,
+            push_timeout: 5,
+            push_connect_timeout: 2,
+            push_connections: 1024,
+            hold: 7 * 86_400,
+        }
+    }
+}
+
 impl Default for Audit {
     fn default() -> Self {
         Self {
@@ -568,6 +607,14 @@ const KEYS: &[(&str, Allowed)] = {
             "fetch.allow_private_addresses_for_tests",
             Words("true or false"),
         ),
+        ("events.streams_per_client", Number(0, 10_000)),
+        ("events.verification_interval", Number(0, 3600)),
+        ("events.poll_wait", Number(0, 300)),
+        ("events.feed_keep_alive", Number(1, 300)),
+        ("events.push_timeout", Number(1, 60)),
+        ("events.push_connect_timeout", Number(1, 60)),
+        ("events.push_connections", Number(1, 1 << 20)),
+        ("events.hold", Number(3600, 30 * 86_400)),
         ("audit.refusals_per_minute", Number(0, 1_000_000)),
         ("audit.retention", Number(0, 36_500)),
         ("audit.export_format", Words("ocsf or jsonl")),

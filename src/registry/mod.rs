@@ -22,7 +22,7 @@ use entity::{
 };
 
 pub use self::{
-    client::{Access, Client, ClientDocument, Origin, Profile, RegisteredMetadata},
+    client::{Access, Client, ClientDocument, Origin, Profile, Receiver, RegisteredMetadata},
     resource::{
         ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Resource, ResourceDocument, ScopeDeclaration,
         Tool, builtin_document,
