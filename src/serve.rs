@@ -33,6 +33,7 @@ use crate::{
         sealed::{Sealer, write_private},
     },
     store::{self, Change, Store},
+    streams,
     trail::{sinks, truncate},
 };
 
@@ -143,6 +144,7 @@ impl Server {
         let maintenance = tokio::spawn(maintain(app.clone(), stopped.clone()));
         background.extend(sinks::start(&app, &stopped).map_err(StartError::from)?);
         background.push(tokio::spawn(truncate::by_age(app.clone(), stopped.clone())));
+        background.extend(streams::start(&app, &stopped));
         background.extend([maintenance, checkpoints]);
         if let Some(listener) = inside {
             background.push(tokio::spawn(inside::serve(listener, app.clone(), stopped)));
@@ -183,6 +185,7 @@ impl Server {
     /// sends what was recorded.
     pub async fn stop(self) {
         self.app.readiness.stop();
+        self.app.readiness.close();
         let _ = self.stop.send(true);
         for task in self.background {
             let _ = task.await;

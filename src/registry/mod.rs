@@ -20,6 +20,7 @@ use entity::{
     client as client_row, grant, resource as resource_row, revoked_token, signing_key,
     stream as stream_row, tenant as tenant_row,
 };
+use tokio::sync::Notify;
 
 pub use self::{
     client::{Access, Client, ClientDocument, Origin, Profile, RegisteredMetadata},
@@ -103,6 +104,8 @@ pub struct Registry {
     root: Arc<Tenant>,
     tenants: ArcSwap<HashMap<String, Arc<Tenant>>>,
     signals: Signals,
+    /// Rung when a stream has come, changed or gone.
+    streams_changed: Notify,
     sealer: Sealer,
     default_registration: RegistrationMode,
 }
@@ -117,6 +120,7 @@ impl Registry {
             issuer,
             root,
             signals: Signals::default(),
+            streams_changed: Notify::new(),
             sealer,
             default_registration,
         }
@@ -195,6 +199,11 @@ impl Registry {
         &self.signals
     }
 
+    /// Waits until a stream has come, changed or gone since the last time. For one who waits.
+    pub async fn streams_changed(&self) {
+        self.streams_changed.notified().await;
+    }
+
     /// Opens sealed keys.
     #[must_use]
     pub fn sealer(&self) -> &Sealer {
@@ -251,6 +260,7 @@ impl Registry {
                 if let Some(tenant) = self.find(tenant) {
                     tenant.remove_stream(id);
                 }
+                self.streams_changed.notify_one();
             }
             Change::ForgetExpired { before } => {
                 for tenant in self.tenants.load().values() {
@@ -340,6 +350,7 @@ impl Registry {
             tenants.remove(name);
             tenants
         });
+        self.streams_changed.notify_one();
     }
 
     fn revoke_token(&self, row: &revoked_token::Model) {
@@ -390,6 +401,7 @@ impl Registry {
             let live = live.map_or_else(Arc::default, |stream| stream.live().clone());
             tenant.put_stream(Stream::from_row(row, live)?);
         }
+        self.streams_changed.notify_one();
         Ok(())
     }
 

@@ -288,6 +288,11 @@ impl Tenant {
         all
     }
 
+    /// Does something with each of its streams, in no order.
+    pub fn each_stream(&self, visit: impl FnMut(&Arc<Stream>)) {
+        self.streams.pin().values().for_each(visit);
+    }
+
     /// Its streams about a resource; those about none are found under the empty text.
     #[must_use]
     pub fn streams_about(&self, reference: &str) -> Option<Arc<[Arc<Stream>]>> {
