@@ -117,7 +117,12 @@ async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit
         ))
     })?;
     context::asked_for(grant_type.name);
-    if !request.authenticated.client.may_use(grant_type.name) {
+    if !request
+        .authenticated
+        .client
+        .rights()
+        .may_use(grant_type.name)
+    {
         return Err(OAuthError::unauthorized_client(format!(
             "This client is not registered for the grant type '{name}'."
         )));

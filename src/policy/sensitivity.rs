@@ -26,6 +26,7 @@ pub fn named<'a>(access: &'a Access, resource: &'a Resource) -> BTreeSet<&'a str
 #[must_use]
 pub fn entitled<'a>(client: &'a Client, resource: &'a Resource) -> BTreeSet<&'a str> {
     let mut names = client
+        .rights()
         .access(resource.reference())
         .map(|a| named(a, resource))
         .unwrap_or_default();

@@ -5,12 +5,13 @@
 //! answer sees it, and what it hears of other nodes' changes. Readers take no lock.
 
 mod client;
+mod grants;
 mod resource;
 mod tenant;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -19,8 +20,9 @@ use entity::{
     tenant as tenant_row,
 };
 
+use self::client::Documents;
 pub use self::{
-    client::{Access, Client, ClientDocument, Origin, Profile, RegisteredMetadata},
+    client::{Access, Client, ClientDocument, Keys, Origin, Profile, RegisteredMetadata, Rights},
     resource::{
         ADMIN_ID, AdminScope, Resource, ResourceDocument, ScopeDeclaration, Tool, builtin_document,
     },
@@ -93,6 +95,8 @@ pub struct Registry {
     issuer: String,
     root: Arc<Tenant>,
     tenants: ArcSwap<HashMap<String, Arc<Tenant>>>,
+    /// What the clients of all tenants share. Only whoever changes a client looks here.
+    documents: Mutex<Documents>,
     sealer: Sealer,
     default_registration: RegistrationMode,
 }
@@ -106,6 +110,7 @@ impl Registry {
             tenants: ArcSwap::from_pointee(HashMap::from([(DEFAULT.to_owned(), root.clone())])),
             issuer,
             root,
+            documents: Mutex::default(),
             sealer,
             default_registration,
         }
@@ -337,7 +342,11 @@ impl Registry {
     }
 
     fn put_client(&self, row: &client_row::Model) -> Result<(), RegistryError> {
-        let client = Client::from_row(row)?;
+        let mut documents = self
+            .documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let client = Client::among(row, &mut documents)?;
         if let Some(tenant) = self.find(&row.tenant) {
             tenant.put_client(client);
         }
