@@ -148,6 +148,13 @@ impl Client {
         self.origin
     }
 
+    /// Whether anybody answers for it: whoever likes may have a client that registers itself, and
+    /// as many as they like.
+    #[must_use]
+    pub const fn is_vouched_for(&self) -> bool {
+        !matches!(self.origin, Origin::Registered)
+    }
+
     /// What it may do, and how it proves who it is.
     #[must_use]
     pub fn rights(&self) -> &Rights {
