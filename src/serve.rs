@@ -32,6 +32,7 @@ use crate::{
         KeyError,
         sealed::{Sealer, write_private},
     },
+    registry::ADMIN_ID,
     store::{self, Change, Store},
     streams,
     trail::{sinks, truncate},
@@ -267,11 +268,8 @@ async fn administrator_file(app: &App, directory: &Path) -> Result<PathBuf, Serv
     let path = directory.join("admin.json");
     let broken = |error| ServeError::Directory(path.clone(), error);
     let root = app.registry.root();
-    let administered = root
-        .clients()
-        .iter()
-        .any(|client| client.access(crate::registry::ADMIN_ID).is_some());
-    if !administered {
+    let administrators = root.clients_that(|client| client.rights().access(ADMIN_ID).is_some());
+    if administrators.is_empty() {
         new_administrator(app, &path).await?;
         return Ok(path);
     }

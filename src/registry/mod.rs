@@ -5,6 +5,7 @@
 //! answer sees it, and what it hears of other nodes' changes. Readers take no lock.
 
 mod client;
+mod grants;
 mod resource;
 mod signals;
 mod stream;
@@ -12,7 +13,7 @@ mod tenant;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -22,8 +23,9 @@ use entity::{
 };
 use tokio::sync::Notify;
 
+use self::client::Documents;
 pub use self::{
-    client::{Access, Client, ClientDocument, Origin, Profile, RegisteredMetadata},
+    client::{Access, Client, ClientDocument, Keys, Origin, Profile, RegisteredMetadata, Rights},
     resource::{
         ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Resource, ResourceDocument, ScopeDeclaration,
         Tool, builtin_document,
@@ -106,6 +108,8 @@ pub struct Registry {
     signals: Signals,
     /// Rung when a stream has come, changed or gone.
     streams_changed: Notify,
+    /// What the clients of all tenants share. Only whoever changes a client looks here.
+    documents: Mutex<Documents>,
     sealer: Sealer,
     default_registration: RegistrationMode,
 }
@@ -121,6 +125,7 @@ impl Registry {
             root,
             signals: Signals::default(),
             streams_changed: Notify::new(),
+            documents: Mutex::default(),
             sealer,
             default_registration,
         }
@@ -380,7 +385,11 @@ impl Registry {
     }
 
     fn put_client(&self, row: &client_row::Model) -> Result<(), RegistryError> {
-        let client = Client::from_row(row)?;
+        let mut documents = self
+            .documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let client = Client::among(row, &mut documents)?;
         if let Some(tenant) = self.find(&row.tenant) {
             tenant.put_client(client);
         }
