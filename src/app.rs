@@ -185,7 +185,7 @@ impl App {
             .max_capacity(VERIFIED_TOKENS)
             .time_to_live(Duration::from_secs(3600))
             .build();
-        let fetch = Fetch::new(&config.fetch)?;
+        let fetch = Fetch::new(&config.fetch, &config.events)?;
         let deliveries = deliveries(&config.audit);
         let refusals = Refusals::new(config.audit.refusals_per_minute);
         let numbers = journal.state().numbers().clone();

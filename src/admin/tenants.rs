@@ -327,7 +327,7 @@ fn view(tenant: &Tenant) -> TenantView {
         issuer: tenant.issuer().to_owned(),
         registration: tenant.registration(),
         resources: tenant.resources().all().len() - 1,
-        clients: tenant.clients().len(),
+        clients: tenant.client_count(),
         administrator: None,
     }
 }

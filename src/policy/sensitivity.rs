@@ -26,6 +26,7 @@ pub fn named<'a>(access: &'a Access, resource: &'a Resource) -> BTreeSet<&'a str
 #[must_use]
 pub fn entitled<'a>(client: &'a Client, resource: &'a Resource) -> BTreeSet<&'a str> {
     let mut names = client
+        .rights()
         .access(resource.reference())
         .map(|a| named(a, resource))
         .unwrap_or_default();
@@ -34,7 +35,7 @@ pub fn entitled<'a>(client: &'a Client, resource: &'a Resource) -> BTreeSet<&'a 
         names.extend(resource.expand(open));
     }
     // Whoever serves a resource hears what becomes of its tokens.
-    if resource.is_events() && client.document().serves.is_some() {
+    if resource.is_events() && client.rights().serves.is_some() {
         names.extend(resource.expand(EventsScope::ALL.map(EventsScope::as_str)));
     }
     names

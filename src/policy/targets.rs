@@ -82,7 +82,7 @@ pub fn exchanged(
     let found = distinct(by_uri.chain(by_name))?;
     for resource in &found {
         let narrows = subject.aud.contains(resource.uri()) && may_narrow(client, subject, resource);
-        if !narrows && client.exchange(resource.reference()).is_none() {
+        if !narrows && client.rights().exchange(resource.reference()).is_none() {
             return Err(refused(resource.uri()));
         }
     }
@@ -93,7 +93,7 @@ pub fn exchanged(
 /// is its own token, it is that resource, or it has access there itself.
 fn may_narrow(client: &Client, subject: &AccessClaims, resource: &Resource) -> bool {
     subject.client_id == client.id()
-        || client.document().serves.as_deref() == Some(resource.reference())
+        || client.rights().serves(resource.reference())
         || !entitled(client, resource).is_empty()
 }
 
@@ -112,7 +112,7 @@ fn distinct<'a>(
 }
 
 fn several(client: &Client, found: Vec<Arc<Resource>>) -> Result<Vec<Arc<Resource>>> {
-    if found.len() > 1 && !client.document().multiple_resources {
+    if found.len() > 1 && !client.rights().multiple_resources {
         return Err(OAuthError::invalid_target(
             "This client gets tokens for one resource at a time.",
         ));

@@ -5,6 +5,7 @@
 //! answer sees it, and what it hears of other nodes' changes. Readers take no lock.
 
 mod client;
+mod grants;
 mod resource;
 mod signals;
 mod stream;
@@ -12,7 +13,7 @@ mod tenant;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -20,9 +21,13 @@ use entity::{
     client as client_row, grant, resource as resource_row, revoked_token, signing_key,
     stream as stream_row, tenant as tenant_row,
 };
+use tokio::sync::Notify;
 
+use self::client::Documents;
 pub use self::{
-    client::{Access, Client, ClientDocument, Origin, Profile, Receiver, RegisteredMetadata},
+    client::{
+        Access, Client, ClientDocument, Keys, Origin, Profile, Receiver, RegisteredMetadata, Rights,
+    },
     resource::{
         ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Resource, ResourceDocument, ScopeDeclaration,
         Tool, builtin_document,
@@ -103,6 +108,10 @@ pub struct Registry {
     root: Arc<Tenant>,
     tenants: ArcSwap<HashMap<String, Arc<Tenant>>>,
     signals: Signals,
+    /// Rung when a stream has come, changed or gone.
+    streams_changed: Notify,
+    /// What the clients of all tenants share. Only whoever changes a client looks here.
+    documents: Mutex<Documents>,
     sealer: Sealer,
     default_registration: RegistrationMode,
 }
@@ -117,6 +126,8 @@ impl Registry {
             issuer,
             root,
             signals: Signals::default(),
+            streams_changed: Notify::new(),
+            documents: Mutex::default(),
             sealer,
             default_registration,
         }
@@ -195,6 +206,11 @@ impl Registry {
         &self.signals
     }
 
+    /// Waits until a stream has come, changed or gone since the last time. For one who waits.
+    pub async fn streams_changed(&self) {
+        self.streams_changed.notified().await;
+    }
+
     /// Opens sealed keys.
     #[must_use]
     pub fn sealer(&self) -> &Sealer {
@@ -251,6 +267,7 @@ impl Registry {
                 if let Some(tenant) = self.find(tenant) {
                     tenant.remove_stream(id);
                 }
+                self.streams_changed.notify_one();
             }
             Change::ForgetExpired { before } => {
                 for tenant in self.tenants.load().values() {
@@ -340,6 +357,7 @@ impl Registry {
             tenants.remove(name);
             tenants
         });
+        self.streams_changed.notify_one();
     }
 
     fn revoke_token(&self, row: &revoked_token::Model) {
@@ -369,7 +387,11 @@ impl Registry {
     }
 
     fn put_client(&self, row: &client_row::Model) -> Result<(), RegistryError> {
-        let client = Client::from_row(row)?;
+        let mut documents = self
+            .documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let client = Client::among(row, &mut documents)?;
         if let Some(tenant) = self.find(&row.tenant) {
             tenant.put_client(client);
         }
@@ -390,6 +412,7 @@ impl Registry {
             let live = live.map_or_else(Arc::default, |stream| stream.live().clone());
             tenant.put_stream(Stream::from_row(row, live)?);
         }
+        self.streams_changed.notify_one();
         Ok(())
     }
 

@@ -132,6 +132,8 @@ pub struct Live {
     pub waiting: AtomicU64,
     /// When its receiver last asked to be verified, Unix milliseconds.
     pub verified_at: AtomicI64,
+    /// Rung when its receiver has shown that it is there.
+    pub alive: Notify,
     /// Held while something is posted to it. Whoever stops a stream rings and then waits for this:
     /// afterwards nothing more arrives.
     pub sending: Mutex<()>,
@@ -211,6 +213,12 @@ impl Stream {
             Delivery::Push { endpoint_url } => Some(endpoint_url),
             Delivery::Poll => None,
         }
+    }
+
+    /// Whether SETs are delivered at all.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.status == Status::Enabled
     }
 
     /// Whether its receiver is to hear this, at this Unix second.

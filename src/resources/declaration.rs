@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use crate::{
     error::{OAuthError, Result},
     oauth::resource::{check, normalise},
-    registry::{ADMIN_ID, EVENTS_ID, Origin, Resource, ResourceDocument, Resources, Tenant},
+    registry::{
+        ADMIN_ID, Client, EVENTS_ID, Origin, Resource, ResourceDocument, Resources, Tenant,
+    },
     store::Change,
 };
 
@@ -153,15 +155,14 @@ pub fn removal(tenant: &Tenant, resource: &Resource) -> Vec<Change> {
         tenant: name.clone(),
         id: resource.id().to_owned(),
     }];
-    for client in tenant.clients() {
-        let serves = client.document().serves.as_deref() == Some(resource.reference());
-        if serves && client.origin() == Origin::Resource {
-            changes.push(Change::RemoveClient {
-                tenant: name.clone(),
-                client_id: client.id().to_owned(),
-            });
-        }
-    }
+    let its_server = |client: &Client| {
+        client.origin() == Origin::Resource && client.rights().serves(resource.reference())
+    };
+    let servers = tenant.clients_that(its_server).into_iter();
+    changes.extend(servers.map(|client| Change::RemoveClient {
+        tenant: name.clone(),
+        client_id: client.id().to_owned(),
+    }));
     changes
 }
 

@@ -16,7 +16,8 @@ mod streams;
 use entity::{client, grant, resource, revoked_token, signal, signing_key, stream, tenant};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, EntityTrait as _,
-    PaginatorTrait as _, QueryFilter as _, Value, sea_query::ArrayType,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Value,
+    sea_query::{ArrayType, Expr, ExprTrait as _},
 };
 
 pub use sea_orm::DbErr;
@@ -115,14 +116,21 @@ pub async fn read<E: From<DbErr>>(
         ($table:ident, $rows:ident, $key:ident, $id:ident) => {
             let mut after = None;
             loop {
-                let columns = ($table::Column::Tenant, $table::Column::$key);
-                let mut pages = select!($table, Tenant).cursor_by(columns);
-                if let Some(after) = after {
-                    pages.after(after);
-                }
-                let page = pages.first(PAGE).all(db).await?;
+                let key = [$table::Column::Tenant, $table::Column::$key];
+                // A comparison of rows, not of one column after the other: only for that does
+                // SQLite go straight to where a page begins.
+                let behind = |last: [String; 2]| {
+                    Expr::tuple(key.map(Expr::col)).gt(Expr::tuple(last.map(Expr::val)))
+                };
+                let page = select!($table, Tenant)
+                    .filter(Condition::all().add_option(after.map(behind)))
+                    .order_by_asc(key[0])
+                    .order_by_asc(key[1])
+                    .limit(PAGE)
+                    .all(db)
+                    .await?;
                 let Some(last) = page.last() else { break };
-                after = Some((last.tenant.clone(), last.$id.clone()));
+                after = Some([last.tenant.clone(), last.$id.clone()]);
                 take(Rows::$rows(page))?;
             }
         };

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use entity::{courier, stream_progress};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait as _,
-    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, Statement, Value,
+    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Statement,
+    Value,
     sea_query::{ArrayType, Expr, OnConflict},
 };
 
@@ -54,13 +55,13 @@ impl Step {
     }
 }
 
-/// A node's wish to push streams.
+/// A node's wish to push streams, beside those that it holds already.
 #[derive(Clone, Debug)]
 pub struct Hold {
     /// The node.
     pub node: String,
-    /// Tenant and id.
-    pub streams: Vec<(String, String)>,
+    /// Those that it takes unless somebody else has: tenant and id.
+    pub take: Vec<(String, String)>,
     /// Those that others may have instead.
     pub release: Vec<(String, String)>,
     /// Unix milliseconds.
@@ -77,8 +78,11 @@ pub(super) async fn advance(db: &impl ConnectionTrait, steps: &[Step]) -> Result
     let (plain, settling): (Vec<&Step>, Vec<&Step>) =
         steps.iter().partition(|step| step.settled.is_empty());
     for step in settling {
-        if let Some(stored) = of(db, &step.tenant, &step.stream).await? {
-            let joined = stored.join(step);
+        // Another node may be told of other SETs of this stream at the same time.
+        let key_of = (step.tenant.clone(), step.stream.clone());
+        let stored = stream_progress::Entity::find_by_id(key_of).lock_exclusive();
+        if let Some(stored) = stored.one(db).await? {
+            let joined = Step::of(stored).join(step);
             stream_progress::Entity::update_many()
                 .col_expr(
                     stream_progress::Column::Position,
@@ -144,8 +148,7 @@ pub async fn of(
     Ok(row.map(Step::of))
 }
 
-/// Takes streams that nobody holds, keeps those that the node holds already, and says that the
-/// node is there.
+/// Takes streams that nobody holds, goes on holding the node's own, and says that it is there.
 pub(super) async fn hold(db: &impl ConnectionTrait, hold: &Hold) -> Result<(), DbErr> {
     use stream_progress::Column;
     let here = courier::Model {
@@ -160,28 +163,36 @@ pub(super) async fn hold(db: &impl ConnectionTrait, hold: &Hold) -> Result<(), D
         )
         .exec_without_returning(db)
         .await?;
-    let free = Condition::any()
-        .add(Column::Node.eq(&hold.node))
-        .add(Column::HeldUntil.lt(hold.now));
-    for (streams, node, until) in [
-        (&hold.streams, hold.node.as_str(), hold.until),
-        (&hold.release, "", 0),
+    let own = Condition::all().add(Column::Node.eq(&hold.node));
+    let free = Condition::all().add(Column::HeldUntil.lt(hold.now));
+    set_holder(db, &hold.node, hold.until, own.clone()).await?;
+    for (streams, node, until, whose) in [
+        (&hold.take, hold.node.as_str(), hold.until, free),
+        (&hold.release, "", 0, own),
     ] {
         for streams in streams.chunks(super::CHUNK) {
-            let mut these = Condition::any();
-            for (tenant, stream) in streams {
-                these = these.add(key(tenant, stream));
-            }
-            stream_progress::Entity::update_many()
-                .col_expr(Column::Node, Expr::val(node))
-                .col_expr(Column::HeldUntil, Expr::val(until))
-                .filter(free.clone())
-                .filter(these)
-                .exec(db)
-                .await?;
+            let these = streams.iter().map(|(tenant, stream)| key(tenant, stream));
+            let these = these.fold(Condition::any(), Condition::add);
+            let these = Condition::all().add(whose.clone()).add(these);
+            set_holder(db, node, until, these).await?;
         }
     }
     Ok(())
+}
+
+async fn set_holder(
+    db: &impl ConnectionTrait,
+    node: &str,
+    until: i64,
+    these: Condition,
+) -> Result<(), DbErr> {
+    stream_progress::Entity::update_many()
+        .col_expr(stream_progress::Column::Node, Expr::val(node))
+        .col_expr(stream_progress::Column::HeldUntil, Expr::val(until))
+        .filter(these)
+        .exec(db)
+        .await
+        .map(drop)
 }
 
 fn key(tenant: &str, stream: &str) -> Condition {
@@ -190,26 +201,33 @@ fn key(tenant: &str, stream: &str) -> Condition {
         .add(stream_progress::Column::Stream.eq(stream))
 }
 
-/// The streams that a node holds.
+/// The streams that are held, and by which node.
 ///
 /// # Errors
 /// When the database does.
-pub async fn held(db: &impl ConnectionTrait, node: &str, now: i64) -> Result<Vec<Step>, DbErr> {
-    let rows = stream_progress::Entity::find()
-        .filter(stream_progress::Column::Node.eq(node))
+pub async fn held(
+    db: &impl ConnectionTrait,
+    now: i64,
+) -> Result<Vec<stream_progress::Model>, DbErr> {
+    stream_progress::Entity::find()
         .filter(stream_progress::Column::HeldUntil.gte(now))
         .all(db)
-        .await?;
-    Ok(rows.into_iter().map(Step::of).collect())
+        .await
 }
 
-/// How many nodes push.
+/// How many other nodes push.
 ///
 /// # Errors
 /// When the database does.
-pub async fn couriers(db: &impl ConnectionTrait, now: i64) -> Result<u64, DbErr> {
-    courier::Entity::find()
+pub async fn other_couriers(
+    db: &impl ConnectionTrait,
+    node: &str,
+    now: i64,
+) -> Result<usize, DbErr> {
+    let others = courier::Entity::find()
         .filter(courier::Column::Until.gte(now))
+        .filter(courier::Column::Node.ne(node))
         .count(db)
-        .await
+        .await?;
+    Ok(usize::try_from(others).unwrap_or(usize::MAX))
 }

@@ -40,7 +40,8 @@ pub(super) async fn create(
     // Nobody gets past the limit by being quick.
     let _held = app.administration.lock().await;
     within_limit(&app, &tenant, client.id())?;
-    let terms = terms(&tenant.resources(), client.id(), client.document());
+    let document = client.document().map_err(OAuthError::server_error)?;
+    let terms = terms(&tenant.resources(), client.id(), &document);
     let row = new_row(&app, &tenant, client.id(), &wish.replace(terms))?;
     let id = row.id.clone();
     let audit = vec![By::Token(&who).record(&app, &tenant, &id, "created")];

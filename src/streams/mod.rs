@@ -14,19 +14,37 @@
 //! | `GET, POST /ssf/status` | whether one is delivered, held or thrown away |
 //! | `POST /ssf/subjects/add`, `/ssf/subjects/remove` | whom it is about |
 //! | `POST /ssf/verify` | whether it works |
+//! | `POST /ssf/poll/{stream_id}` | what waits for it |
+//! | `GET /ssf/feed` | the same, as it comes |
 
+mod acknowledge;
 pub mod agreement;
 mod answers;
-pub mod asked;
+mod asked;
+mod bells;
 pub mod changes;
+mod feed;
 mod manage;
 mod metadata;
+mod poll;
+mod push;
 pub mod queue;
 mod router;
-pub mod secret;
+mod secret;
 pub mod set;
 pub mod status;
 mod subjects;
 pub mod verification;
 
-pub use self::router::{metadata_router, router};
+use tokio::{sync::watch, task::JoinHandle};
+
+pub use self::router::{metadata_router, patient_router, router};
+use crate::app::AppState;
+
+/// Begins to deliver, until the server stops.
+pub fn start(app: &AppState, stopped: &watch::Receiver<bool>) -> [JoinHandle<()>; 2] {
+    [
+        tokio::spawn(bells::ring(app.clone(), stopped.clone())),
+        tokio::spawn(push::share_out(app.clone(), stopped.clone())),
+    ]
+}

@@ -5,12 +5,19 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{manage, metadata, status, subjects, verification};
+use super::{feed, manage, metadata, poll, status, subjects, verification};
 use crate::app::AppState;
 
 /// What anybody may read.
 pub fn metadata_router() -> Router<AppState> {
     Router::new().route("/.well-known/ssf-configuration", get(metadata::show))
+}
+
+/// The URLs that may take longer than others to answer.
+pub fn patient_router() -> Router<AppState> {
+    Router::new()
+        .route("/ssf/poll/{stream_id}", post(poll::poll))
+        .route("/ssf/feed", get(feed::open))
 }
 
 /// The stream management API (SSF 1.0 §8.1).

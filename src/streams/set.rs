@@ -46,7 +46,8 @@ impl Serialize for Events<'_> {
 pub fn jti(signal: &Signal, stream: &str) -> String {
     let digest = digest_of(&format!("{} {stream}", signal.row.id));
     let digest = URL_SAFE_NO_PAD.encode(&digest[..16]);
-    format!("{:x}.{digest}", signal.seq())
+    // In the order of places as texts too: a poll's answer is an object.
+    format!("{:012x}.{digest}", signal.seq())
 }
 
 /// The place that the name of a SET says.

@@ -89,7 +89,7 @@ async fn a_command_that_does_not_fit_is_undone_alone() {
     let tenant = app.tenant(None);
     let agent = tenant.client("agent").unwrap();
     let named = |id: &str| {
-        let mut row = agent.row().clone();
+        let mut row = agent.row("default");
         id.clone_into(&mut row.client_id);
         Change::PutClient { row, before: None }
     };
@@ -117,7 +117,7 @@ async fn a_command_that_does_not_fit_is_undone_alone() {
 #[tokio::test]
 async fn a_change_that_expects_a_row_makes_none() {
     let app = TestApp::weather().await;
-    let mut row = app.tenant(None).client("agent").unwrap().row().clone();
+    let mut row = app.tenant(None).client("agent").unwrap().row("default");
     row.client_id = "nobody".into();
     let changes = vec![Change::PutClient {
         before: Some(Box::new(row.clone())),
@@ -195,12 +195,7 @@ async fn what_was_under_way_when_a_tenant_ended_is_not_found_by_the_next_of_its_
         { "client_id": "late", "client_secret": secret_of("late") },
     ]}]});
     app.apply(tenant).await;
-    let row = app
-        .tenant(Some("beta"))
-        .client("late")
-        .unwrap()
-        .row()
-        .clone();
+    let row = app.tenant(Some("beta")).client("late").unwrap().row("beta");
     let gone = app.admin("DELETE", "/tenants/beta").await.await;
     assert_eq!(gone.status, 204);
     // The request had read everything it needed; only its commit comes too late.

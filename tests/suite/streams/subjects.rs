@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Receivers, SERVER};
+use super::receivers::{Receivers, SERVER};
 use crate::support::Answer;
 
 async fn send(receivers: &Receivers, verb: &str, id: &str, subject: &Value) -> Answer {

@@ -1,44 +1,20 @@
-//! A client (RFC 6749 §2) as the registry knows it.
+//! A client's document as the database holds it.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::collections::BTreeMap;
 
-use entity::client as row;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use writ_resource::jws::KeySet;
 
-use super::{RegistryError, SubjectStyle};
 use crate::{
     keys::SigningAlgorithm,
     oauth::{grant_type::AuthMethod, redirect_uri::ApplicationType},
+    registry::SubjectStyle,
 };
 
-/// How a client came to be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// An administrator declared it.
-    Declared,
-    /// It registered itself (RFC 7591).
-    Registered,
-    /// It belongs to an MCP server that registered itself.
-    Resource,
-}
-
-impl Origin {
-    /// The word in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Declared => "declared",
-            Self::Registered => "registered",
-            Self::Resource => "resource",
-        }
-    }
-}
-
 /// Which set of rules a client lives under.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
     /// OAuth 2.1 and MCP.
@@ -51,7 +27,7 @@ pub enum Profile {
 }
 
 /// What a client may have at one resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Access {
     /// The resource: its id or its URI.
@@ -151,119 +127,4 @@ pub struct ClientDocument {
     pub dpop_bound_access_tokens: bool,
     /// The rest of its metadata.
     pub metadata: RegisteredMetadata,
-}
-
-/// A client.
-pub struct Client {
-    row: row::Model,
-    document: ClientDocument,
-    origin: Origin,
-    keys: Option<Arc<KeySet>>,
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client({})", self.row.client_id)
-    }
-}
-
-impl Client {
-    /// Reads a stored client.
-    ///
-    /// # Errors
-    /// When the document or the keys cannot be read.
-    pub fn from_row(row: &row::Model) -> Result<Self, RegistryError> {
-        let broken = |why: String| {
-            RegistryError::Row("client", row.client_id.clone(), row.tenant.clone(), why)
-        };
-        let document: ClientDocument =
-            serde_json::from_str(&row.document).map_err(|e| broken(e.to_string()))?;
-        let keys = match &document.jwks {
-            Some(jwks) => {
-                let keys = KeySet::from_jwks(jwks.to_string().as_bytes());
-                Some(Arc::new(keys.map_err(|e| broken(e.to_string()))?))
-            }
-            None => None,
-        };
-        let origin = match row.origin.as_str() {
-            "declared" => Origin::Declared,
-            "registered" => Origin::Registered,
-            "resource" => Origin::Resource,
-            other => return Err(broken(format!("origin '{other}' is not known"))),
-        };
-        Ok(Self {
-            row: row.clone(),
-            document,
-            origin,
-            keys,
-        })
-    }
-
-    /// The `client_id`.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.row.client_id
-    }
-
-    /// The stored row.
-    #[must_use]
-    pub fn row(&self) -> &row::Model {
-        &self.row
-    }
-
-    /// The stored document.
-    #[must_use]
-    pub fn document(&self) -> &ClientDocument {
-        &self.document
-    }
-
-    /// How it came.
-    #[must_use]
-    pub fn origin(&self) -> Origin {
-        self.origin
-    }
-
-    /// Its inline keys.
-    #[must_use]
-    pub fn keys(&self) -> Option<&Arc<KeySet>> {
-        self.keys.as_ref()
-    }
-
-    /// Whether an administrator keeps it from authenticating.
-    #[must_use]
-    pub fn is_disabled(&self) -> bool {
-        self.row.disabled
-    }
-
-    /// SHA-256 of its secret, while that holds.
-    #[must_use]
-    pub fn secret_digest(&self, now: i64) -> Option<&[u8]> {
-        let expires = self.row.secret_expires_at;
-        self.row
-            .secret_digest
-            .as_deref()
-            .filter(|_| expires == 0 || now < expires)
-    }
-
-    /// Whether it may use this grant type.
-    #[must_use]
-    pub fn may_use(&self, grant_type: &str) -> bool {
-        self.document.grant_types.iter().any(|g| g == grant_type)
-    }
-
-    /// What it may ask for itself at the resource with this reference.
-    #[must_use]
-    pub fn access(&self, reference: &str) -> Option<&Access> {
-        entry(&self.document.access, reference)
-    }
-
-    /// What it may reach by token exchange at the resource with this reference.
-    #[must_use]
-    pub fn exchange(&self, reference: &str) -> Option<&Access> {
-        entry(&self.document.exchange, reference)
-    }
-}
-
-fn entry<'a>(list: &'a [Access], reference: &str) -> Option<&'a Access> {
-    list.iter().find(|a| a.resource == reference)
 }
