@@ -23,6 +23,7 @@ mod answers;
 mod asked;
 mod bells;
 pub mod changes;
+pub mod declared;
 mod feed;
 mod manage;
 mod metadata;
