@@ -1,5 +1,7 @@
 //! How a receiver begins: its stream, and what was revoked before.
 
+use std::time::Duration;
+
 use serde_json::json;
 use writ_resource::events::Trouble;
 use writ_resource::{Events, Protect, SetupError, WhenStale};
@@ -100,7 +102,7 @@ async fn until_all_of_it_is_here_nothing_is_relied_on() {
         .until(|health| health.trouble == Some(Trouble::Starting))
         .await;
     for _ in 0..3 {
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
         stage.clock.advance(5);
     }
     stage.is_troubled_by(None).await;
@@ -144,7 +146,7 @@ async fn a_stream_that_is_gone_is_made_again_and_knows_nothing() {
     stage.transmitter.world().streams.clear();
     stage.transmitter.changed();
     stage
-        .until(|health| health.stream_id.as_deref() == Some("stream1"))
+        .until(|health| health.stream_id.as_deref() != Some("stream0"))
         .await;
     stage.is_troubled_by(None).await;
     stage.is_unknown(&json!({})).await;
@@ -184,7 +186,7 @@ async fn metadata_of_another_issuer_is_not_used() {
     };
     let stage = Stage::before(Way::Feed, arrange, |events| events).await;
     stage.is_troubled_by(Some(Trouble::Starting)).await;
-    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(stage.health().trouble, Some(Trouble::Starting));
     assert_eq!(stage.transmitter.world().tokens, 0);
 }
@@ -199,17 +201,24 @@ async fn a_transmitter_without_a_feed_is_said_to_have_none() {
 }
 
 #[tokio::test]
-async fn the_receiver_ends_with_its_layer() {
-    let stage = Stage::with(Way::Feed, |events| events).await;
-    let feeds = stage.transmitter.world().feeds;
-    let Stage {
-        transmitter, layer, ..
-    } = stage;
-    let verifier = layer.verifier().clone();
-    assert_eq!(verifier.health().unwrap().trouble, None);
-    drop((layer, verifier));
-    // The server task still owns a clone; only asking shows that it goes on.
-    assert_eq!(transmitter.world().feeds, feeds);
+async fn the_receiver_ends_with_its_verifier() {
+    let clock = writ_resource::ManualClock::at(NOW);
+    let transmitter = super::transmitter::Transmitter::start(clock.clone()).await;
+    "https://mcp.example/mcp".clone_into(&mut transmitter.world().resource);
+    let verifier = writ_resource::Verifier::for_resource("https://mcp.example/mcp")
+        .issuer(&transmitter.url)
+        .clock(clock)
+        .events(Way::Feed.events())
+        .build()
+        .unwrap();
+    let clone = verifier.clone();
+    let listening = || transmitter.listening();
+    eventually(|| listening() == 1, || "no feed".to_owned()).await;
+    drop(verifier);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(listening(), 1);
+    drop(clone);
+    eventually(|| listening() == 0, || "still there".to_owned()).await;
 }
 
 #[test]
@@ -221,7 +230,7 @@ fn settings_that_cannot_work_are_refused() {
             .build()
     };
     let events = || Events::with_credentials("rs", "very secret");
-    let seconds = std::time::Duration::from_secs;
+    let seconds = Duration::from_secs;
     for wrong in [
         events().max_age(seconds(14)),
         events().token_lifetime(seconds(0)),

@@ -158,6 +158,11 @@ impl Transmitter {
         self.inner.world.lock().unwrap()
     }
 
+    /// How many feeds and polls wait for something.
+    pub(crate) fn listening(&self) -> usize {
+        self.inner.news.receiver_count()
+    }
+
     /// The one stream.
     pub(crate) fn stream(&self) -> Stream {
         let world = self.world();
@@ -171,6 +176,7 @@ impl Transmitter {
         self.inner.add(object)
     }
 
+    /// Everybody who waits looks again, and feeds say that they are there.
     pub(crate) fn changed(&self) {
         self.inner.news.send_modify(|count| *count += 1);
     }
@@ -567,17 +573,17 @@ async fn feed(
         world.feeds += 1;
         world.replays.extend(replay);
         if let Some(last) = request.headers().get("last-event-id") {
-            let last = last.to_str().unwrap().to_owned();
-            world.last_event_ids.push(last.clone());
-            let sets = &mut world.streams.get_mut(&id).unwrap().sets;
-            let taken = sets.iter().position(|(jti, _, _)| *jti == last);
-            for set in sets.iter_mut().take(taken.map_or(0, |at| at + 1)) {
+            world.last_event_ids.push(last.to_str().unwrap().to_owned());
+        }
+        let Some(stream) = world.streams.get_mut(&id) else {
+            return StatusCode::NOT_FOUND.into_response();
+        };
+        if let Some(last) = request.headers().get("last-event-id") {
+            let taken = stream.sets.iter().position(|(jti, _, _)| last == &**jti);
+            for set in stream.sets.iter_mut().take(taken.map_or(0, |at| at + 1)) {
                 set.2 = true;
             }
         }
-        let Some(stream) = world.streams.get(&id) else {
-            return StatusCode::NOT_FOUND.into_response();
-        };
         let ends = stream.object["delivery"]["method"] == PUSH;
         // Everything again, or what was not taken yet: always all of it here.
         let first = if replay.is_some() {
@@ -611,6 +617,10 @@ async fn feed(
                 }
             }
             if ends {
+                return;
+            }
+            // A comment, as when nothing happens.
+            if sender.send(":\n".into()).await.is_err() {
                 return;
             }
             tokio::select! {
