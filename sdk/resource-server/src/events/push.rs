@@ -31,13 +31,12 @@ pub(super) struct Push {
 impl Push {
     /// A path is one at the origin of the resource.
     pub(super) fn new(path_or_url: &str, resource: &Url) -> Result<Self, SetupError> {
-        let url = match path_or_url.strip_prefix('/') {
-            Some(_) => resource.join(path_or_url).map_or_else(
-                |_| trusted_url("push", path_or_url),
-                |url| trusted_url("push", url.as_str()),
-            ),
-            None => trusted_url("push", path_or_url),
-        }?;
+        let url = if path_or_url.starts_with('/') {
+            let origin = resource.origin().ascii_serialization();
+            trusted_url("push", &format!("{origin}{path_or_url}"))?
+        } else {
+            trusted_url("push", path_or_url)?
+        };
         if url.query().is_some() {
             return Err(SetupError::Url {
                 name: "push",

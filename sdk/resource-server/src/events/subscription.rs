@@ -29,6 +29,9 @@ pub(super) const ECHO: i64 = 10;
 /// ask for between two of them.
 const AGAIN: i64 = 5;
 
+/// How many of them are missed before everything begins again.
+const MOST_MISSED: u32 = 2;
+
 /// The least time between two fetches of the transmitter's keys.
 const KEYS_FLOOR: Duration = Duration::from_secs(60);
 
@@ -69,8 +72,9 @@ impl Subscription {
         let _ended = Ended(Arc::clone(&self.state));
         let mut attempt = 0;
         loop {
-            let verified = self.state.health().verified_at;
+            let echoes = self.state.echoes();
             let Err(problem) = self.follow().await;
+            let is_mute = matches!(problem, Problem::Mute);
             let problem = match problem {
                 Problem::Final(why) => {
                     tracing::error!(why, "no revocations are received any more");
@@ -78,8 +82,10 @@ impl Subscription {
                 }
                 problem => problem.to_string(),
             };
-            self.state.degrade(Flag::Delivery, &problem);
-            if self.state.health().verified_at != verified {
+            if !is_mute {
+                self.state.degrade(Flag::Delivery, &problem);
+            }
+            if echoes.has_changed().is_ok_and(|changed| changed) {
                 attempt = 0;
             }
             tracing::debug!(problem, attempt, "beginning again");
@@ -251,6 +257,7 @@ impl Subscription {
     /// Has the stream proved at intervals (SSF 1.0 §8.1.4).
     async fn heartbeat(&self, metadata: &Metadata, stream_id: &str) -> Result<Infallible, Problem> {
         let (state, clock) = (&self.state, &self.state.clock);
+        let mut missed = 0;
         loop {
             state.tidy();
             let name = random_name()?;
@@ -258,9 +265,13 @@ impl Subscription {
             let asked = self.transmitter.verify(metadata, stream_id, &name);
             let pause = match asked.await {
                 Ok(()) => tokio::select! {
-                    _ = echo.wait_for(|echoed| echoed.as_ref() == Some(&name)) => self.interval,
+                    _ = echo.wait_for(|echoed| echoed.as_ref() == Some(&name)) => {
+                        missed = 0;
+                        self.interval
+                    }
                     () = clock.sleep(ECHO) => {
                         state.degrade(Flag::Echo, "a verification event did not come back");
+                        missed += 1;
                         AGAIN
                     }
                 },
@@ -271,7 +282,14 @@ impl Subscription {
                     AGAIN
                 }
             };
-            clock.sleep(pause).await;
+            // The stream may have been stopped, or be told another secret.
+            if missed == MOST_MISSED {
+                return Err(Problem::Mute);
+            }
+            tokio::select! {
+                () = clock.sleep(pause) => {}
+                () = state.stopped() => return Err(Problem::Stopped),
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The three ways events get here.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::json;
 use writ_resource::WhenStale;
@@ -177,14 +179,83 @@ async fn a_stream_that_is_stopped_by_the_transmitter_is_not_relied_on() {
         .hears(&id, &updated, &json!({ "status": "enabled" }))
         .await;
     assert_eq!(stage.health().trouble, None);
+    let status = |status: &str| {
+        let mut world = stage.transmitter.world();
+        status.clone_into(&mut world.streams.get_mut("stream0").unwrap().status);
+        world.mute = status != "enabled";
+    };
+    status("paused");
     stage
         .hears(&id, &updated, &json!({ "status": "paused" }))
         .await;
     assert_eq!(stage.health().trouble, Some(Trouble::Unreachable));
     stage.is_unknown(&json!({})).await;
-    stage.clock.advance(60);
+    // It is set going again, and proved.
+    eventually(
+        || stage.transmitter.stream().status == "enabled",
+        || "still paused".to_owned(),
+    )
+    .await;
+    stage.is_unknown(&json!({})).await;
+    status("enabled");
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stage.clock.advance(5);
+    }
     stage.is_troubled_by(None).await;
     stage.lives(&json!({})).await;
+}
+
+#[tokio::test]
+async fn a_feed_that_says_nothing_is_not_believed() {
+    let stage = Stage::with(Way::Feed, |events| events.when_stale(WhenStale::Refuse)).await;
+    let feeds = stage.transmitter.world().feeds;
+    // Within 45 seconds it says that it is there, or it is not.
+    stage.clock.advance(44);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(stage.health().trouble, None);
+    stage.clock.advance(1);
+    eventually(
+        || stage.transmitter.world().feeds > feeds,
+        || "not opened".to_owned(),
+    )
+    .await;
+    stage.is_troubled_by(None).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_checked_now_comes_again() {
+    for way in Way::ALL {
+        let stage = Stage::with(way, |events| events.when_stale(WhenStale::Refuse)).await;
+        let new = crate::support::Signer::new("EdDSA", "new");
+        let (subject, revoked) = (stage.user("alice"), caep("session-revoked"));
+        let set = stage.transmitter.set(&subject, &revoked, &json!({}));
+        let set = stage.transmitter.sign(&new, &set);
+        // The key is new, and the keys cannot be fetched.
+        stage.transmitter.world().keys = json!("broken");
+        for _ in 0..4 {
+            stage.clock.advance(15);
+            stage.transmitter.changed();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if way == Way::Push {
+            assert_eq!(stage.transmitter.push(&set).await.0, 503);
+        } else {
+            stage.transmitter.queue(&set);
+            stage.is_troubled_by(Some(Trouble::Unreachable)).await;
+        }
+        stage.transmitter.world().keys = crate::support::jwks(&[&RSA, &new]);
+        stage.clock.advance(60);
+        if way == Way::Push {
+            assert_eq!(stage.transmitter.push(&set).await.0, 202);
+        }
+        stage.until(|health| health.remembered == 1).await;
+        stage.is_troubled_by(None).await;
+        assert_eq!(
+            stage.transmitter.world().refusals,
+            Vec::<serde_json::Value>::new()
+        );
+    }
 }
 
 #[tokio::test]

@@ -219,3 +219,49 @@ async fn the_author_decides_about_other_events() {
         .await;
     stage.lives(&json!({ "sub": "bob" })).await;
 }
+
+#[tokio::test]
+async fn kept_answers_are_dropped_with_a_revocation() {
+    use writ_resource::{Introspect, Protect};
+
+    let stage = Stage::with(Way::Push, |events| events).await;
+    // Another verifier of the same server, which asks and keeps the answers.
+    let clock = stage.clock.clone();
+    let layer = Protect::resource(&stage.resource)
+        .issuer(&stage.transmitter.url)
+        .clock(clock)
+        .introspect(Introspect::cached(
+            "rs",
+            "secret",
+            Duration::from_secs(300),
+            100,
+        ))
+        .events(Way::Poll.events().instance("other"))
+        .build()
+        .unwrap();
+    let health = || layer.health().unwrap();
+    let ready = || health().trouble.is_none();
+    eventually(ready, || format!("{:?}", health())).await;
+    let token = stage.token(&json!({ "iat": NOW + 1 }));
+    let ask = async || layer.verifier().verify(&token).await.is_ok();
+    assert!(ask().await && ask().await);
+    assert_eq!(stage.transmitter.world().introspections, 1);
+    let id = health().stream_id.unwrap();
+    stage.transmitter.emit_on(
+        &id,
+        &stage.user("bob"),
+        &caep("session-revoked"),
+        &json!({}),
+    );
+    eventually(|| health().remembered == 1, || format!("{:?}", health())).await;
+    assert!(ask().await && ask().await);
+    assert_eq!(stage.transmitter.world().introspections, 2);
+    stage.transmitter.emit_on(
+        &id,
+        &stage.user("alice"),
+        &caep("session-revoked"),
+        &json!({}),
+    );
+    eventually(|| health().remembered == 2, || format!("{:?}", health())).await;
+    assert!(ask().await, "issued after the cut-off");
+}

@@ -207,6 +207,13 @@ impl Transmitter {
         claims["jti"].as_str().unwrap().to_owned()
     }
 
+    /// The same, on one of several streams.
+    pub(crate) fn emit_on(&self, id: &str, sub_id: &Value, event_type: &str, payload: &Value) {
+        let stream = self.world().streams[id].clone();
+        let claims = self.inner.set(&stream, sub_id, event_type, payload);
+        self.inner.queue(id, &sign(&RSA, &claims));
+    }
+
     /// Pushes one, as the stream says.
     pub(crate) async fn push(&self, compact: &str) -> (u16, Value) {
         let stream = self.stream();
