@@ -187,9 +187,12 @@ impl fmt::Debug for Events {
 /// Whom to call.
 #[derive(Clone, Default)]
 pub(super) struct Hooks {
-    event: Option<Arc<dyn Fn(&Event<'_>) -> Reaction + Send + Sync>>,
-    revoked: Option<Arc<dyn Fn(&Revocation) + Send + Sync>>,
+    event: Option<Arc<Decide>>,
+    revoked: Option<Arc<Tell>>,
 }
+
+type Decide = dyn Fn(&Event<'_>) -> Reaction + Send + Sync;
+type Tell = dyn Fn(&Revocation) + Send + Sync;
 
 impl Hooks {
     pub(super) fn decide(&self, event: &Event<'_>) -> Reaction {

@@ -299,10 +299,10 @@ impl Inner {
     }
 
     /// RFC 6750 §3.
-    fn authorize(&self, headers: &HeaderMap) -> Result<(), Response> {
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), StatusCode> {
         let world = self.world();
         if let Some(status) = world.broken {
-            return Err(status.into_response());
+            return Err(status);
         }
         let presented = headers
             .get("authorization")
@@ -310,7 +310,7 @@ impl Inner {
         if presented.is_some_and(|value| world.valid.contains(value)) {
             Ok(())
         } else {
-            Err((StatusCode::UNAUTHORIZED, [("www-authenticate", "Bearer")]).into_response())
+            Err(StatusCode::UNAUTHORIZED)
         }
     }
 }
@@ -385,7 +385,7 @@ async fn introspect(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Resp
 
 async fn streams(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Response {
     if let Err(refusal) = inner.authorize(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
     let world = inner.world();
     let objects: Vec<_> = world
@@ -402,7 +402,7 @@ async fn create(
     Json(object): Json<Value>,
 ) -> Response {
     if let Err(refusal) = inner.authorize(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
     let id = inner.add(object);
     let mut world = inner.world();
@@ -416,7 +416,7 @@ async fn update(
     Json(changes): Json<Value>,
 ) -> Response {
     if let Err(refusal) = inner.authorize(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
     let mut world = inner.world();
     let id = changes["stream_id"].as_str().unwrap().to_owned();
@@ -436,7 +436,7 @@ async fn delete(
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
     if let Err(refusal) = inner.authorize(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
     let gone = inner.world().streams.remove(&query["stream_id"]);
     gone.map_or(StatusCode::NOT_FOUND, |_| StatusCode::NO_CONTENT)
@@ -449,7 +449,7 @@ async fn status(
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
     if let Err(refusal) = inner.authorize(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
     let world = inner.world();
     let stream = &world.streams[&query["stream_id"]];
@@ -462,7 +462,7 @@ async fn set_status(
     Json(body): Json<Value>,
 ) -> Response {
     if let Err(refusal) = inner.authorize(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
     let mut world = inner.world();
     let stream = world.streams.get_mut(body["stream_id"].as_str().unwrap());
@@ -479,7 +479,7 @@ async fn verify(
     Json(body): Json<Value>,
 ) -> Response {
     if let Err(refusal) = inner.authorize(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
     let id = body["stream_id"].as_str().unwrap().to_owned();
     let stream = {
@@ -512,7 +512,7 @@ async fn poll(
     Json(body): Json<Value>,
 ) -> Response {
     if let Err(refusal) = inner.authorize(&headers) {
-        return refusal;
+        return refusal.into_response();
     }
     {
         let mut world = inner.world();
@@ -567,7 +567,7 @@ async fn feed(
     request: Request,
 ) -> Response {
     if let Err(refusal) = inner.authorize(request.headers()) {
-        return refusal;
+        return refusal.into_response();
     }
     let id = query["stream_id"].clone();
     let replay: Option<i64> = query.get("replay").map(|seconds| seconds.parse().unwrap());
