@@ -132,7 +132,7 @@ impl Events {
     }
 
     /// The longest time between `iat` and `exp` of this resource's tokens; an
-    /// hour by default, a week at most. So long a revocation is remembered. A
+    /// hour by default, six days at most. So long a revocation is remembered. A
     /// token that lives longer is always asked about, or refused.
     pub const fn token_lifetime(mut self, lifetime: Duration) -> Self {
         self.token_lifetime = lifetime;

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use url::Url;
 
-use super::deny::{Deny, Judgement, SLACK};
+use super::deny::{Deny, Judgement};
 use super::health::{Attention, Flag, Health, Trouble};
 use super::seen::Seen;
 use super::set::{self, Expected, Set, SetError};
@@ -22,6 +22,9 @@ use crate::clock::Clock;
 use crate::introspection::Introspector;
 use crate::jwks::Jwks;
 use crate::verifier::VerifyError;
+
+/// Seconds that clocks may differ by, when something is given up.
+const SLACK: i64 = 60;
 
 /// How many verification events may be on their way.
 const MAX_EXPECTED: usize = 16;
@@ -43,6 +46,8 @@ pub(super) struct State {
     pub(super) attention: Arc<Attention>,
     /// Seconds a token lives at most.
     pub(super) lifetime: i64,
+    /// Seconds from its `iat` for which something about it has to be known.
+    pub(super) needed: i64,
     deny: Deny,
     hooks: Hooks,
     /// The answers to forget when something is revoked.
@@ -87,6 +92,8 @@ pub(super) struct Parts {
     pub(super) resource: String,
     pub(super) clock: Clock,
     pub(super) lifetime: i64,
+    /// Seconds that tokens are accepted past their end.
+    pub(super) leeway: i64,
     pub(super) capacity: usize,
     pub(super) hooks: Hooks,
     pub(super) answers: Option<Arc<Introspector>>,
@@ -95,8 +102,12 @@ pub(super) struct Parts {
 impl State {
     pub(super) fn new(parts: Parts) -> Self {
         let attention = Arc::new(Attention::new(Flag::Starting));
+        let needed = parts
+            .lifetime
+            .saturating_add(SLACK.max(parts.leeway.saturating_mul(2)));
         Self {
-            deny: Deny::new(Arc::clone(&attention), parts.lifetime, parts.capacity),
+            deny: Deny::new(Arc::clone(&attention), needed, parts.capacity),
+            needed,
             attention,
             issuer: parts.issuer,
             resource: parts.resource,
@@ -238,7 +249,7 @@ impl State {
     fn recovered(&self, notes: &mut Notes, iat: i64) {
         if !notes.has_history {
             notes.has_history = true;
-            let until = self.clock.now().saturating_add(self.lifetime + SLACK);
+            let until = self.clock.now().saturating_add(self.needed);
             self.cold.0.store(iat, Ordering::Release);
             self.cold.1.store(until, Ordering::Release);
             self.attention.set(Flag::Cold);

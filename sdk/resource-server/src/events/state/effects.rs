@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use super::{State, Trust};
-use crate::events::deny::{Kept, Rule, SLACK};
+use crate::events::deny::{Kept, Rule};
 use crate::events::health::Flag;
 use crate::events::set::{self, Set, SetError};
 use crate::events::settings::{Event, Reaction, Revocation};
@@ -93,7 +93,7 @@ impl State {
     }
 
     fn mark(&self, set: &Set, meant: Meant, rule: impl FnOnce(&Subject) -> Rule, now: i64) {
-        let needed = set.at.max(now).saturating_add(self.lifetime + SLACK);
+        let needed = set.at.max(now).saturating_add(self.needed);
         let subject = match meant {
             Meant::Others => return,
             Meant::Tokens(subject) => subject,

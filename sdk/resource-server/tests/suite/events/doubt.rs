@@ -99,6 +99,23 @@ async fn the_age_of_a_proof_is_the_authors_choice() {
 }
 
 #[tokio::test]
+async fn a_proof_may_be_put_off_but_not_for_long() {
+    let stage = Stage::with(Way::Push, |events| events.when_stale(WhenStale::Refuse)).await;
+    stage.transmitter.world().too_soon = Some(5);
+    pass(&stage, 60).await;
+    for seconds in [5, 5] {
+        assert_eq!(stage.health().trouble, None);
+        pass(&stage, seconds).await;
+    }
+    stage.is_troubled_by(Some(Trouble::NoEcho)).await;
+    stage.is_unknown(&json!({})).await;
+    stage.transmitter.world().too_soon = None;
+    pass(&stage, 5).await;
+    stage.is_troubled_by(None).await;
+    stage.lives(&json!({})).await;
+}
+
+#[tokio::test]
 async fn only_the_state_that_was_asked_for_proves_anything() {
     let stage = Stage::new().await;
     let id = json!({ "format": "opaque", "id": "stream0" });

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use writ_resource::events::Trouble;
-use writ_resource::{Events, Protect, SetupError, WhenStale};
+use writ_resource::{Events, ManualClock, Protect, SetupError, Verifier, WhenStale};
 
 use super::stage::{PATH, Stage, Way, eventually};
-use super::transmitter::{PUSH, caep};
+use super::transmitter::{PUSH, Transmitter, caep};
 use crate::support::NOW;
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_stream_from_before_is_found_again() {
 #[tokio::test]
 async fn a_stream_is_made_where_there_is_none_of_ones_own() {
     for way in Way::ALL {
-        let arrange = |transmitter: &super::transmitter::Transmitter| {
+        let arrange = |transmitter: &Transmitter| {
             let mut world = transmitter.world();
             let stream = world.streams.get_mut("stream0").unwrap();
             stream.object["description"] = json!("somebody else's");
@@ -85,7 +85,7 @@ async fn what_was_revoked_before_a_start_is_known_after_it() {
 
 #[tokio::test]
 async fn until_all_of_it_is_here_nothing_is_relied_on() {
-    let arrange = |transmitter: &super::transmitter::Transmitter| transmitter.world().mute = true;
+    let arrange = |transmitter: &Transmitter| transmitter.world().mute = true;
     let refuse = |events: Events| events.when_stale(WhenStale::Refuse);
     let stage = Stage::before(Way::Feed, arrange, refuse).await;
     eventually(
@@ -117,7 +117,7 @@ async fn without_history_older_tokens_are_asked_about() {
         (Way::Poll, true, false),
         (Way::Feed, true, false),
     ] {
-        let arrange = |transmitter: &super::transmitter::Transmitter| {
+        let arrange = |transmitter: &Transmitter| {
             let mut world = transmitter.world();
             (world.has_feed, world.has_replay) = (has_feed, has_replay);
         };
@@ -155,7 +155,7 @@ async fn a_stream_that_is_gone_is_made_again_and_knows_nothing() {
 
 #[tokio::test]
 async fn a_paused_stream_is_set_going() {
-    let arrange = |transmitter: &super::transmitter::Transmitter| {
+    let arrange = |transmitter: &Transmitter| {
         let mut world = transmitter.world();
         "paused".clone_into(&mut world.streams.get_mut("stream0").unwrap().status);
     };
@@ -168,7 +168,7 @@ async fn a_paused_stream_is_set_going() {
 
 #[tokio::test]
 async fn a_stream_for_another_resource_is_not_used() {
-    let arrange = |transmitter: &super::transmitter::Transmitter| {
+    let arrange = |transmitter: &Transmitter| {
         let mut world = transmitter.world();
         world.streams.clear();
         world.resource = "https://other.example/mcp".to_owned();
@@ -181,7 +181,7 @@ async fn a_stream_for_another_resource_is_not_used() {
 
 #[tokio::test]
 async fn metadata_of_another_issuer_is_not_used() {
-    let arrange = |transmitter: &super::transmitter::Transmitter| {
+    let arrange = |transmitter: &Transmitter| {
         transmitter.world().issuer = Some("https://other.example".to_owned());
     };
     let stage = Stage::before(Way::Feed, arrange, |events| events).await;
@@ -193,24 +193,42 @@ async fn metadata_of_another_issuer_is_not_used() {
 
 #[tokio::test]
 async fn a_transmitter_without_a_feed_is_said_to_have_none() {
-    let arrange = |transmitter: &super::transmitter::Transmitter| {
+    let arrange = |transmitter: &Transmitter| {
         transmitter.world().has_feed = false;
     };
     let stage = Stage::before(Way::Feed, arrange, |events| events).await;
     stage.is_troubled_by(Some(Trouble::Stopped)).await;
 }
 
-#[tokio::test]
-async fn the_receiver_ends_with_its_verifier() {
-    let clock = writ_resource::ManualClock::at(NOW);
-    let transmitter = super::transmitter::Transmitter::start(clock.clone()).await;
+/// A verifier without a server, and the transmitter that it hears.
+async fn verifier(leeway: u64) -> (Verifier, Transmitter) {
+    let clock = ManualClock::at(NOW);
+    let transmitter = Transmitter::start(clock.clone()).await;
     "https://mcp.example/mcp".clone_into(&mut transmitter.world().resource);
-    let verifier = writ_resource::Verifier::for_resource("https://mcp.example/mcp")
+    transmitter.has_stream(Way::Feed.method());
+    let verifier = Verifier::for_resource("https://mcp.example/mcp")
         .issuer(&transmitter.url)
         .clock(clock)
+        .leeway(Duration::from_secs(leeway))
         .events(Way::Feed.events())
         .build()
         .unwrap();
+    (verifier, transmitter)
+}
+
+#[tokio::test]
+async fn the_past_is_as_long_as_tokens_are_accepted() {
+    for (leeway, past) in [(30, 3660), (300, 4200)] {
+        let (verifier, transmitter) = verifier(leeway).await;
+        let ready = || verifier.health().unwrap().trouble.is_none();
+        eventually(ready, || "not ready".to_owned()).await;
+        assert_eq!(transmitter.world().replays, [past]);
+    }
+}
+
+#[tokio::test]
+async fn the_receiver_ends_with_its_verifier() {
+    let (verifier, transmitter) = verifier(30).await;
     let clone = verifier.clone();
     let listening = || transmitter.listening();
     eventually(|| listening() == 1, || "no feed".to_owned()).await;
@@ -234,7 +252,7 @@ fn settings_that_cannot_work_are_refused() {
     for wrong in [
         events().max_age(seconds(14)),
         events().token_lifetime(seconds(0)),
-        events().token_lifetime(seconds(604_741)),
+        events().token_lifetime(seconds(518_401)),
         events().push("/mcp"),
         events().push("/events?x=1"),
         events().push("http://mcp.example/events"),
@@ -249,7 +267,7 @@ fn settings_that_cannot_work_are_refused() {
     for right in [
         events(),
         events().poll().max_age(seconds(15)),
-        events().push("/events").token_lifetime(seconds(604_740)),
+        events().push("/events").token_lifetime(seconds(518_400)),
         events().push("https://inside.example:8443/events"),
     ] {
         assert!(!format!("{right:?}").contains("very secret"));

@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) broken: Option<StatusCode>,
     /// Verification requests are accepted and nothing comes of them.
     pub(crate) mute: bool,
+    /// Verification requests are to come back after so many seconds.
+    pub(crate) too_soon: Option<u32>,
     /// What introspection says.
     pub(crate) active: bool,
     pub(crate) introspections: usize,
@@ -107,6 +109,7 @@ impl Transmitter {
                 streams: BTreeMap::new(),
                 broken: None,
                 mute: false,
+                too_soon: None,
                 active: true,
                 introspections: 0,
                 tokens: 0,
@@ -488,6 +491,10 @@ async fn verify(
         let Some(stream) = world.streams.get(&id).cloned() else {
             return StatusCode::NOT_FOUND.into_response();
         };
+        if let Some(seconds) = world.too_soon {
+            let wait = [("retry-after", seconds.to_string())];
+            return (StatusCode::TOO_MANY_REQUESTS, wait).into_response();
+        }
         if world.mute {
             return StatusCode::NO_CONTENT.into_response();
         }
