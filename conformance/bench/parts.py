@@ -21,8 +21,8 @@ from scene import (basic, exchange_body, prove_token, resource_for, token_body, 
 from servers import HERE, PEER, Database, Writ
 
 VERIFIED_TOKENS = 256
-# Introspected or exchanged in turn: more than any cache in between would be worth.
-TOKENS = 20_000
+TOKENS = 20_000  # exchanged in turn
+ONCE = 2  # seconds in which every token is a new one: they are made before, and that takes longer
 SAMPLE = 5_000  # clients that ask for tokens, of all there are
 
 
@@ -107,19 +107,31 @@ def exchange(bench):
 
 
 def introspection(bench):
-    """RFC 7662 by the MCP server the token is for: one token again and again, then many; then signed (RFC 9701)."""
-    server = bench.writ()
-    known = minted(bench, server, TOKENS)
-    file = bench.work / "introspection"
-    file.write_text("".join(f"token={token}\n" for token in known))
+    """RFC 7662 by the MCP server the token is for: one token again and again, then new ones; then signed (RFC 9701)."""
+    server, rows = bench.writ(), bench.result["load"]
+    [known] = minted(bench, server, 1)
     headers = {"Authorization": basic("bench-server", bench.scene["client_secret"])}
-    same = Requests(server.metadata()["introspection_endpoint"], '"active":true', headers, f"token={known[0]}")
-    many = replace(same, body="", file=file)
+    same = Requests(server.metadata()["introspection_endpoint"], '"active":true', headers, f"token={known}")
+    measure(bench, rows, "introspection, one token", [(server, same)], "EdDSA", 64)
+    new_tokens(bench, server, same, rows)
     signed = replace(same, headers=headers | {"Accept": "application/token-introspection+jwt"})
     signed.mark = signed_mark(signed)
-    for what, requests in (("introspection, one token", same), ("introspection, new tokens", many),
-                           ("introspection, signed answer", signed)):
-        measure(bench, bench.result["load"], what, [(server, requests)], "EdDSA", 64)
+    measure(bench, rows, "introspection, signed answer", [(server, signed)], "EdDSA", 64)
+
+
+def new_tokens(bench, server, same, rows):
+    """Each token once, for the server keeps those whose signature it has checked."""
+    options, file = bench.options, bench.work / "introspection"
+    seconds = min(ONCE, options.seconds)
+    # A token that is known is answered faster than a new one: so many are enough.
+    rate = wrk(same, 64, options.warm_up, options.load_core)["answered"] / options.warm_up
+    requests, phases = replace(same, body="", file=file, once=True), []
+    for number in range(options.repetitions):
+        bench.say(f"introspection, new tokens, {number + 1} of {options.repetitions}")
+        tokens = minted(bench, server, int(rate * seconds * 1.1))
+        file.write_text("".join(f"token={token}\n" for token in tokens))
+        phases.append(phase(server, requests, 64, options, warmed=True, seconds=seconds))
+    add(rows, "introspection, new tokens", "EdDSA", 64, {server.name: phases})
 
 
 def signed_mark(requests):

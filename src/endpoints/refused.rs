@@ -69,7 +69,8 @@ pub async fn remember(
         reason: Some(&reason),
         ..Event::default()
     };
-    let remembered = if claims.is_some() {
+    let client = event.client_id.and_then(|id| tenant.client(id));
+    let remembered = if client.is_some_and(|client| client.is_vouched_for()) {
         let audit = vec![app.record(&tenant, kind, &event)];
         let command = Command {
             audit,
@@ -77,7 +78,8 @@ pub async fn remember(
         };
         app.journal.commit(command).await
     } else {
-        app.remember_stranger(&tenant, kind, &event).await
+        app.remember_stranger(&tenant, kind, &event, Vec::new())
+            .await
     };
     match remembered {
         Ok(()) => response,

@@ -50,10 +50,7 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
     };
     let id: Arc<str> = row.id.as_str().into();
     let changes = vec![Change::PutGrant(row)];
-    let command = Command {
-        changes,
-        audit: Vec::new(),
-    };
+    let command = Command::new(changes, Vec::new());
     app.journal
         .commit(command)
         .await
