@@ -116,7 +116,8 @@ pub async fn remember(
         ..Event::default()
     };
     let kind = Kind::ClientRefused;
-    Ok(app.remember_stranger(tenant, kind, &event, Vec::new())
+    Ok(app
+        .remember_stranger(tenant, kind, &event, Vec::new())
         .await?)
 }
 
