@@ -28,7 +28,7 @@ use crate::{
         register, revoke, token,
     },
     error::OAuthError,
-    resources,
+    resources, streams,
 };
 
 pub use issuers::{Answer, Issuers};
@@ -59,6 +59,10 @@ fn table(app: &AppState) -> Router<AppState> {
         .route(
             "/.well-known/oauth-protected-resource/admin",
             get(discovery::admin_resource),
+        )
+        .route(
+            "/.well-known/oauth-protected-resource/ssf",
+            get(discovery::events_resource),
         )
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
@@ -147,12 +151,11 @@ pub fn service(app: AppState) -> Issuers {
     let timeout = Duration::from_secs(app.config.limits.request_timeout);
     let layers = ServiceBuilder::new()
         .layer(MapRequestLayer::new(noted))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
-            timeout,
-        ));
-    let inner = table(&app).layer(layers).with_state(app.clone());
+        .layer(CatchPanicLayer::custom(panicked));
+    let timeout = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, timeout);
+    let patient = streams::patient_router().method_not_allowed_fallback(wrong_method);
+    let all = table(&app).layer(timeout).merge(patient);
+    let inner = all.layer(layers).with_state(app.clone());
     Issuers::new(app, inner)
 }
 

@@ -34,6 +34,7 @@ use crate::{
     },
     registry::ADMIN_ID,
     store::{self, Change, Store},
+    streams,
     trail::{sinks, truncate},
 };
 
@@ -144,6 +145,7 @@ impl Server {
         let maintenance = tokio::spawn(maintain(app.clone(), stopped.clone()));
         background.extend(sinks::start(&app, &stopped).map_err(StartError::from)?);
         background.push(tokio::spawn(truncate::by_age(app.clone(), stopped.clone())));
+        background.extend(streams::start(&app, &stopped));
         background.extend([maintenance, checkpoints]);
         if let Some(listener) = inside {
             background.push(tokio::spawn(inside::serve(listener, app.clone(), stopped)));
@@ -184,6 +186,7 @@ impl Server {
     /// sends what was recorded.
     pub async fn stop(self) {
         self.app.readiness.stop();
+        self.app.readiness.close();
         let _ = self.stop.send(true);
         for task in self.background {
             let _ = task.await;
@@ -230,18 +233,14 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
                 before: app.clock.seconds(),
             },
             Change::ForgetOrphanedGrants,
+            Change::ForgetSignals {
+                before: app.clock.seconds(),
+            },
             Change::ForgetOutbox {
                 before: app.clock.millis() - OUTBOX,
             },
         ];
-        if let Err(error) = app
-            .journal
-            .commit(Command {
-                changes,
-                audit: Vec::new(),
-            })
-            .await
-        {
+        if let Err(error) = app.journal.commit(Command::new(changes, Vec::new())).await {
             tracing::error!(%error, "old rows cannot be forgotten");
         }
         tokio::select! {

@@ -192,5 +192,5 @@ async fn commit(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, kind, &event)];
-    Ok(app.journal.commit(Command { changes, audit }).await?)
+    Ok(app.journal.commit(Command::new(changes, audit)).await?)
 }

@@ -27,10 +27,7 @@ impl App {
         let (written, ended) = self.refusals.spend(tenant.name(), self.clock.millis());
         let mut audit: Vec<_> = ended.iter().map(|ended| self.counted(ended)).collect();
         audit.extend(written.then(|| self.record(tenant, kind, event)));
-        let command = Command {
-            changes: spent,
-            audit,
-        };
+        let command = Command::new(spent, audit);
         self.remember_counted(command, ended.as_slice()).await
     }
 

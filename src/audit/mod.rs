@@ -61,6 +61,8 @@ pub enum Kind {
     KeysRotated,
     /// A tenant was created, changed or removed.
     TenantChanged,
+    /// A stream of security events was created, changed or removed.
+    StreamChanged,
 }
 
 impl Kind {
@@ -84,6 +86,7 @@ impl Kind {
             Self::ResourceRegistered => "resource.registered",
             Self::KeysRotated => "keys.rotated",
             Self::TenantChanged => "tenant.changed",
+            Self::StreamChanged => "stream.changed",
         }
     }
 }

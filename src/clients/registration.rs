@@ -263,7 +263,7 @@ async fn commit(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, Kind::ClientRegistered, &event)];
-    Ok(app.journal.commit(Command { changes, audit }).await?)
+    Ok(app.journal.commit(Command::new(changes, audit)).await?)
 }
 
 /// The client information response (RFC 7591 §3.2.1, RFC 7592 §3). Members without a value are

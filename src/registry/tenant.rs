@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Client, Origin, Resource,
+    Client, Origin, Resource, Stream,
     grants::Grants,
     index::{Index, Key},
 };
@@ -110,14 +110,18 @@ pub struct Tenant {
     grants: Grants,
     /// Access tokens that were revoked one by one: `jti` and when they expire.
     revoked_tokens: papaya::HashMap<Box<str>, i64>,
+    streams: papaya::HashMap<Box<str>, Arc<Stream>>,
+    /// By the resources they are about, so that an event finds the few it is for.
+    streams_about: papaya::HashMap<Box<str>, Arc<[Arc<Stream>]>>,
 }
 
 impl Tenant {
-    /// A tenant without keys, clients and resources but the built-in one.
+    /// A tenant without keys, clients and resources but the built-in ones.
     #[must_use]
     pub fn new(name: &str, issuer: &str, registration: RegistrationMode) -> Self {
         let mut resources = Resources::default();
         resources.insert(Arc::new(Resource::admin(issuer)));
+        resources.insert(Arc::new(Resource::events(issuer)));
         let path = url::Url::parse(issuer).map(|u| u.path().trim_end_matches('/').to_owned());
         Self {
             name: name.to_owned(),
@@ -130,6 +134,8 @@ impl Tenant {
             registered: AtomicUsize::new(0),
             grants: Grants::default(),
             revoked_tokens: papaya::HashMap::new(),
+            streams: papaya::HashMap::new(),
+            streams_about: papaya::HashMap::new(),
         }
     }
 
@@ -243,6 +249,31 @@ impl Tenant {
         self.revoked_tokens.pin().contains_key(jti)
     }
 
+    /// One of its streams.
+    #[must_use]
+    pub fn stream(&self, id: &str) -> Option<Arc<Stream>> {
+        self.streams.pin().get(id).cloned()
+    }
+
+    /// All its streams, by id.
+    #[must_use]
+    pub fn streams(&self) -> Vec<Arc<Stream>> {
+        let mut all: Vec<_> = self.streams.pin().values().cloned().collect();
+        all.sort_by(|a, b| a.id().cmp(b.id()));
+        all
+    }
+
+    /// Does something with each of its streams, in no order.
+    pub fn each_stream(&self, visit: impl FnMut(&Arc<Stream>)) {
+        self.streams.pin().values().for_each(visit);
+    }
+
+    /// Its streams about a resource; those about none are found under the empty text.
+    #[must_use]
+    pub fn streams_about(&self, reference: &str) -> Option<Arc<[Arc<Stream>]>> {
+        self.streams_about.pin().get(reference).cloned()
+    }
+
     /// How many grants it holds.
     #[must_use]
     pub fn grant_count(&self) -> usize {
@@ -315,7 +346,7 @@ impl Tenant {
         }
     }
 
-    /// Removes every resource but these and the built-in one.
+    /// Removes every resource but these and the built-in ones.
     pub(super) fn keep_resources(&self, ids: &HashSet<String>) {
         self.change_resources(|resources| {
             let gone: Vec<_> = resources
@@ -328,6 +359,47 @@ impl Tenant {
                 resources.remove(resource.id());
             }
         });
+    }
+
+    pub(super) fn put_stream(&self, stream: Stream) {
+        self.remove_stream(stream.id());
+        let stream = Arc::new(stream);
+        self.streams
+            .pin()
+            .insert(stream.id().into(), stream.clone());
+        self.change_streams_about(&stream, |about| about.push(stream.clone()));
+        stream.live().bell.notify_waiters();
+    }
+
+    pub(super) fn remove_stream(&self, id: &str) {
+        let old = self.streams.pin().remove(id).cloned();
+        if let Some(old) = old {
+            self.change_streams_about(&old, |about| about.retain(|stream| stream.id() != id));
+            old.live().bell.notify_waiters();
+        }
+    }
+
+    fn change_streams_about(&self, stream: &Stream, change: impl Fn(&mut Vec<Arc<Stream>>)) {
+        let about = self.streams_about.pin();
+        let resources = &stream.document().resources;
+        let none = resources.is_empty().then_some("");
+        for reference in resources.iter().map(String::as_str).chain(none) {
+            let mut streams = about.get(reference).map(|s| s.to_vec()).unwrap_or_default();
+            change(&mut streams);
+            if streams.is_empty() {
+                about.remove(reference);
+            } else {
+                about.insert(reference.into(), streams.into());
+            }
+        }
+    }
+
+    /// Removes every stream but these.
+    pub(super) fn keep_streams(&self, ids: &HashSet<String>) {
+        let held: Vec<Box<str>> = self.streams.pin().keys().cloned().collect();
+        for id in held.iter().filter(|id| !ids.contains(&***id)) {
+            self.remove_stream(id);
+        }
     }
 
     pub(super) fn revoke_token(&self, row: &revoked_token::Model) {

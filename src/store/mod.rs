@@ -9,8 +9,11 @@ pub mod change;
 pub mod connection;
 pub mod once;
 pub mod outbox;
+pub mod progress;
+pub mod signals;
+mod streams;
 
-use entity::{client, grant, resource, revoked_token, signing_key, tenant};
+use entity::{client, grant, resource, revoked_token, signal, signing_key, stream, tenant};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, EntityTrait as _,
     PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Value,
@@ -20,7 +23,7 @@ use sea_orm::{
 pub use sea_orm::DbErr;
 
 pub use self::{
-    change::{Change, Made, Once, Whose, find_grants},
+    change::{Change, Ended, Made, Once, Token, Whose, find_grants},
     connection::{Lease, Starting, checkpoint, is_contention, is_unavailable, is_unstorable},
 };
 use crate::config;
@@ -78,6 +81,15 @@ pub enum Rows {
     Grants(Vec<grant::Model>),
     /// Tokens that were revoked one by one.
     RevokedTokens(Vec<revoked_token::Model>),
+    /// Streams.
+    Streams(Vec<stream::Model>),
+    /// The last signals of all tenants, in order.
+    Signals {
+        /// The place of the last one, as it was before they were read.
+        head: i64,
+        /// They, and perhaps some that came since.
+        rows: Vec<signal::Model>,
+    },
 }
 
 /// Rows of a table that may hold millions, in one page.
@@ -128,9 +140,16 @@ pub async fn read<E: From<DbErr>>(
     take(Rows::Resources(select!(resource, Tenant).all(db).await?))?;
     pages!(client, Clients, ClientId, client_id);
     pages!(grant, Grants, Id, id);
+    pages!(stream, Streams, Id, id);
     take(Rows::RevokedTokens(
         select!(revoked_token, Tenant).all(db).await?,
-    ))
+    ))?;
+    if only.is_none() {
+        let head = signals::head(db).await?;
+        let rows = signals::last(db, signals::AT_HAND).await?;
+        take(Rows::Signals { head, rows })?;
+    }
+    Ok(())
 }
 
 /// An array parameter for `UNNEST`.

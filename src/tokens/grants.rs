@@ -48,10 +48,7 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
     };
     let id = row.id.clone();
     let changes = vec![Change::PutGrant(row)];
-    let command = Command {
-        changes,
-        audit: Vec::new(),
-    };
+    let command = Command::new(changes, Vec::new());
     app.journal
         .commit(command)
         .await

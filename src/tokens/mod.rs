@@ -142,14 +142,7 @@ pub async fn issue(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, kind, &event)];
-    commit(
-        app,
-        Command {
-            changes: spent,
-            audit,
-        },
-    )
-    .await?;
+    commit(app, Command::new(spent, audit)).await?;
     Ok(TokenResponse {
         access_token,
         issued_token_type: None,
@@ -183,14 +176,7 @@ pub async fn refuse(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, Kind::TokenRefused, &event)];
-    commit(
-        app,
-        Command {
-            changes: spent,
-            audit,
-        },
-    )
-    .await
+    commit(app, Command::new(spent, audit)).await
 }
 
 /// Uses up what a client presented where nothing else is written.
