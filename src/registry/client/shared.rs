@@ -189,8 +189,6 @@ impl Documents {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     fn document(name: &str, scope: &str) -> String {
