@@ -373,8 +373,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// The least time between two fetches of the keys, however many tokens
-    /// name unknown ones; 10 seconds by default.
+    /// The least time between two fetches of the keys, however many tokens or
+    /// events name unknown ones; 10 seconds by default.
     pub const fn refetch_floor(mut self, floor: Duration) -> Self {
         self.refetch_floor = floor;
         self
@@ -454,6 +454,7 @@ impl VerifierBuilder {
                     resource_url: &resource_url,
                     clock: &clock,
                     leeway,
+                    keys_floor: self.refetch_floor,
                     http: &discovery::http_client(self.fetch_timeout, &issuer_url)
                         .map_err(SetupError::Http)?,
                     answers: configured.clone(),

@@ -145,7 +145,7 @@ impl Feed<'_> {
                     continue;
                 }
                 let mut report = Report::default();
-                report.note(id.clone(), self.state.receive(&data).await)?;
+                report.note(id.clone(), self.state.receive_only_once(&data).await)?;
                 // The name acknowledges all before it as well: only now.
                 *last = Some(id);
                 if let Some(reports) = reports {

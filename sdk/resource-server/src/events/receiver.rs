@@ -43,6 +43,8 @@ pub(crate) struct Context<'a> {
     pub(crate) clock: &'a Clock,
     /// Seconds that tokens are accepted past their end.
     pub(crate) leeway: i64,
+    /// The least time between two fetches of keys.
+    pub(crate) keys_floor: Duration,
     pub(crate) http: &'a reqwest::Client,
     /// The answers to forget when something is revoked.
     pub(crate) answers: Option<Arc<Introspector>>,
@@ -100,6 +102,7 @@ impl Receiver {
             clock: context.clock.clone(),
             lifetime,
             leeway: context.leeway,
+            keys_floor: context.keys_floor,
             capacity: settings.capacity,
             hooks: settings.hooks,
             answers: context.answers,

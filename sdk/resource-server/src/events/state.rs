@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) attention: Arc<Attention>,
     /// Seconds a token lives at most.
     pub(super) lifetime: i64,
+    /// The least time between two fetches of the transmitter's keys.
+    pub(super) keys_floor: Duration,
     /// Seconds from its `iat` for which something about it has to be known.
     pub(super) needed: i64,
     deny: Deny,
@@ -94,6 +96,7 @@ pub(super) struct Parts {
     pub(super) lifetime: i64,
     /// Seconds that tokens are accepted past their end.
     pub(super) leeway: i64,
+    pub(super) keys_floor: Duration,
     pub(super) capacity: usize,
     pub(super) hooks: Hooks,
     pub(super) answers: Option<Arc<Introspector>>,
@@ -113,6 +116,7 @@ impl State {
             resource: parts.resource,
             clock: parts.clock,
             lifetime: parts.lifetime,
+            keys_floor: parts.keys_floor,
             hooks: parts.hooks,
             answers: parts.answers,
             trust: ArcSwapOption::empty(),
@@ -190,6 +194,26 @@ impl State {
         if let Err(error) = taken {
             notes.refused += 1;
             tracing::warn!(%error, code = error.code(), "a SET was not taken");
+        }
+        taken
+    }
+
+    /// The same for a SET that was fetched, which nobody sends again when it
+    /// is refused: a key that is unknown may be too new to be fetched just now.
+    ///
+    /// # Errors
+    /// As [`State::receive`].
+    pub(super) async fn receive_only_once(&self, compact: &str) -> Result<(), SetError> {
+        let taken = self.receive(compact).await;
+        if taken != Err(SetError::UnknownKey) {
+            return taken;
+        }
+        let floor = i64::try_from(self.keys_floor.as_secs()).unwrap_or(i64::MAX);
+        self.clock.sleep(floor).await;
+        let taken = self.receive(compact).await;
+        if taken == Err(SetError::UnknownKey) {
+            let until = self.clock.now().saturating_add(self.needed);
+            self.doubt(until, "nobody knows what it says");
         }
         taken
     }

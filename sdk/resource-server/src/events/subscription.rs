@@ -34,9 +34,6 @@ pub(super) const MAX_REPLAY: i64 = 604_800;
 /// How many of them are missed before everything begins again.
 const MOST_MISSED: u32 = 2;
 
-/// The least time between two fetches of the transmitter's keys.
-const KEYS_FLOOR: Duration = Duration::from_secs(60);
-
 /// The longest time between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
@@ -99,10 +96,11 @@ impl Subscription {
     async fn follow(&self) -> Result<Infallible, Problem> {
         let metadata = self.transmitter.discover().await?;
         self.trust(&metadata);
-        let (stream, is_new) = self.stream(&metadata).await?;
+        let stream = self.stream(&metadata).await?;
         let id = &*stream.stream_id;
-        // Nobody has anything to tell of before a stream was made.
-        let told = is_new || self.state.has_history(id);
+        // Also of a stream that was made just now: what is told again does not
+        // depend on who listened then.
+        let told = self.state.has_history(id);
         let replay = (!told).then_some(self.state.needed.min(MAX_REPLAY));
         let feed = metadata.feed.as_ref().map(|url| Feed {
             transmitter: &self.transmitter,
@@ -179,7 +177,7 @@ impl Subscription {
                     Source::At(metadata.jwks_uri.clone()),
                     KeySet::default(),
                     self.state.clock.clone(),
-                    KEYS_FLOOR,
+                    self.state.keys_floor,
                     self.transmitter.http.clone(),
                 )
             },
@@ -192,8 +190,8 @@ impl Subscription {
         });
     }
 
-    /// This receiver's stream, and whether it was made just now.
-    async fn stream(&self, metadata: &Metadata) -> Result<(Stream, bool), Problem> {
+    /// This receiver's stream, which is made when there is none.
+    async fn stream(&self, metadata: &Metadata) -> Result<Stream, Problem> {
         let (method, delivery) = match &self.way {
             Way::Feed | Way::Poll => (POLL, json!({ "method": POLL })),
             Way::Push(push) => (
@@ -218,7 +216,7 @@ impl Subscription {
             });
             let stream = self.transmitter.create(metadata, &wanted).await?;
             self.check(metadata, &stream).await?;
-            return Ok((stream, true));
+            return Ok(stream);
         };
         self.check(metadata, &stream).await?;
         let mut changes = json!({ "stream_id": stream.stream_id });
@@ -233,7 +231,7 @@ impl Subscription {
             stream = self.transmitter.update(metadata, &changes).await?;
         }
         self.transmitter.enable(metadata, &stream.stream_id).await?;
-        Ok((stream, false))
+        Ok(stream)
     }
 
     /// A stream for somebody else is of no use, and nobody's.

@@ -21,10 +21,7 @@ impl State {
         match &*set.event_type {
             types::VERIFICATION => return self.echoed(set),
             types::STREAM_UPDATED => {
-                if set.payload.get("status").and_then(Value::as_str) != Some("enabled") {
-                    self.degrade(Flag::Delivery, "the transmitter stopped the stream");
-                    self.stop.notify_one();
-                }
+                self.updated(set);
                 return Ok(());
             }
             _ => {}
@@ -61,6 +58,17 @@ impl State {
             _ => self.react(set, now),
         }
         Ok(())
+    }
+
+    /// The transmitter stopped the stream, or set it going (SSF 1.0 §8.1.5).
+    fn updated(&self, set: &Set) {
+        let enabled = set.payload.get("status").and_then(Value::as_str) == Some("enabled");
+        // What is told of the past was so then.
+        let past = self.attention.look().has(Flag::Starting);
+        if !enabled && !past {
+            self.degrade(Flag::Delivery, "the transmitter stopped the stream");
+            self.stop.notify_one();
+        }
     }
 
     /// `session-revoked`: for one grant or token it is final, for anything
@@ -118,7 +126,7 @@ impl State {
             txn = set.txn,
             event_type = set.event_type,
             ?subject,
-            "tokens were revoked or narrowed"
+            "an event changed what tokens are good for"
         );
         let cut_off = match rule {
             Rule::Ended { cut_off } => *cut_off,
@@ -135,7 +143,7 @@ impl State {
     }
 
     /// Every token is doubtful until then.
-    fn doubt(&self, until: i64, why: &str) {
+    pub(super) fn doubt(&self, until: i64, why: &str) {
         tracing::warn!(
             why,
             until,

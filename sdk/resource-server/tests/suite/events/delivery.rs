@@ -151,10 +151,6 @@ async fn a_transmitter_that_breaks_is_noticed_and_found_again() {
         stage
             .transmitter
             .emit(&stage.user("b"), &caep("session-revoked"), &json!({}));
-        if way == Way::Poll {
-            // The waiting poll brings this one; the next fails.
-            stage.until(|health| health.remembered == 2).await;
-        }
         stage.is_troubled_by(Some(Trouble::Unreachable)).await;
         // What is known to be over is; of all else nobody knows.
         stage.is_dead(&json!({ "sub": "a" })).await;

@@ -9,7 +9,7 @@ use writ_resource::{Events, WhenStale};
 
 use super::stage::{Stage, Way, eventually};
 use super::transmitter::{caep, risc, ssf};
-use crate::support::{NOW, RSA};
+use crate::support::{ED, NOW, RSA, Signer, jwks};
 
 /// Lets verification events be asked for at the intervals they are.
 async fn pass(stage: &Stage, seconds: i64) {
@@ -172,6 +172,37 @@ async fn an_event_about_nobody_known_puts_everybody_in_doubt() {
         .hears(&email, &risc("account-disabled"), &json!({}))
         .await;
     stage.is_unknown(&json!({})).await;
+}
+
+#[tokio::test]
+async fn a_fetched_set_of_an_unknown_key_waits_for_the_key_or_puts_all_in_doubt() {
+    for way in [Way::Feed, Way::Poll] {
+        for comes in [true, false] {
+            let stage = Stage::with(way, |events| events.when_stale(WhenStale::Refuse)).await;
+            let new = Signer::new("EdDSA", "new");
+            let claims =
+                stage
+                    .transmitter
+                    .set(&stage.user("alice"), &caep("session-revoked"), &json!({}));
+            let set = stage.transmitter.sign(&new, &claims);
+            stage.transmitter.queue(&set);
+            stage.until(|health| health.refused == 1).await;
+            if comes {
+                stage.transmitter.world().keys = jwks(&[&RSA, &ED, &new]);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            stage.clock.advance(10);
+            let token = json!({ "iat": NOW });
+            if comes {
+                stage.until(|health| health.remembered == 1).await;
+                stage.is_dead(&token).await;
+                stage.lives(&json!({ "sub": "bob" })).await;
+            } else {
+                stage.is_troubled_by(Some(Trouble::Doubt)).await;
+                stage.is_unknown(&token).await;
+            }
+        }
+    }
 }
 
 #[tokio::test]

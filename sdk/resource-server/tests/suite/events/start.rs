@@ -7,7 +7,7 @@ use writ_resource::events::Trouble;
 use writ_resource::{Events, ManualClock, Protect, SetupError, Verifier, WhenStale};
 
 use super::stage::{PATH, Stage, Way, eventually};
-use super::transmitter::{PUSH, Transmitter, caep};
+use super::transmitter::{PUSH, Transmitter, caep, ssf};
 use crate::support::NOW;
 
 #[tokio::test]
@@ -140,17 +140,48 @@ async fn without_history_older_tokens_are_asked_about() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_gone_is_made_again_and_knows_nothing() {
+async fn a_stream_that_is_gone_is_made_again_and_told_the_past() {
+    for has_replay in [true, false] {
+        let stage = Stage::with(Way::Feed, |events| events.when_stale(WhenStale::Refuse)).await;
+        stage.lives(&json!({})).await;
+        stage.transmitter.world().has_replay = has_replay;
+        stage.transmitter.world().streams.clear();
+        stage.transmitter.changed();
+        stage
+            .until(|health| health.stream_id.as_deref() != Some("stream0"))
+            .await;
+        stage.is_troubled_by(None).await;
+        if has_replay {
+            assert_eq!(stage.transmitter.world().replays, [3660, 3660]);
+            stage.lives(&json!({})).await;
+        } else {
+            stage.is_unknown(&json!({})).await;
+            stage.lives(&json!({ "iat": NOW + 1 })).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_process_learns_the_past_from_a_stream_of_its_own() {
     let stage = Stage::with(Way::Feed, |events| events.when_stale(WhenStale::Refuse)).await;
-    stage.lives(&json!({})).await;
-    stage.transmitter.world().streams.clear();
-    stage.transmitter.changed();
+    let payload = json!({ "event_timestamp": NOW });
     stage
-        .until(|health| health.stream_id.as_deref() != Some("stream0"))
-        .await;
-    stage.is_troubled_by(None).await;
-    stage.is_unknown(&json!({})).await;
-    stage.lives(&json!({ "iat": NOW + 1 })).await;
+        .transmitter
+        .emit(&stage.user("alice"), &caep("session-revoked"), &payload);
+    // That the stream was stopped once is of the past as well.
+    let paused = json!({ "status": "paused" });
+    stage.transmitter.emit(
+        &json!({ "format": "opaque", "id": "stream0" }),
+        &ssf("stream-updated"),
+        &paused,
+    );
+    stage.until(|health| health.remembered == 1).await;
+    let events = Way::Feed.events().instance("another");
+    let stage = stage.restarted(events.when_stale(WhenStale::Refuse)).await;
+    let stage = stage.ready().await;
+    assert_eq!(stage.transmitter.world().created, 1);
+    stage.is_dead(&json!({})).await;
+    stage.lives(&json!({ "sub": "bob" })).await;
 }
 
 #[tokio::test]

@@ -59,6 +59,8 @@ struct Inner {
 /// What is true at the transmitter.
 pub(crate) struct World {
     pub(crate) streams: BTreeMap<String, Stream>,
+    /// What was sent to whom it concerned, whether they were there or not.
+    log: Vec<(String, String, bool)>,
     /// Every request but discovery fails with this.
     pub(crate) broken: Option<StatusCode>,
     /// Verification requests are accepted and nothing comes of them.
@@ -107,6 +109,7 @@ impl Transmitter {
             clock: clock.clone(),
             world: Mutex::new(World {
                 streams: BTreeMap::new(),
+                log: Vec::new(),
                 broken: None,
                 mute: false,
                 too_soon: None,
@@ -201,6 +204,8 @@ impl Transmitter {
             .unwrap()
             .to_owned();
         self.inner.queue(&id, compact);
+        let past = (name_of(compact), compact.to_owned(), true);
+        self.world().log.push(past);
     }
 
     /// Queues an honest SET.
@@ -256,13 +261,14 @@ impl Inner {
         object["iss"] = json!(world.issuer.clone().unwrap_or_else(|| self.url.clone()));
         object["aud"] = json!(world.resource);
         let secret = delivered(&mut object, &self.url, &id);
+        let sets = world.log.clone();
         world.streams.insert(
             id.clone(),
             Stream {
                 object,
                 secret,
                 status: "enabled".to_owned(),
-                sets: Vec::new(),
+                sets,
             },
         );
         id
