@@ -140,14 +140,6 @@ impl Fetch {
         Err(FetchError::Status(response.status().as_u16()))
     }
 
-    /// Whether something may be sent to a URL, as far as can be said without resolving its host.
-    ///
-    /// # Errors
-    /// [`FetchError::Url`] or [`FetchError::Address`].
-    pub fn check(&self, url: &str) -> Result<(), FetchError> {
-        self.allowed(url).map(drop)
-    }
-
     /// Posts a SET to a receiver (RFC 8935 §2), with exactly the `Authorization` it asked for.
     ///
     /// # Errors
@@ -188,6 +180,14 @@ impl Fetch {
             retry_after,
             body,
         })
+    }
+
+    /// Whether something may be sent to a URL, as far as can be said without resolving its host.
+    ///
+    /// # Errors
+    /// [`FetchError::Url`] or [`FetchError::Address`].
+    pub fn check(&self, url: &str) -> Result<(), FetchError> {
+        self.allowed(url).map(drop)
     }
 
     /// A URL that may be asked.

@@ -159,7 +159,7 @@ fn members(declared: &StreamDeclaration) -> Members {
 
 /// Whether the header that was agreed on is the one that is stored.
 fn has_header(app: &App, stream: &Stream, agreed: &Agreed) -> Result<bool> {
-    let stored = secret::open(app, stream)?;
+    let stored = secret::header(app, stream)?;
     let wanted = agreed.authorization.as_ref().and_then(Option::as_ref);
     let wanted = wanted.map(|header| header.as_bytes());
     Ok(stored.as_deref().map(Vec::as_slice) == wanted)

@@ -54,8 +54,8 @@ pub(super) async fn create(
 
 fn within_limit(app: &App, tenant: &Tenant, client_id: &str) -> Result<()> {
     let most = app.config.events.streams_per_client;
-    let theirs = tenant.streams();
-    let count = theirs.iter().filter(|s| s.client_id() == client_id).count();
+    let mut count = 0;
+    tenant.each_stream(|stream| count += usize::from(stream.client_id() == client_id));
     if count < most {
         return Ok(());
     }

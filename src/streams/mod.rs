@@ -14,13 +14,12 @@
 //! | `GET, POST /ssf/status` | whether one is delivered, held or thrown away |
 //! | `POST /ssf/subjects/add`, `/ssf/subjects/remove` | whom it is about |
 //! | `POST /ssf/verify` | whether it works |
-//! | `POST /ssf/poll/{stream_id}` | what waits for it |
-//! | `GET /ssf/feed` | the same, as it comes |
+//! | `POST /ssf/poll/{id}`, `GET /ssf/feed` | what waits for it |
 
 mod acknowledge;
 pub mod agreement;
 mod answers;
-mod asked;
+pub mod asked;
 mod bells;
 pub mod changes;
 pub mod declared;
@@ -31,7 +30,7 @@ mod poll;
 mod push;
 pub mod queue;
 mod router;
-mod secret;
+pub mod secret;
 pub mod set;
 pub mod status;
 mod subjects;

@@ -41,6 +41,8 @@ pub(super) async fn verify(
     let stream = named(&app, &tenant, &who, &members).await?;
     let state = text(&members, "state", MAX_STATE)?;
     not_too_often(&app, &stream)?;
+    // Whoever asks is there: a push that waits for it is tried again.
+    stream.live().alive.notify_waiters();
     // Nobody would ever hear it.
     if stream.status() != Status::Disabled {
         let cause = Cause::new(&app.entropy, Initiator::User, "verification");
@@ -54,7 +56,9 @@ pub(super) async fn verify(
 /// Each stream by itself: a receiver may have many.
 fn not_too_often(app: &App, stream: &Stream) -> Result<()> {
     let seconds = app.config.events.verification_interval;
-    let interval = seconds * 1000;
+    let interval = i64::try_from(seconds)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1000);
     let now = app.clock.millis();
     let verified_at = &stream.live().verified_at;
     let verify = |last: i64| (now.saturating_sub(last) >= interval).then_some(now);

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::SubjectStyle;
 use crate::{
     keys::SigningAlgorithm,
     oauth::{grant_type::AuthMethod, redirect_uri::ApplicationType},
-    registry::SubjectStyle,
 };
 
 /// Which set of rules a client lives under.

@@ -224,7 +224,7 @@ impl Courier {
         }
         let url = stream.endpoint_url()?;
         let minted = set::mint(&self.tenant, stream, signal, app.clock.seconds());
-        let authorization = secret::open(app, stream);
+        let authorization = secret::header(app, stream);
         let (set, authorization) = match (minted, authorization) {
             (Ok((_, set)), Ok(authorization)) => (set, authorization),
             (Err(error), _) | (_, Err(error)) => {
