@@ -138,8 +138,9 @@ fn server(tenant: &Tenant, planned: &[Change], reference: &str) -> Result<Arc<Cl
     }
     let mut servers: Vec<_> = clients.into_values().collect();
     servers.retain(|client| client.rights().serves(reference));
-    if servers.len() > 1 {
-        servers.retain(|client| client.origin() == Origin::Resource);
+    let came_with_it = |client: &Arc<Client>| client.origin() == Origin::Resource;
+    if servers.iter().any(came_with_it) {
+        servers.retain(came_with_it);
     }
     let why = match servers.as_slice() {
         [server] => return Ok(server.clone()),

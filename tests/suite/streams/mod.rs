@@ -2,6 +2,7 @@
 
 mod access;
 mod agreement;
+mod declared;
 mod feed;
 mod manage;
 mod metadata;
