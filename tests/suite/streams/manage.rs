@@ -110,6 +110,7 @@ async fn a_receiver_that_serves_nothing_is_its_own_audience() {
 
 #[tokio::test]
 async fn what_cannot_be_agreed_on_is_refused() {
+    // AC-290, AC-299
     let receivers = Receivers::new().await;
     let to = |url: &str| json!({ "delivery": { "method": PUSH, "endpoint_url": url } });
     let header = |text: &str| json!({ "delivery": push(Some(text)) });
@@ -179,6 +180,7 @@ async fn the_test_switch_lets_pushes_go_to_this_machine() {
 
 #[tokio::test]
 async fn a_receiver_has_several_streams_up_to_a_limit() {
+    // AC-291
     let app = TestApp::with(|config| config.events.streams_per_client = 3).await;
     app.declare_weather(None).await;
     let receivers = Receivers::in_scene(app).await;
@@ -285,6 +287,7 @@ async fn changes_of_one_moment_follow_each_other() {
 
 #[tokio::test]
 async fn what_the_transmitter_says_may_be_repeated_and_not_contradicted() {
+    // AC-293
     let receivers = Receivers::new().await;
     let id = receivers.stream().await;
     let shown = receivers.read(SERVER, &id).await;
@@ -331,6 +334,7 @@ async fn what_the_transmitter_says_may_be_repeated_and_not_contradicted() {
 
 #[tokio::test]
 async fn a_deleted_stream_is_gone_with_what_waited_for_it() {
+    // AC-292
     let receivers = Receivers::new().await;
     let id = receivers.stream().await;
     receivers.end_agent().await;
