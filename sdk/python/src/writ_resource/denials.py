@@ -94,7 +94,7 @@ class Denials:
             log.warning("SET %s: subject members %s say nothing here", event.jti, subject.unmapped)
         if event.type == ACCOUNT_ENABLED:
             # To ignore a member widens the match, and nobody else may be let in.
-            if subject.unmapped or selector is None or selector != Selector(user=selector.user):
+            if subject.unmapped or selector is None or selector.user is None or selector != Selector(selector.user):
                 return
         elif subject.critical or (selector is None and subject.unmapped):
             self._ask_all(max(event.time, now) + self._keep, "an event was about a subject that is not known here")
