@@ -163,6 +163,7 @@ impl App {
             store.writer,
             registry.clone(),
             clock.clone(),
+            entropy.clone(),
             config.storage.node.clone(),
             config.storage.queue,
             positions.into_iter().map(|at| (at.name, at.seq)).collect(),
@@ -184,7 +185,7 @@ impl App {
             .max_capacity(VERIFIED_TOKENS)
             .time_to_live(Duration::from_secs(3600))
             .build();
-        let fetch = Fetch::new(&config.fetch)?;
+        let fetch = Fetch::new(&config.fetch, &config.events)?;
         let deliveries = deliveries(&config.audit);
         let refusals = Refusals::new(config.audit.refusals_per_minute);
         let numbers = journal.state().numbers().clone();
@@ -262,7 +263,7 @@ impl App {
             put,
             remove: Vec::new(),
         }];
-        Ok(self.journal.commit(Command { changes, audit }).await?)
+        Ok(self.journal.commit(Command::new(changes, audit)).await?)
     }
 
     /// The event that a tenant's trail begins with: it names the keys that sign first.
@@ -333,7 +334,7 @@ impl App {
             put,
             remove,
         }];
-        Ok(self.journal.commit(Command { changes, audit }).await?)
+        Ok(self.journal.commit(Command::new(changes, audit)).await?)
     }
 
     /// An audit record of now, with the request that it happened in.

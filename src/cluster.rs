@@ -61,6 +61,12 @@ impl Feed {
         heard.as_ref().map_or(Duration::ZERO, |at| at.elapsed())
     }
 
+    /// Whether there are, or may come, other nodes.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.refresh.is_some()
+    }
+
     /// That of a node which shares its database.
     #[must_use]
     pub fn shared(refresh: Refresh) -> Self {

@@ -46,6 +46,8 @@ pub struct Config {
     pub limits: Limits,
     /// Outbound requests.
     pub fetch: Fetch,
+    /// Streams of security events.
+    pub events: Events,
     /// The audit trail.
     pub audit: Audit,
     /// Logs.
@@ -176,6 +178,43 @@ pub struct Dpop {
     pub proof_lifetime: i64,
     /// Seconds a nonce is accepted at least; at most twice as long.
     pub nonce_lifetime: i64,
+}
+
+/// `[events]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Events {
+    /// Streams that one receiver may have.
+    pub streams_per_client: usize,
+    /// Seconds between two requests to verify a stream.
+    pub verification_interval: u64,
+    /// Seconds that a poll waits when there is nothing.
+    pub poll_wait: u64,
+    /// Seconds after which an idle feed sends a comment.
+    pub feed_keep_alive: u64,
+    /// Seconds that one push may take.
+    pub push_timeout: u64,
+    /// Seconds of them for the connection.
+    pub push_connect_timeout: u64,
+    /// Pushes under way at the same time.
+    pub push_connections: usize,
+    /// Seconds after which a stream that cannot be pushed is paused.
+    pub give_up: i64,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            streams_per_client: 16,
+            verification_interval: 5,
+            poll_wait: 25,
+            feed_keep_alive: 15,
+            push_timeout: 5,
+            push_connect_timeout: 2,
+            push_connections: 1024,
+            give_up: 86_400,
+        }
+    }
 }
 
 /// `[limits]`
@@ -568,6 +607,14 @@ const KEYS: &[(&str, Allowed)] = {
             "fetch.allow_private_addresses_for_tests",
             Words("true or false"),
         ),
+        ("events.streams_per_client", Number(1, 10_000)),
+        ("events.verification_interval", Number(0, 86_400)),
+        ("events.poll_wait", Number(1, 300)),
+        ("events.feed_keep_alive", Number(1, 300)),
+        ("events.push_timeout", Number(1, 60)),
+        ("events.push_connect_timeout", Number(1, 60)),
+        ("events.push_connections", Number(1, 100_000)),
+        ("events.give_up", Number(60, 7 * 86_400)),
         ("audit.refusals_per_minute", Number(0, 1_000_000)),
         ("audit.retention", Number(0, 36_500)),
         ("audit.export_format", Words("ocsf or jsonl")),

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderValue, header};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -42,29 +43,49 @@ pub enum FetchError {
 #[derive(Clone, Debug)]
 pub struct Fetch {
     client: reqwest::Client,
+    /// For receivers of security events: connections to them stay open.
+    pushes: reqwest::Client,
     max_body: usize,
     private: bool,
 }
+
+/// What a receiver answered to a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The status.
+    pub status: u16,
+    /// `Retry-After` in seconds, if it is a number.
+    pub retry_after: Option<u64>,
+    /// Of a refusal, its body as far as it was read.
+    pub body: Vec<u8>,
+}
+
+/// Longest answer of a receiver that is read, bytes.
+const PUSH_ANSWER: usize = 8 * 1024;
+/// Idle connections to one receiver's host.
+const PUSH_IDLE: usize = 64;
 
 impl Fetch {
     /// A client with these limits.
     ///
     /// # Errors
     /// When the library cannot make one.
-    pub fn new(config: &config::Fetch) -> Result<Self, FetchError> {
+    pub fn new(config: &config::Fetch, events: &config::Events) -> Result<Self, FetchError> {
         let private = config.allow_private_addresses_for_tests;
-        let timeout = Duration::from_secs(config.timeout);
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .pool_max_idle_per_host(1)
-            .dns_resolver(Arc::new(Guard { private }))
-            .user_agent(concat!("writ/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let client = |timeout, connect, idle| {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .timeout(Duration::from_secs(timeout))
+                .connect_timeout(Duration::from_secs(connect))
+                .pool_max_idle_per_host(idle)
+                .dns_resolver(Arc::new(Guard { private }))
+                .user_agent(concat!("writ/", env!("CARGO_PKG_VERSION")))
+                .build()
+        };
         Ok(Self {
-            client,
+            client: client(config.timeout, config.timeout, 1)?,
+            pushes: client(events.push_timeout, events.push_connect_timeout, PUSH_IDLE)?,
             max_body: config.max_body,
             private,
         })
@@ -105,7 +126,7 @@ impl Fetch {
         body: String,
     ) -> Result<(), FetchError> {
         let request = self.client.post(self.allowed(url)?);
-        let mut request = request.header(http::header::CONTENT_TYPE, media_type);
+        let mut request = request.header(header::CONTENT_TYPE, media_type);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -119,6 +140,56 @@ impl Fetch {
         Err(FetchError::Status(response.status().as_u16()))
     }
 
+    /// Posts a SET to a receiver (RFC 8935 §2), with exactly the `Authorization` it asked for.
+    ///
+    /// # Errors
+    /// [`FetchError`] when there is no answer.
+    pub async fn push(
+        &self,
+        url: &str,
+        authorization: Option<&HeaderValue>,
+        set: String,
+    ) -> Result<Pushed, FetchError> {
+        let request = self.pushes.post(self.allowed(url)?);
+        let mut request = request
+            .header(header::CONTENT_TYPE, "application/secevent+jwt")
+            .header(header::ACCEPT, "application/json");
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let answer = request.body(set).send().await;
+        let mut answer = answer.map_err(|error| {
+            tracing::debug!(error = %error.without_url(), "push failed");
+            FetchError::Answer
+        })?;
+        let retry_after = answer.headers().get(header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let status = answer.status().as_u16();
+        let mut body = Vec::new();
+        if status == 400 {
+            // Whoever sends more than that, or stops in between, has said nothing.
+            while let Ok(Some(chunk)) = answer.chunk().await {
+                if body.len() + chunk.len() > PUSH_ANSWER {
+                    break;
+                }
+                body.extend_from_slice(&chunk);
+            }
+        }
+        Ok(Pushed {
+            status,
+            retry_after,
+            body,
+        })
+    }
+
+    /// Whether something may be sent to a URL, as far as can be said without resolving its host.
+    ///
+    /// # Errors
+    /// [`FetchError::Url`] or [`FetchError::Address`].
+    pub fn check(&self, url: &str) -> Result<(), FetchError> {
+        self.allowed(url).map(drop)
+    }
+
     /// A URL that may be asked.
     fn allowed(&self, url: &str) -> Result<Url, FetchError> {
         let url = Url::parse(url).map_err(|_| FetchError::Url)?;
@@ -126,7 +197,12 @@ impl Fetch {
             return Err(FetchError::Url);
         }
         // A literal address is not resolved, so the resolver never sees it.
+        let own = |name: &str| name == "localhost" || name.ends_with(".localhost");
         let literal = match url.host() {
+            // RFC 6761 §6.3: never anybody else's.
+            Some(Host::Domain(name)) if !self.private && own(name.trim_end_matches('.')) => {
+                return Err(FetchError::Address);
+            }
             Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
             Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
             Some(Host::Domain(_)) => None,
@@ -248,11 +324,13 @@ mod tests {
 
     #[tokio::test]
     async fn refuses_before_it_connects() {
-        let fetch = Fetch::new(&config::Fetch::default()).unwrap();
+        let fetch = Fetch::new(&config::Fetch::default(), &config::Events::default()).unwrap();
         for (url, why) in [
             ("http://example.com/", "https"),
             ("https://127.0.0.1/", "address"),
             ("https://[::1]/", "address"),
+            ("https://localhost/", "address"),
+            ("https://a.localhost./", "address"),
             ("https://169.254.169.254/latest/", "address"),
             ("file:///etc/passwd", "https"),
         ] {

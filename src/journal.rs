@@ -27,7 +27,9 @@ use crate::{
     audit::{Chains, KEY_LABEL, Record},
     clock::Clock,
     context,
+    entropy::Entropy,
     registry::{Registry, Standing},
+    signals::Cause,
     store::{
         self, Change, Once,
         outbox::{self, Heard},
@@ -46,6 +48,27 @@ pub struct Command {
     pub changes: Vec<Change>,
     /// What is remembered of it.
     pub audit: Vec<Record>,
+    /// Why, as receivers are told what follows from it.
+    pub cause: Option<Cause>,
+}
+
+impl Command {
+    /// Changes with what is remembered of them.
+    #[must_use]
+    pub const fn new(changes: Vec<Change>, audit: Vec<Record>) -> Self {
+        Self {
+            changes,
+            audit,
+            cause: None,
+        }
+    }
+
+    /// The same with a cause.
+    #[must_use]
+    pub fn because(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
+        self
+    }
 }
 
 /// Why a command was not committed.
@@ -137,6 +160,7 @@ impl Journal {
         db: DatabaseConnection,
         registry: Arc<Registry>,
         clock: Clock,
+        entropy: Entropy,
         node: String,
         queue: usize,
         positions: HashMap<String, i64>,
@@ -152,6 +176,7 @@ impl Journal {
             db,
             registry,
             clock,
+            entropy,
             node,
             state: state.clone(),
             position,
@@ -223,6 +248,7 @@ struct Writer {
     db: DatabaseConnection,
     registry: Arc<Registry>,
     clock: Clock,
+    entropy: Entropy,
     node: String,
     state: Arc<State>,
     /// Position of this node's last outbox row.
@@ -328,6 +354,7 @@ impl Writer {
             node: &self.node,
             position: self.position,
             chains: &self.chains,
+            entropy: &self.entropy,
             at: self.clock.millis(),
         };
         let began = Instant::now();

@@ -16,9 +16,10 @@
 //! | [`keys`] | made, sealed, published, used, retired | the above |
 //! | [`store`] | the only place with SQL | `oauth`, `config` |
 //! | [`audit`] | what happened, in a hash chain | `oauth` |
-//! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `store` |
+//! | [`signals`] | what receivers are told | `oauth`, `entropy`, `keys`, `store` |
+//! | [`registry`] | what the token path reads, in memory | `oauth`, `config`, `keys`, `signals`, `store` |
 //! | [`context`] | the request that is being answered | `edge`, `entropy`, `registry` |
-//! | [`journal`] | the one writer | `audit`, `clock`, `context`, `registry`, `store` |
+//! | [`journal`] | the one writer | `audit`, `clock`, `context`, `entropy`, `registry`, `signals`, `store` |
 //! | [`cluster`] | what other nodes have done | `journal`, `store` |
 //! | [`app`] | a server without its sockets | all of the above |
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
@@ -27,6 +28,7 @@
 //! | [`grant_types`] | the back channel, one file for each | the above |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |
 //! | [`resources`] | a room: registered MCP servers | the above |
+//! | [`streams`] | a room: receivers of security events, their streams, delivery | the above |
 //! | [`trail`] | a room: the audit trail, verified, listed, signed, exported, cut | the above |
 //! | [`admin`] | the operators' API | the above |
 //! | [`router`], [`serve`], [`cli`], `demo` | the URL table, the sockets, the command line | everything |
@@ -58,7 +60,9 @@ pub mod registry;
 pub mod resources;
 pub mod router;
 pub mod serve;
+pub mod signals;
 pub mod store;
+pub mod streams;
 pub mod telemetry;
 pub mod tokens;
 pub mod trail;

@@ -28,7 +28,7 @@ use crate::{
         register, revoke, token,
     },
     error::OAuthError,
-    resources,
+    resources, streams,
 };
 
 pub use issuers::{Answer, Issuers};
@@ -60,6 +60,11 @@ fn table(app: &AppState) -> Router<AppState> {
             "/.well-known/oauth-protected-resource/admin",
             get(discovery::admin_resource),
         )
+        .route(
+            "/.well-known/oauth-protected-resource/ssf",
+            get(discovery::events_resource),
+        )
+        .merge(streams::metadata_router())
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
         .route("/revoke", post(revoke::revoke))
@@ -74,6 +79,7 @@ fn table(app: &AppState) -> Router<AppState> {
         .route("/healthz", get(health::healthy))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
+        .merge(streams::router().layer(remember(Protected::Streams)))
         .nest("/admin", admin::router().layer(remember(Protected::Admin)))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
@@ -108,11 +114,12 @@ fn cors() -> CorsLayer {
 }
 
 async fn nothing_here(method: Method) -> Response {
-    const ANSWERED: [Method; 6] = [
+    const ANSWERED: [Method; 7] = [
         Method::GET,
         Method::HEAD,
         Method::POST,
         Method::PUT,
+        Method::PATCH,
         Method::DELETE,
         Method::OPTIONS,
     ];
@@ -120,7 +127,10 @@ async fn nothing_here(method: Method) -> Response {
         return OAuthError::not_found("There is nothing at this path.").into_response();
     }
     // RFC 9110 §15.5.6: a method that no path here has.
-    let allow = [(header::ALLOW, "GET, HEAD, POST, PUT, DELETE, OPTIONS")];
+    let allow = [(
+        header::ALLOW,
+        "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+    )];
     (allow, wrong_method().await).into_response()
 }
 
@@ -147,12 +157,11 @@ pub fn service(app: AppState) -> Issuers {
     let timeout = Duration::from_secs(app.config.limits.request_timeout);
     let layers = ServiceBuilder::new()
         .layer(MapRequestLayer::new(noted))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
-            timeout,
-        ));
-    let inner = table(&app).layer(layers).with_state(app.clone());
+        .layer(CatchPanicLayer::custom(panicked));
+    let timeout = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, timeout);
+    let patient = streams::patient_router().method_not_allowed_fallback(wrong_method);
+    let all = table(&app).layer(timeout).merge(patient);
+    let inner = all.layer(layers).with_state(app.clone());
     Issuers::new(app, inner)
 }
 

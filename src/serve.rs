@@ -32,7 +32,9 @@ use crate::{
         KeyError,
         sealed::{Sealer, write_private},
     },
+    registry::ADMIN_ID,
     store::{self, Change, Store},
+    streams,
     trail::{sinks, truncate},
 };
 
@@ -143,6 +145,7 @@ impl Server {
         let maintenance = tokio::spawn(maintain(app.clone(), stopped.clone()));
         background.extend(sinks::start(&app, &stopped).map_err(StartError::from)?);
         background.push(tokio::spawn(truncate::by_age(app.clone(), stopped.clone())));
+        background.extend(streams::start(&app, &stopped));
         background.extend([maintenance, checkpoints]);
         if let Some(listener) = inside {
             background.push(tokio::spawn(inside::serve(listener, app.clone(), stopped)));
@@ -183,6 +186,7 @@ impl Server {
     /// sends what was recorded.
     pub async fn stop(self) {
         self.app.readiness.stop();
+        self.app.readiness.close();
         let _ = self.stop.send(true);
         for task in self.background {
             let _ = task.await;
@@ -229,18 +233,14 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
                 before: app.clock.seconds(),
             },
             Change::ForgetOrphanedGrants,
+            Change::ForgetSignals {
+                before: app.clock.seconds(),
+            },
             Change::ForgetOutbox {
                 before: app.clock.millis() - OUTBOX,
             },
         ];
-        if let Err(error) = app
-            .journal
-            .commit(Command {
-                changes,
-                audit: Vec::new(),
-            })
-            .await
-        {
+        if let Err(error) = app.journal.commit(Command::new(changes, Vec::new())).await {
             tracing::error!(%error, "old rows cannot be forgotten");
         }
         tokio::select! {
@@ -268,11 +268,8 @@ async fn administrator_file(app: &App, directory: &Path) -> Result<PathBuf, Serv
     let path = directory.join("admin.json");
     let broken = |error| ServeError::Directory(path.clone(), error);
     let root = app.registry.root();
-    let administered = root
-        .clients()
-        .iter()
-        .any(|client| client.access(crate::registry::ADMIN_ID).is_some());
-    if !administered {
+    let administrators = root.clients_that(|client| client.rights().access(ADMIN_ID).is_some());
+    if administrators.is_empty() {
         new_administrator(app, &path).await?;
         return Ok(path);
     }

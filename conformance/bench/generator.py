@@ -70,12 +70,12 @@ def wrk(requests, connections, seconds, core):
         {key: max(r[key] for r in results) for key in slowest} | {"first_refusal": refusals[0] if refusals else ""}
 
 
-def phase(server, requests, connections, options, warmed=False):
+def phase(server, requests, connections, options, warmed=False, seconds=None):
     """One measured stretch of load, after a short one that only warms up."""
     if not warmed:
         wrk(requests, connections, options.warm_up, options.load_core)
     before = costs(server)
-    result = wrk(requests, connections, options.seconds, options.load_core)
+    result = wrk(requests, connections, seconds or options.seconds, options.load_core)
     after = costs(server)
     cpu, database, core, written = (b - a for a, b in zip(before, after))
     count = max(result["answered"], 1)

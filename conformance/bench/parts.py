@@ -16,13 +16,13 @@ from dataclasses import replace
 
 from generator import Requests, phase, summary, wrk
 from kernel import CannotRun, output
-from scene import (basic, exchange_body, prove_token, resource_for, token_body, token_file,
+from scene import (basic, exchange_body, fetch_tokens, prove_token, resource_for, token_body, token_file,
                    token_requests)
 from servers import HERE, PEER, Database, Writ
 
 VERIFIED_TOKENS = 256
-# Introspected or exchanged in turn: more than any cache in between would be worth.
-TOKENS = 20_000
+TOKENS = 20_000  # exchanged in turn
+ONCE = 2  # seconds in which every token is a new one: they are made before, and that takes longer
 SAMPLE = 5_000  # clients that ask for tokens, of all there are
 
 
@@ -107,19 +107,31 @@ def exchange(bench):
 
 
 def introspection(bench):
-    """RFC 7662 by the MCP server the token is for: one token again and again, then many; then signed (RFC 9701)."""
-    server = bench.writ()
-    known = minted(bench, server, TOKENS)
-    file = bench.work / "introspection"
-    file.write_text("".join(f"token={token}\n" for token in known))
+    """RFC 7662 by the MCP server the token is for: one token again and again, then new ones; then signed (RFC 9701)."""
+    server, rows = bench.writ(), bench.result["load"]
+    [known] = minted(bench, server, 1)
     headers = {"Authorization": basic("bench-server", bench.scene["client_secret"])}
-    same = Requests(server.metadata()["introspection_endpoint"], '"active":true', headers, f"token={known[0]}")
-    many = replace(same, body="", file=file)
+    same = Requests(server.metadata()["introspection_endpoint"], '"active":true', headers, f"token={known}")
+    measure(bench, rows, "introspection, one token", [(server, same)], "EdDSA", 64)
+    new_tokens(bench, server, same, rows)
     signed = replace(same, headers=headers | {"Accept": "application/token-introspection+jwt"})
     signed.mark = signed_mark(signed)
-    for what, requests in (("introspection, one token", same), ("introspection, new tokens", many),
-                           ("introspection, signed answer", signed)):
-        measure(bench, bench.result["load"], what, [(server, requests)], "EdDSA", 64)
+    measure(bench, rows, "introspection, signed answer", [(server, signed)], "EdDSA", 64)
+
+
+def new_tokens(bench, server, same, rows):
+    """Each token once, for the server keeps those whose signature it has checked."""
+    options, file = bench.options, bench.work / "introspection"
+    seconds = min(ONCE, options.seconds)
+    # A token that is known is answered faster than a new one: so many are enough.
+    rate = wrk(same, 64, options.warm_up, options.load_core)["answered"] / options.warm_up
+    requests, phases = replace(same, body="", file=file, once=True), []
+    for number in range(options.repetitions):
+        bench.say(f"introspection, new tokens, {number + 1} of {options.repetitions}")
+        tokens = minted(bench, server, int(rate * seconds * 1.1))
+        file.write_text("".join(f"token={token}\n" for token in tokens))
+        phases.append(phase(server, requests, 64, options, warmed=True, seconds=seconds))
+    add(rows, "introspection, new tokens", "EdDSA", 64, {server.name: phases})
 
 
 def signed_mark(requests):
@@ -173,6 +185,7 @@ def clients(bench):
         bench.say(f"clients: writing {count:,} rows")
         server.forget()
         server.start()
+        fetch_tokens(server, bench.scene, "EdDSA", 1)
         server.stop()
         secrets = add_clients(server.data / "writ.db", count)
         starts = []
@@ -188,7 +201,6 @@ def clients(bench):
         file.write_text("".join(random.Random(1).choices(lines, k=4 * SAMPLE)))
         requests = Requests(server.metadata()["token_endpoint"], file=file)
         bench.say(f"clients: load from {count:,}")
-        # The first token of each client writes its grant; what is measured is what comes after.
         wrk(requests, 64, 3 * options.warm_up, options.load_core)
         phases = [phase(server, requests, 64, options) for _ in range(options.repetitions)]
         loaded, _ = server.memory()
@@ -198,20 +210,26 @@ def clients(bench):
 
 
 def add_clients(database, count):
-    """Copies the declared client `count` times, as the server itself wrote it, each with a secret of its own; says
-    which secret."""
+    """Copies the declared client and its grant `count` times, as the server itself wrote them, each with a name and
+    a secret of its own, so that no two documents are the same; says which secret."""
     def secret(number):
         return f"writ_cs_{number:043d}"
-    with sqlite3.connect(database) as connection:
-        found = connection.execute("SELECT * FROM client WHERE client_id = 'bench-agent'")
-        names, row = [column[0] for column in found.description], list(found.fetchone())
-        known, digest = names.index("client_id"), names.index("secret_digest")
 
-        def copies():
-            for number in range(count):
-                row[known], row[digest] = f"agent-{number}", hashlib.sha256(secret(number).encode()).digest()
-                yield row
-        connection.executemany(f"INSERT INTO client VALUES ({', '.join('?' * len(names))})", copies())
+    def client(row, number):
+        named = json.loads(row["document"]) | {"name": f"Agent {number}"}
+        return {"client_id": f"agent-{number}", "secret_digest": hashlib.sha256(secret(number).encode()).digest(),
+                "document": json.dumps(named, separators=(",", ":"))}
+
+    def grant(row, number):
+        return {"id": f"{number:022d}", "client_id": f"agent-{number}", "subject": f"agent-{number}",
+                "identity": row["identity"].replace("bench-agent", f"agent-{number}")}
+
+    with sqlite3.connect(database) as connection:
+        connection.row_factory = sqlite3.Row
+        for table, own in (("client", client), ("grant", grant)):
+            row = dict(connection.execute(f"SELECT * FROM \"{table}\" WHERE client_id = 'bench-agent'").fetchone())
+            copies = (list((row | own(row, number)).values()) for number in range(count))
+            connection.executemany(f"INSERT INTO \"{table}\" VALUES ({', '.join('?' * len(row))})", copies)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return secret

@@ -1,17 +1,22 @@
 //! Writ's tables: one file per table, models only, no logic.
 //!
-//! Every row but a node's belongs to a tenant. Times are Unix seconds unless a name says
+//! Every row belongs to a tenant, but for those about nodes and the head of the signals. Times are Unix seconds unless a name says
 //! milliseconds.
 
 pub mod audit_cursor;
 pub mod audit_event;
 pub mod audit_head;
 pub mod client;
+pub mod courier;
 pub mod grant;
 pub mod node;
 pub mod outbox;
 pub mod replay;
 pub mod resource;
 pub mod revoked_token;
+pub mod signal;
+pub mod signal_head;
 pub mod signing_key;
+pub mod stream;
+pub mod stream_progress;
 pub mod tenant;

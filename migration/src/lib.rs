@@ -9,6 +9,7 @@ mod m20261122_core;
 mod m20261123_audit;
 mod m20261123_nodes;
 mod m20261123_revocation;
+mod m20261124_streams;
 mod table;
 
 /// The list of steps.
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_nodes::Step),
             Box::new(m20261123_revocation::Step),
             Box::new(m20261123_audit::Step),
+            Box::new(m20261124_streams::Step),
         ]
     }
 }

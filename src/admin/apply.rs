@@ -20,7 +20,7 @@ use crate::{
     config::RegistrationMode,
     endpoints::{
         extract::ForTenant,
-        protected::{Presented, allows},
+        protected::{Needs, Presented, allows},
     },
     error::{OAuthError, Result},
     journal::Command,
@@ -126,13 +126,13 @@ pub(super) async fn apply(
     let who = may(&app, &tenant, &credentials, AdminScope::Read).await?;
     let declaration: Declaration = read(&app, request).await?;
     if !declaration.resources.is_empty() {
-        allows(&tenant, &who, AdminScope::Resources)?;
+        allows(&tenant, &who, Needs::Admin(AdminScope::Resources))?;
     }
     if !declaration.clients.is_empty() {
-        allows(&tenant, &who, AdminScope::Clients)?;
+        allows(&tenant, &who, Needs::Admin(AdminScope::Clients))?;
     }
     if !declaration.tenants.is_empty() {
-        allows(&tenant, &who, AdminScope::Tenants)?;
+        allows(&tenant, &who, Needs::Admin(AdminScope::Tenants))?;
         if !tenant.is_default() {
             return Err(OAuthError::invalid_request(
                 "tenants: only the server's own issuer has tenants.",
@@ -364,6 +364,6 @@ impl Planned {
                 app.record(tenant, kind, &event)
             })
             .collect();
-        Ok(app.journal.commit(Command { changes, audit }).await?)
+        Ok(app.journal.commit(Command::new(changes, audit)).await?)
     }
 }

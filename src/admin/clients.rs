@@ -46,13 +46,9 @@ pub(super) async fn list(
     credentials: Presented,
 ) -> Result<Json<Vec<ClientView>>> {
     may(&app, &tenant, &credentials, AdminScope::Read).await?;
-    Ok(Json(
-        tenant
-            .clients()
-            .iter()
-            .map(|client| ClientView::from(client.as_ref()))
-            .collect(),
-    ))
+    let clients = tenant.clients();
+    let views = clients.iter().map(|client| ClientView::of(client));
+    views.collect::<Result<_>>().map(Json)
 }
 
 /// Shows a client.
@@ -194,14 +190,14 @@ pub(super) async fn new_secret(
     let _held = app.administration.lock().await;
     let client = tenant.client(&client_id).ok_or_else(nothing)?;
     By::Token(&who).may_change(&tenant, &client_id, None)?;
-    if !client.document().token_endpoint_auth_method.uses_secret() {
+    if !client.rights().token_endpoint_auth_method.uses_secret() {
         return Err(OAuthError::conflict(
             "This client does not authenticate with a secret.",
         ));
     }
     let secret = app.entropy.secret("writ_cs_");
-    let before = Some(Box::new(client.row().clone()));
-    let mut row = client.row().clone();
+    let mut row = client.row(tenant.name());
+    let before = Some(Box::new(row.clone()));
     row.secret_digest = Some(digest_of(&secret).to_vec());
     row.secret_expires_at = 0;
     row.updated_at = app.clock.seconds();
@@ -280,8 +276,8 @@ async fn switch(
     }
     let disabled = to == Switch::Disabled;
     if client.is_disabled() != disabled {
-        let before = Some(Box::new(client.row().clone()));
-        let mut row = client.row().clone();
+        let mut row = client.row(tenant.name());
+        let before = Some(Box::new(row.clone()));
         row.disabled = disabled;
         row.updated_at = app.clock.seconds();
         let change = Change::PutClient { row, before };
@@ -325,10 +321,8 @@ async fn put(
 }
 
 fn view(tenant: &Tenant, client_id: &str) -> Result<ClientView> {
-    tenant
-        .client(client_id)
-        .map(|client| ClientView::from(client.as_ref()))
-        .ok_or_else(nothing)
+    let client = tenant.client(client_id).ok_or_else(nothing)?;
+    ClientView::of(&client)
 }
 
 fn nothing() -> OAuthError {

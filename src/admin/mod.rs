@@ -154,7 +154,10 @@ impl By<'_> {
         let Some(admin) = resources.by_id(ADMIN_ID) else {
             return Ok(());
         };
-        let entries = [client.access(ADMIN_ID), client.exchange(ADMIN_ID)];
+        let entries = [
+            client.rights().access(ADMIN_ID),
+            client.rights().exchange(ADMIN_ID),
+        ];
         for entry in entries.into_iter().flatten() {
             let translated = entry.translate.values().flatten().map(String::as_str);
             let mut scopes = named(entry, admin);
@@ -189,5 +192,5 @@ async fn commit(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, kind, &event)];
-    Ok(app.journal.commit(Command { changes, audit }).await?)
+    Ok(app.journal.commit(Command::new(changes, audit)).await?)
 }

@@ -16,6 +16,7 @@ use crate::{
     keys::rotation::LONGEST_TOKEN,
     oauth::claims::AccessClaims,
     registry::{AdminScope, Tenant},
+    signals::{Cause, Initiator},
     store::{self, Change, Whose},
     tokens::{
         revocation,
@@ -149,9 +150,12 @@ async fn end_token(
     token: &str,
     reason: Option<&str>,
 ) -> Result<Ended> {
-    let (jti, grant_id, exp) = if token.contains('.') {
+    let (jti, grant_id, change) = if token.contains('.') {
         match verify::access_token(app, tenant, token).await {
-            Ok(claims) => (claims.jti, claims.grant_id, claims.exp),
+            Ok(claims) => {
+                let change = revocation::end_of(tenant, &claims);
+                (claims.jti, claims.grant_id, change)
+            }
             Err(Refused::NotOurs) => {
                 return Err(OAuthError::invalid_request(
                     "token is not an access token of this issuer.",
@@ -168,7 +172,9 @@ async fn end_token(
     } else {
         // Tokens are not kept: whether there is one of this name, nobody knows.
         let exp = app.clock.seconds() + LONGEST_TOKEN;
-        (check_jti(token)?.to_owned(), None, exp)
+        let jti = check_jti(token)?.to_owned();
+        let change = revocation::end_of_unknown(tenant, &jti, exp);
+        (jti, None, change)
     };
     let event = Event {
         client_id: Some(&who.client_id),
@@ -179,11 +185,11 @@ async fn end_token(
         reason,
         ..Event::default()
     };
-    let command = Command {
-        changes: vec![revocation::end_of(tenant, &jti, exp)],
-        audit: vec![app.record(tenant, Kind::TokenRevoked, &event)],
-    };
-    app.journal.commit(command).await?;
+    let command = Command::new(
+        vec![change],
+        vec![app.record(tenant, Kind::TokenRevoked, &event)],
+    );
+    app.journal.commit(command.because(cause(app))).await?;
     Ok(Ended {
         grants: 0,
         tokens: 1,
@@ -229,12 +235,21 @@ async fn end_grants(
         tenant: tenant.name().to_owned(),
         whose,
     };
-    let command = Command {
-        changes: vec![change],
-        audit: vec![app.record(tenant, Kind::GrantsEnded, &event)],
-    };
-    app.journal.commit(command).await?;
+    let command = Command::new(
+        vec![change],
+        vec![app.record(tenant, Kind::GrantsEnded, &event)],
+    );
+    app.journal.commit(command.because(cause(app))).await?;
     Ok(Ended { grants, tokens: 0 })
+}
+
+/// What an administrator writes for the audit trail stays there.
+fn cause(app: &App) -> Cause {
+    Cause::new(
+        &app.entropy,
+        Initiator::Admin,
+        "revoked by an administrator",
+    )
 }
 
 fn nothing(noun: &str, name: &str) -> OAuthError {

@@ -215,7 +215,7 @@ pub async fn create(
     ];
     changes.extend(administrator(app, &tenant, &secret)?);
     let audit = vec![changed(app, name, "created", who), first_keys];
-    app.journal.commit(Command { changes, audit }).await?;
+    app.journal.commit(Command::new(changes, audit)).await?;
     Ok(credentials(&tenant, secret))
 }
 
@@ -231,7 +231,7 @@ pub async fn change(
 ) -> Result<()> {
     let changes = vec![settings(app, name, registration)];
     let audit = vec![changed(app, name, "changed", who)];
-    Ok(app.journal.commit(Command { changes, audit }).await?)
+    Ok(app.journal.commit(Command::new(changes, audit)).await?)
 }
 
 fn settings(app: &App, name: &str, registration: Option<RegistrationMode>) -> Change {
@@ -270,7 +270,7 @@ pub async fn put_administrator(app: &App, tenant: &Tenant, secret: &str) -> Resu
     };
     let audit = vec![app.record(tenant, Kind::ClientChanged, &event)];
     let changes = administrator(app, tenant, secret)?.into_iter().collect();
-    Ok(app.journal.commit(Command { changes, audit }).await?)
+    Ok(app.journal.commit(Command::new(changes, audit)).await?)
 }
 
 fn administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<Option<Change>> {
@@ -292,6 +292,7 @@ fn administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<Option<Chan
         exchange: Vec::new(),
         delegates: Vec::new(),
         serves: None,
+        receiver: None,
         multiple_resources: false,
         disabled: Some(false),
         dpop_bound_access_tokens: false,
@@ -326,7 +327,7 @@ fn view(tenant: &Tenant) -> TenantView {
         issuer: tenant.issuer().to_owned(),
         registration: tenant.registration(),
         resources: tenant.resources().all().len() - 1,
-        clients: tenant.clients().len(),
+        clients: tenant.client_count(),
         administrator: None,
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, watch},
     time::{Instant, timeout},
 };
 
@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub struct Readiness {
     stopping: AtomicBool,
+    closed: watch::Sender<bool>,
     last: Mutex<Option<(Instant, Report)>>,
 }
 
@@ -31,6 +32,17 @@ impl Readiness {
     /// The server has been told to stop: from now on it is not ready.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers that wait for something to happen end now.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Waits until they do.
+    pub async fn closed(&self) {
+        // Never an error: the sender is here.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 }
 

@@ -1,4 +1,5 @@
-//! What is written down of those who have proved nothing.
+//! What is written down of those whom nobody answers for: they have proved nothing, or only to be
+//! a client that registered itself.
 
 use chrono::{DateTime, SecondsFormat};
 
@@ -7,11 +8,12 @@ use crate::{
     audit::{Event, Kind, Record, refusals::Summary},
     journal::{Command, JournalError},
     registry::Tenant,
+    store::Change,
 };
 
 impl App {
-    /// Remembers that somebody was refused who has proved nothing, as far as the budget for that
-    /// goes; beyond it they are counted.
+    /// Remembers that somebody was refused whom nobody answers for, as far as the budget for that
+    /// goes; beyond it they are counted. What the request used up is written in any case.
     ///
     /// # Errors
     /// As `Journal::commit`.
@@ -20,11 +22,13 @@ impl App {
         tenant: &Tenant,
         kind: Kind,
         event: &Event<'_>,
+        spent: Vec<Change>,
     ) -> Result<(), JournalError> {
         let (written, ended) = self.refusals.spend(tenant.name(), self.clock.millis());
         let mut audit: Vec<_> = ended.iter().map(|ended| self.counted(ended)).collect();
         audit.extend(written.then(|| self.record(tenant, kind, event)));
-        self.remember_counted(audit, ended.as_slice()).await
+        let command = Command::new(spent, audit);
+        self.remember_counted(command, ended.as_slice()).await
     }
 
     /// Says how many refusals were only counted, in the minutes that have ended; at the end of the
@@ -35,8 +39,11 @@ impl App {
     pub async fn sum_up_refusals(&self, at_the_end: bool) -> Result<(), JournalError> {
         let now = (!at_the_end).then(|| self.clock.millis());
         let ended = self.refusals.ended(now);
-        let audit = ended.iter().map(|ended| self.counted(ended)).collect();
-        self.remember_counted(audit, &ended).await
+        let command = Command {
+            audit: ended.iter().map(|ended| self.counted(ended)).collect(),
+            ..Command::default()
+        };
+        self.remember_counted(command, &ended).await
     }
 
     fn counted(&self, ended: &Summary) -> Record {
@@ -61,16 +68,12 @@ impl App {
 
     async fn remember_counted(
         &self,
-        audit: Vec<Record>,
+        command: Command,
         ended: &[Summary],
     ) -> Result<(), JournalError> {
-        if audit.is_empty() {
+        if command.audit.is_empty() && command.changes.is_empty() {
             return Ok(());
         }
-        let command = Command {
-            audit,
-            ..Command::default()
-        };
         let committed = self.journal.commit(command).await;
         if committed.is_err() {
             for ended in ended {

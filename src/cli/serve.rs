@@ -136,7 +136,7 @@ fn greet(server: &Server, on: &str) {
         resources = count(root.resources().all().len() - 1, "resource"),
         version = env!("CARGO_PKG_VERSION"),
         issuer = server.issuer,
-        clients = count(root.clients().len(), "client"),
+        clients = count(root.client_count(), "client"),
         tenants = count(server.app.registry.all().len(), "tenant"),
     ));
 }

@@ -15,7 +15,7 @@ use crate::{
     app::{App, FetchedKeys},
     error::{OAuthError, Result},
     oauth::grant_type::AuthMethod,
-    registry::{Client, Profile, Tenant},
+    registry::{Client, Keys, Profile, Tenant},
 };
 
 /// Seconds that keys from a `jwks_uri` are used before they are read again.
@@ -67,7 +67,7 @@ pub(super) async fn check(
     let client = named
         .filter(|c| c.iss == c.sub && client_id.is_none_or(|id| id == c.sub))
         .and_then(|c| enabled(tenant, &c.sub))
-        .filter(|c| c.document().token_endpoint_auth_method == AuthMethod::PrivateKeyJwt);
+        .filter(|c| c.rights().token_endpoint_auth_method == AuthMethod::PrivateKeyJwt);
     let Some(client) = client else {
         spend_as_much(tenant, algorithm, attempts);
         return Err(refuse("no such client"));
@@ -94,12 +94,12 @@ pub(super) async fn check(
     if !a_fitting_typ {
         return Err(refuse("typ"));
     }
-    if client.document().profile == Profile::Fapi2 && algorithm == Algorithm::RS256 {
+    if client.rights().profile == Profile::Fapi2 && algorithm == Algorithm::RS256 {
         return Err(refuse("RS256 under fapi2"));
     }
     let claims: Claims = verified.claims().map_err(|_| refuse("claims"))?;
     let (now, leeway) = (app.clock.seconds(), app.config.clients.assertion_leeway);
-    if !audience_fits(&claims.aud, tenant, client.document().profile) {
+    if !audience_fits(&claims.aud, tenant, client.rights().profile) {
         return Err(refuse("aud"));
     }
     if claims.exp.saturating_add(leeway) <= now {
@@ -161,10 +161,10 @@ fn name_of(client_id: &str, jti: &str) -> Vec<u8> {
 /// The client's keys: inline, or from its `jwks_uri`, which is read again when the keys are old or
 /// `kid` is not among them.
 async fn client_keys(app: &App, client: &Client, kid: Option<&str>) -> Option<Arc<KeySet>> {
-    if let Some(keys) = client.keys() {
-        return Some(keys.clone());
-    }
-    let url = client.document().jwks_uri.as_deref()?;
+    let url = match client.keys()? {
+        Keys::Inline(keys) => return Some(keys.clone()),
+        Keys::At(url) => url.as_str(),
+    };
     let now = app.clock.seconds();
     let fits =
         |keys: &KeySet| kid.is_none_or(|kid| keys.keys().iter().any(|key| key.kid() == Some(kid)));

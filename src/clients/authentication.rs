@@ -116,7 +116,9 @@ pub async fn remember(
         ..Event::default()
     };
     let kind = Kind::ClientRefused;
-    Ok(app.remember_stranger(tenant, kind, &event).await?)
+    Ok(app
+        .remember_stranger(tenant, kind, &event, Vec::new())
+        .await?)
 }
 
 /// The client that a request says it comes from, whether or not that is true.
@@ -250,7 +252,7 @@ fn by_secret(
     let presented = digest_of(secret);
     let stored = client
         .as_deref()
-        .filter(|c| c.document().token_endpoint_auth_method.uses_secret())
+        .filter(|c| c.rights().token_endpoint_auth_method.uses_secret())
         .and_then(|c| c.secret_digest(app.clock.seconds()));
     let holds = bool::from(presented.ct_eq(stored.unwrap_or(&[0; 32])));
     match client {
@@ -270,7 +272,7 @@ fn by_secret(
 
 fn public(tenant: &Tenant, client_id: &str) -> Result<Authenticated> {
     match enabled(tenant, client_id) {
-        Some(client) if client.document().token_endpoint_auth_method == AuthMethod::None => {
+        Some(client) if client.rights().token_endpoint_auth_method == AuthMethod::None => {
             Ok(Authenticated {
                 client,
                 method: AuthMethod::None,

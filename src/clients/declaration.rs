@@ -16,7 +16,9 @@ use crate::{
         grant_type::{AuthMethod, CLIENT_CREDENTIALS},
         scope::is_scope_token,
     },
-    registry::{Access, Client, ClientDocument, Origin, Profile, Resources, Tenant},
+    registry::{
+        Access, Client, ClientDocument, Origin, Profile, Receiver, Resources, SubjectStyle, Tenant,
+    },
     store::{Change, Whose},
 };
 
@@ -71,6 +73,9 @@ pub struct ClientDeclaration {
     /// The resource whose server this client is: id or URI.
     #[serde(default)]
     pub serves: Option<String>,
+    /// How it gets security events.
+    #[serde(default)]
+    pub receiver: Option<Receiver>,
     /// Whether one token may name several resources.
     #[serde(default)]
     pub multiple_resources: bool,
@@ -113,12 +118,11 @@ pub fn plan(
     let refuse = |why: String| {
         OAuthError::invalid_request(format!("client '{id}': {}.", why.trim_end_matches('.')))
     };
-    let before = tenant.client(id);
+    let known = tenant.client(id);
     let document =
-        document(resources, declaration, before.as_deref(), private_addresses).map_err(refuse)?;
-    let stored = before
-        .as_ref()
-        .and_then(|client| client.row().secret_digest.clone());
+        document(resources, declaration, known.as_deref(), private_addresses).map_err(refuse)?;
+    let before = known.map(|client| client.row(tenant.name()));
+    let stored = before.as_ref().and_then(|row| row.secret_digest.clone());
     let mut generated = None;
     let secret_digest = match (&declaration.client_secret, stored) {
         _ if !document.token_endpoint_auth_method.uses_secret() => None,
@@ -129,31 +133,33 @@ pub fn plan(
             Some(digest_of(secret).to_vec())
         }
     };
-    let before = before.as_ref().map(|client| client.row());
     let row = client::Model {
         tenant: tenant.name().to_owned(),
         client_id: id.clone(),
         origin: before
+            .as_ref()
             .map_or(Origin::Declared.as_str(), |row| row.origin.as_str())
             .into(),
         secret_digest,
         secret_expires_at: declaration.client_secret_expires_at,
-        registration_digest: before.and_then(|row| row.registration_digest.clone()),
+        registration_digest: before
+            .as_ref()
+            .and_then(|row| row.registration_digest.clone()),
         document: serde_json::to_string(&document).map_err(OAuthError::server_error)?,
         disabled: declaration
             .disabled
-            .unwrap_or_else(|| before.is_some_and(|row| row.disabled)),
-        created_at: before.map_or(now, |row| row.created_at),
+            .unwrap_or_else(|| before.as_ref().is_some_and(|row| row.disabled)),
+        created_at: before.as_ref().map_or(now, |row| row.created_at),
         updated_at: now,
     };
-    let same = before.is_some_and(|before| {
+    let same = before.as_ref().is_some_and(|before| {
         before.document == row.document
             && before.secret_digest == row.secret_digest
             && before.secret_expires_at == row.secret_expires_at
             && before.origin == row.origin
             && before.disabled == row.disabled
     });
-    let before = before.cloned().map(Box::new);
+    let before = before.map(Box::new);
     let change = (!same).then_some(Change::PutClient { row, before });
     Ok(Plan {
         change,
@@ -196,7 +202,7 @@ fn document(
     // A client that registered itself keeps what it said of itself, and its code flow.
     let registered = before.filter(|client| client.origin() == Origin::Registered);
     for name in &declaration.grant_types {
-        if registered.is_some_and(|client| client.may_use(name)) {
+        if registered.is_some_and(|client| client.rights().may_use(name)) {
             continue;
         }
         if grant_types::find(name).is_none() {
@@ -214,10 +220,17 @@ fn document(
     for delegate in &declaration.delegates {
         check_id(delegate)?;
     }
+    let stored = registered.map(Client::document).transpose();
+    let stored = stored.map_err(|error| error.to_string())?;
+    let metadata = stored.map(|stored| stored.metadata).unwrap_or_default();
     let serves = match &declaration.serves {
         None => None,
         Some(name) => Some(reference(resources, name)?),
     };
+    let subjects = declaration.receiver.and_then(|receiver| receiver.subjects);
+    if subjects == Some(SubjectStyle::Oauth) && serves.is_none() {
+        return Err("receiver: subjects 'oauth' is for a client that serves a resource".to_owned());
+    }
     Ok(ClientDocument {
         name: declaration.name.clone(),
         profile: declaration.profile,
@@ -229,11 +242,10 @@ fn document(
         exchange: resolve(resources, "exchange", &declaration.exchange)?,
         delegates: declaration.delegates.clone(),
         serves,
+        receiver: declaration.receiver,
         multiple_resources: declaration.multiple_resources,
         dpop_bound_access_tokens: declaration.dpop_bound_access_tokens,
-        metadata: registered
-            .map(|client| client.document().metadata.clone())
-            .unwrap_or_default(),
+        metadata,
     })
 }
 
@@ -364,6 +376,9 @@ pub struct ClientView {
     /// The resource whose server it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serves: Option<String>,
+    /// How it gets security events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<Receiver>,
     /// Whether one token may name several resources.
     pub multiple_resources: bool,
     /// Whether it is kept from authenticating.
@@ -376,11 +391,15 @@ pub struct ClientView {
     pub updated_at: i64,
 }
 
-impl From<&Client> for ClientView {
-    fn from(client: &Client) -> Self {
-        let (row, document) = (client.row(), client.document().clone());
-        Self {
-            client_id: row.client_id.clone(),
+impl ClientView {
+    /// Shows a client.
+    ///
+    /// # Errors
+    /// None that starting would not have met.
+    pub fn of(client: &Client) -> Result<Self> {
+        let document = client.document().map_err(OAuthError::server_error)?;
+        Ok(Self {
+            client_id: client.id().to_owned(),
             name: document.name,
             origin: client.origin(),
             profile: document.profile,
@@ -392,11 +411,12 @@ impl From<&Client> for ClientView {
             exchange: document.exchange,
             delegates: document.delegates,
             serves: document.serves,
+            receiver: document.receiver,
             multiple_resources: document.multiple_resources,
-            disabled: row.disabled,
+            disabled: client.is_disabled(),
             dpop_bound_access_tokens: document.dpop_bound_access_tokens,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        }
+            created_at: client.created_at(),
+            updated_at: client.updated_at(),
+        })
     }
 }

@@ -81,9 +81,7 @@ pub fn authorize(
 ) -> Result<std::sync::Arc<Client>> {
     let client = enabled(tenant, client_id);
     let presented = digest_of(token.unwrap_or_default());
-    let stored = client
-        .as_deref()
-        .and_then(|c| c.row().registration_digest.as_deref());
+    let stored = client.as_deref().and_then(|c| c.registration_digest());
     let holds = bool::from(presented.ct_eq(stored.unwrap_or(&[0; 32])));
     match client {
         Some(client) if stored.is_some() && holds && token.is_some() => Ok(client),
@@ -100,16 +98,13 @@ pub fn authorize(
 }
 
 /// What is registered now (RFC 7592 §2.1).
-#[must_use]
-pub fn show(tenant: &Tenant, client: &Client, token: &str) -> Value {
-    answer(
-        tenant,
-        client.id(),
-        client.document(),
-        client.row().created_at,
-        None,
-        token,
-    )
+///
+/// # Errors
+/// None that starting would not have met.
+pub fn show(tenant: &Tenant, client: &Client, token: &str) -> Result<Value> {
+    let document = client.document().map_err(OAuthError::server_error)?;
+    let (id, issued_at) = (client.id(), client.created_at());
+    Ok(answer(tenant, id, &document, issued_at, None, token))
 }
 
 /// Replaces the metadata (RFC 7592 §2.2). Identifier and secret stay.
@@ -132,10 +127,11 @@ pub async fn replace(
     check_size(&document)?;
     let sent: Value = serde_json::from_slice(body)
         .map_err(|_| OAuthError::invalid_client_metadata("The body must be a JSON object."))?;
-    check_fixed(&sent, &client)?;
-    keep_what_was_given(&mut document, client.document());
-    let before = Some(Box::new(client.row().clone()));
-    let mut row = client.row().clone();
+    let mut row = client.row(tenant.name());
+    check_fixed(&sent, &row)?;
+    let given = client.document().map_err(OAuthError::server_error)?;
+    keep_what_was_given(&mut document, &given);
+    let before = Some(Box::new(row.clone()));
     let uses_secret = document.token_endpoint_auth_method.uses_secret();
     let mut secret = None;
     if !uses_secret {
@@ -195,11 +191,12 @@ pub async fn remove(
 
 /// The client that registered first of those that were never granted anything: it makes room.
 fn longest_unused(tenant: &Tenant) -> Result<Change> {
+    let unused =
+        |client: &Client| client.origin() == Origin::Registered && !tenant.has_grants(client.id());
     tenant
-        .clients()
+        .clients_that(unused)
         .into_iter()
-        .filter(|client| client.origin() == Origin::Registered && !tenant.has_grants(client.id()))
-        .min_by_key(|client| client.row().created_at)
+        .min_by_key(|client| client.created_at())
         .map(|client| removal(tenant, &client))
         .ok_or_else(|| {
             OAuthError::new(
@@ -233,16 +230,16 @@ fn check_size(document: &ClientDocument) -> Result<()> {
 }
 
 /// RFC 7592 §2.2: the client must not change its identifier or choose its secret.
-fn check_fixed(sent: &Value, client: &Client) -> Result<()> {
+fn check_fixed(sent: &Value, row: &client::Model) -> Result<()> {
     if let Some(id) = sent.get("client_id")
-        && id.as_str() != Some(client.id())
+        && id.as_str() != Some(&row.client_id)
     {
         return Err(OAuthError::invalid_client_metadata(
             "client_id cannot be changed.",
         ));
     }
     if let Some(secret) = sent.get("client_secret").and_then(Value::as_str) {
-        let stored = client.row().secret_digest.as_deref().unwrap_or(&[0; 32]);
+        let stored = row.secret_digest.as_deref().unwrap_or(&[0; 32]);
         if !bool::from(digest_of(secret).ct_eq(stored)) {
             return Err(OAuthError::invalid_client_metadata(
                 "client_secret cannot be chosen.",
@@ -266,7 +263,7 @@ async fn commit(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, Kind::ClientRegistered, &event)];
-    Ok(app.journal.commit(Command { changes, audit }).await?)
+    Ok(app.journal.commit(Command::new(changes, audit)).await?)
 }
 
 /// The client information response (RFC 7591 §3.2.1, RFC 7592 §3). Members without a value are

@@ -15,7 +15,7 @@ use crate::{
     grant_types,
     keys::SigningAlgorithm,
     oauth::{grant_type::AuthMethod, metadata},
-    registry::ADMIN_ID,
+    registry::{ADMIN_ID, EVENTS_ID, Tenant},
 };
 
 /// The tenant's authorization server metadata.
@@ -41,11 +41,26 @@ pub async fn admin_resource(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
 ) -> Result<Response> {
+    own_resource(&app, &tenant, ADMIN_ID)
+}
+
+/// The RFC 9728 document of the tenant's streams of security events.
+///
+/// # Errors
+/// Never for a tenant that exists.
+pub async fn events_resource(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+) -> Result<Response> {
+    own_resource(&app, &tenant, EVENTS_ID)
+}
+
+fn own_resource(app: &App, tenant: &Tenant, id: &str) -> Result<Response> {
     let resources = tenant.resources();
     let resource = resources
-        .by_id(ADMIN_ID)
+        .by_id(id)
         .ok_or_else(|| OAuthError::not_found("There is no such resource."))?;
-    Ok(document(&app, &resource.metadata(tenant.issuer())))
+    Ok(document(app, &resource.metadata(tenant.issuer())))
 }
 
 /// A public JSON document that clients may keep for a while.

@@ -1,9 +1,10 @@
-//! Endpoints of ours that take an access token of ours: the admin API and registration.
+//! Endpoints of ours that take an access token of ours: the admin API, registration, and the
+//! streams of security events.
 //!
 //! | check | |
 //! |---|---|
 //! | one `Authorization` header, `Bearer` or `DPoP` | 401 |
-//! | the token is ours, stands, and is for the admin API | 401 |
+//! | the token is ours, stands, and is for this API | 401 |
 //! | a bound token comes with a proof by its key, and no other token does (RFC 9449 §7) | 401 |
 //! | the proof was not used before | 401 |
 //! | the token has the scope | 403 |
@@ -17,7 +18,7 @@ use crate::{
     context,
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
-    registry::{ADMIN_ID, AdminScope, Tenant},
+    registry::{ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Tenant},
     tokens::{self, dpop, verify},
 };
 
@@ -102,22 +103,67 @@ pub fn shown(headers: &HeaderMap) -> Option<&str> {
     token(headers).map(|(_, token)| token)
 }
 
-/// The claims of a token for the tenant's admin API that has this scope. A proof that comes with
-/// it is used up.
+/// What a call of one of our own resources needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// A scope of the admin API.
+    Admin(AdminScope),
+    /// A scope of the stream API.
+    Events(EventsScope),
+}
+
+impl Needs {
+    const fn resource(self) -> &'static str {
+        match self {
+            Self::Admin(_) => ADMIN_ID,
+            Self::Events(_) => EVENTS_ID,
+        }
+    }
+
+    const fn scope(self) -> &'static str {
+        match self {
+            Self::Admin(scope) => scope.as_str(),
+            Self::Events(scope) => scope.as_str(),
+        }
+    }
+
+    const fn api(self) -> &'static str {
+        match self {
+            Self::Admin(_) => "admin API",
+            Self::Events(_) => "stream API",
+        }
+    }
+}
+
+/// The claims of a token for the tenant's admin API that has this scope.
 ///
 /// # Errors
-/// 401 or 403 with the challenges of RFC 6750 §3, RFC 9449 §7.1 and RFC 9728 §5.1.
+/// As [`let_in`].
 pub async fn administrator(
     app: &App,
     tenant: &Tenant,
     credentials: &Presented,
     scope: AdminScope,
 ) -> Result<AccessClaims> {
+    let_in(app, tenant, credentials, Needs::Admin(scope)).await
+}
+
+/// The claims of a token for one of the tenant's own resources that has the scope. A proof that
+/// comes with it is used up.
+///
+/// # Errors
+/// 401 or 403 with the challenges of RFC 6750 §3, RFC 9449 §7.1 and RFC 9728 §5.1.
+pub async fn let_in(
+    app: &App,
+    tenant: &Tenant,
+    credentials: &Presented,
+    needs: Needs,
+) -> Result<AccessClaims> {
     app.vouch()?;
-    let challenge = Challenge { tenant, scope };
+    let challenge = Challenge { tenant, needs };
     let Some((scheme, token)) = credentials.token() else {
-        let error = OAuthError::invalid_token("An access token for the admin API is needed.");
-        return Err(challenge.both(error, ""));
+        let needed = format!("An access token for the {} is needed.", needs.api());
+        return Err(challenge.both(OAuthError::invalid_token(needed), ""));
     };
     let refuse = |error| challenge.on(scheme, error);
     let claims = verify::access_token(app, tenant, token)
@@ -129,8 +175,8 @@ pub async fn administrator(
         })?;
     let resources = tenant.resources();
     let ours = resources
-        .by_id(ADMIN_ID)
-        .is_some_and(|admin| claims.aud.contains(admin.uri()));
+        .by_id(needs.resource())
+        .is_some_and(|resource| claims.aud.contains(resource.uri()));
     if !ours {
         let error = OAuthError::invalid_token("The access token is for another resource.");
         return Err(refuse(error));
@@ -141,7 +187,7 @@ pub async fn administrator(
     if let Some(client) = tenant.client(&claims.client_id) {
         context::asked_by(&client);
     }
-    allows(tenant, &claims, scope)?;
+    allows(tenant, &claims, needs)?;
     Ok(claims)
 }
 
@@ -149,18 +195,18 @@ pub async fn administrator(
 ///
 /// # Errors
 /// 403 with a challenge.
-pub fn allows(tenant: &Tenant, claims: &AccessClaims, scope: AdminScope) -> Result<()> {
-    if claims.has_scope(scope.as_str()) {
+pub fn allows(tenant: &Tenant, claims: &AccessClaims, needs: Needs) -> Result<()> {
+    let scope = needs.scope();
+    if claims.has_scope(scope) {
         return Ok(());
     }
-    let error =
-        OAuthError::insufficient_scope(format!("This needs the scope '{}'.", scope.as_str()));
+    let error = OAuthError::insufficient_scope(format!("This needs the scope '{scope}'."));
     let scheme = if claims.cnf.is_some() {
         Scheme::Dpop
     } else {
         Scheme::Bearer
     };
-    Err(Challenge { tenant, scope }.on(scheme, error))
+    Err(Challenge { tenant, needs }.on(scheme, error))
 }
 
 /// A bound token comes with a proof by its key and under its scheme (RFC 9449 §7.1, §7.2).
@@ -204,7 +250,7 @@ async fn check_binding(
 /// What a refusal tells about getting in.
 struct Challenge<'a> {
     tenant: &'a Tenant,
-    scope: AdminScope,
+    needs: Needs,
 }
 
 impl Challenge<'_> {
@@ -233,18 +279,25 @@ impl Challenge<'_> {
     }
 
     fn parameters(&self) -> String {
-        let (metadata, scope) = (resource_metadata(self.tenant), self.scope.as_str());
-        format!("resource_metadata=\"{metadata}\", scope=\"{scope}\"")
+        let metadata = resource_metadata(self.tenant, self.needs);
+        format!(
+            "resource_metadata=\"{metadata}\", scope=\"{}\"",
+            self.needs.scope()
+        )
     }
 }
 
-/// Where the RFC 9728 document of the tenant's admin API is: the well-known segment goes between
-/// host and path (RFC 9728 §3.1).
-fn resource_metadata(tenant: &Tenant) -> String {
+/// Where the RFC 9728 document of one of the tenant's own resources is: the well-known segment
+/// goes between host and path (RFC 9728 §3.1).
+fn resource_metadata(tenant: &Tenant, needs: Needs) -> String {
     let issuer = tenant.issuer();
     let host = issuer.strip_suffix(tenant.path()).unwrap_or(issuer);
+    let path = match needs {
+        Needs::Admin(_) => "admin",
+        Needs::Events(_) => "ssf",
+    };
     format!(
-        "{host}/.well-known/oauth-protected-resource{}/admin",
+        "{host}/.well-known/oauth-protected-resource{}/{path}",
         tenant.path()
     )
 }

@@ -59,7 +59,7 @@ pub async fn show(
 ) -> Result<Response> {
     let token = bearer(&headers);
     let client = registration::authorize(&tenant, &client_id, token)?;
-    let registered = registration::show(&tenant, &client, token.unwrap_or_default());
+    let registered = registration::show(&tenant, &client, token.unwrap_or_default())?;
     Ok(answer(StatusCode::OK, &registered))
 }
 

@@ -80,6 +80,15 @@ async fn refused(
     spent: Vec<Change>,
 ) -> OAuthError {
     let client_id = authenticated.client.id();
+    // Whom nobody answers for must not be able to fill the disk.
+    let public = authenticated.method == AuthMethod::None;
+    let stranger = public || !authenticated.client.is_vouched_for();
+    let spent = match refusal.code {
+        // The same assertion may come again with a better proof.
+        ErrorCode::InvalidDpopProof => Vec::new(),
+        _ if public => Vec::new(),
+        _ => spent,
+    };
     let remembered = match refusal.code {
         // What fails inside is in the log; a nonce is only a step on the way to a token.
         ErrorCode::ServerError | ErrorCode::TemporarilyUnavailable | ErrorCode::UseDpopNonce => {
@@ -89,14 +98,7 @@ async fn refused(
         ErrorCode::InvalidClient => {
             clients::remember(app, tenant, Some(client_id.to_owned()), &refusal).await
         }
-        // It has proved nothing: strangers must not be able to fill the disk.
-        _ if authenticated.method == AuthMethod::None => {
-            tokens::refuse_stranger(app, tenant, client_id, &refusal).await
-        }
-        // The same assertion may come again with a better proof.
-        ErrorCode::InvalidDpopProof => {
-            tokens::refuse(app, tenant, client_id, &refusal, Vec::new()).await
-        }
+        _ if stranger => tokens::refuse_stranger(app, tenant, client_id, &refusal, spent).await,
         _ => tokens::refuse(app, tenant, client_id, &refusal, spent).await,
     };
     match remembered {
@@ -117,7 +119,12 @@ async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit
         ))
     })?;
     context::asked_for(grant_type.name);
-    if !request.authenticated.client.may_use(grant_type.name) {
+    if !request
+        .authenticated
+        .client
+        .rights()
+        .may_use(grant_type.name)
+    {
         return Err(OAuthError::unauthorized_client(format!(
             "This client is not registered for the grant type '{name}'."
         )));

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use entity::replay;
+use entity::{replay, signal};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait as _,
@@ -11,7 +11,9 @@ use sea_orm::{
 use super::{Command, JournalError, Outcome};
 use crate::{
     audit::{Chain, Chains, Head},
+    entropy::Entropy,
     registry::{DEFAULT, Registry},
+    signals::{Cause, Initiator, consequences},
     store::{self, Change, Made, Once, outbox},
 };
 
@@ -54,6 +56,7 @@ pub(super) struct Base<'w> {
     pub(super) position: i64,
     /// The audit chains that it writes.
     pub(super) chains: &'w Chains,
+    pub(super) entropy: &'w Entropy,
     /// Unix milliseconds.
     pub(super) at: i64,
 }
@@ -109,7 +112,7 @@ async fn fill(
         let outcome = match (&cut, only_names(command)) {
             (Err(conflict), _) => Err(conflict.clone()),
             (_, Some(names)) => take(&mut fresh, names),
-            _ => change(transaction, base, &command.changes, &mut done.changes).await?,
+            _ => change(transaction, base, command, &mut done.changes).await?,
         };
         if outcome.is_ok() {
             done.chains.extend(cut.into_iter().flatten());
@@ -126,6 +129,8 @@ async fn fill(
     let moved = done.chains.iter();
     let heads = moved.map(|(tenant, chain)| base.chains.seal(tenant, chain));
     store::audit::put_heads(transaction, heads.collect()).await?;
+    // Last but for what is this node's own: whoever adds signals holds the others up.
+    store::signals::append(transaction, &mut signals(&mut done.changes)).await?;
     let news = outbox::rows(&done.changes, base.node, &mut done.position, base.at);
     outbox::append(transaction, news).await?;
     Ok(done)
@@ -172,9 +177,10 @@ fn take(fresh: &mut HashSet<(String, Vec<u8>)>, names: Vec<(&replay::Model, Once
 async fn change(
     transaction: &DatabaseTransaction,
     base: &Base<'_>,
-    changes: &[Change],
+    command: &Command,
     made: &mut Vec<Change>,
 ) -> Result<Outcome, DbErr> {
+    let changes = command.changes.as_slice();
     if let Some(error) = changes.iter().find_map(|c| base.registry.check(c).err()) {
         return Ok(Err(JournalError::Failed(error.to_string())));
     }
@@ -191,7 +197,37 @@ async fn change(
         }
         outcome
     };
-    Ok(outcome.map(|changes| made.extend(changes)))
+    Ok(outcome.map(|changes| {
+        let told = told(base, command, &changes);
+        made.extend(changes.into_iter().chain(told));
+    }))
+}
+
+/// What receivers are told of changes that were made.
+fn told(base: &Base<'_>, command: &Command, made: &[Change]) -> Vec<Change> {
+    let mut told = Vec::new();
+    let mut cause = command.cause.clone();
+    for change in made {
+        let Some(tenant) = change.tenant().and_then(|name| base.registry.find(name)) else {
+            continue;
+        };
+        for draft in consequences::of(change, tenant.name(), tenant.issuer()) {
+            let cause = cause
+                .get_or_insert_with(|| Cause::new(base.entropy, Initiator::System, "it has ended"));
+            let row = draft.row(tenant.name(), cause, base.entropy, base.at);
+            told.push(Change::Signal(row));
+        }
+    }
+    told
+}
+
+/// The signals among changes.
+fn signals(changes: &mut [Change]) -> Vec<&mut signal::Model> {
+    let rows = changes.iter_mut().filter_map(|change| match change {
+        Change::Signal(row) => Some(row),
+        _ => None,
+    });
+    rows.collect()
 }
 
 /// Makes changes in order, and says what was really made, up to the first that does not hold.

@@ -77,7 +77,7 @@ impl State {
         self.numbers.committed(commands.len(), events, took);
         for change in changes {
             match change {
-                Change::RevokeToken(_) => self.numbers.revoked("token", 1),
+                Change::RevokeToken { .. } => self.numbers.revoked("token", 1),
                 Change::GrantsEnded { ids, .. } => self.numbers.revoked("grant", ids.len()),
                 _ => {}
             }

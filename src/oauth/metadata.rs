@@ -50,7 +50,7 @@ pub fn authorization_server(
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": signing_algorithms,
         "authorization_response_iss_parameter_supported": true,
-        "protected_resources": [format!("{issuer}/admin")],
+        "protected_resources": [format!("{issuer}/admin"), format!("{issuer}/ssf")],
     });
     if registration {
         document["registration_endpoint"] = json!(format!("{issuer}/register"));

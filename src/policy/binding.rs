@@ -44,7 +44,7 @@ pub fn check(
 
 /// Whether neither the client nor a resource insists on bound tokens.
 fn proof_not_needed(client: &Client, resources: &[Arc<Resource>]) -> Result<()> {
-    if client.document().dpop_bound_access_tokens {
+    if client.rights().dpop_bound_access_tokens {
         return Err(OAuthError::invalid_dpop_proof(
             "This client is registered with dpop_bound_access_tokens: send a DPoP proof.",
         ));

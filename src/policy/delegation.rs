@@ -36,7 +36,7 @@ pub fn check(
     }
     // What the token says was true when it was issued; the delegation has to stand still.
     let stands = subject_client.is_some_and(|delegator| {
-        let delegates = &delegator.document().delegates;
+        let delegates = &delegator.rights().delegates;
         delegates.iter().any(|delegate| delegate == client.id())
     });
     let names_actor = subject
@@ -77,7 +77,7 @@ fn names(may_act: &Value, actor: &str, issuer: &str) -> bool {
 }
 
 fn serves_audience(client: &Client, subject: &AccessClaims, resources: &Resources) -> bool {
-    let Some(served) = client.document().serves.as_deref() else {
+    let Some(served) = client.rights().serves.as_deref() else {
         return false;
     };
     subject

@@ -131,7 +131,7 @@ impl Permit {
     /// The one client that may act for this one, where there is exactly one.
     #[must_use]
     pub fn may_act(&self) -> Option<&str> {
-        match self.client.document().delegates.as_slice() {
+        match self.client.rights().delegates.as_slice() {
             [only] => Some(only),
             _ => None,
         }

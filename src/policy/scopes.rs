@@ -60,12 +60,7 @@ fn default<'a>(
     entitled: &BTreeSet<&'a str>,
 ) -> BTreeSet<&'a str> {
     // What a client registered with is its own default (RFC 7591 §2 `scope`).
-    let registered = client
-        .document()
-        .metadata
-        .scope
-        .as_deref()
-        .unwrap_or_default();
+    let registered = client.rights().scope.as_deref().unwrap_or_default();
     let registered = registered.split(' ').filter(|name| entitled.contains(name));
     let chosen = resource.expand(registered);
     if !chosen.is_empty() {
@@ -156,11 +151,11 @@ fn reachable<'a>(
         .collect();
     let same_audience = subject.aud.contains(resource.uri());
     let own_token = subject.client_id == client.id();
-    let serves = client.document().serves.as_deref() == Some(resource.reference());
+    let serves = client.rights().serves(resource.reference());
     if same_audience && (own_token || serves) {
         return held;
     }
-    let entry = client.exchange(resource.reference());
+    let entry = client.rights().exchange(resource.reference());
     let mut bound = entry
         .map(|entry| named(entry, resource))
         .unwrap_or_default();

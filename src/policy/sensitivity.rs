@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::registry::{Access, Client, Origin, Resource};
+use crate::registry::{Access, Client, EventsScope, Origin, Resource};
 
 /// The scopes an access entry stands for at this resource, with everything they include.
 #[must_use]
@@ -26,12 +26,17 @@ pub fn named<'a>(access: &'a Access, resource: &'a Resource) -> BTreeSet<&'a str
 #[must_use]
 pub fn entitled<'a>(client: &'a Client, resource: &'a Resource) -> BTreeSet<&'a str> {
     let mut names = client
+        .rights()
         .access(resource.reference())
         .map(|a| named(a, resource))
         .unwrap_or_default();
     if client.origin() == Origin::Registered {
         let open = resource.document().open_scopes.iter().map(String::as_str);
         names.extend(resource.expand(open));
+    }
+    // Whoever serves a resource hears what becomes of its tokens.
+    if resource.is_events() && client.rights().serves.is_some() {
+        names.extend(resource.expand(EventsScope::ALL.map(EventsScope::as_str)));
     }
     names
 }

@@ -6,7 +6,7 @@ use super::sensitivity::entitled;
 use crate::{
     error::{OAuthError, Result},
     oauth::{claims::AccessClaims, scope::Scope},
-    registry::{Client, Resource, Resources},
+    registry::{Client, EventsScope, Resource, Resources},
 };
 
 /// The resources of a token in the client's own name.
@@ -26,10 +26,13 @@ pub fn own(
         }
         return several(client, found);
     }
+    // Receivers name no resource (CAEP interoperability profile §2.7.3): the scope says it, and
+    // nobody means the stream API without one.
+    let events = scope.is_some_and(|scope| scope.iter().all(is_of_events));
     let candidates: Vec<Arc<Resource>> = resources
         .all()
         .into_iter()
-        .filter(|r| !entitled(client, r).is_empty())
+        .filter(|r| r.is_events() == events && !entitled(client, r).is_empty())
         .cloned()
         .collect();
     // No resource named: the only one, or the only one that knows what is asked for.
@@ -48,6 +51,10 @@ pub fn own(
         "This client has access to several resources: name one with the resource parameter \
          (RFC 8707)."
     }))
+}
+
+fn is_of_events(scope: &str) -> bool {
+    EventsScope::ALL.iter().any(|known| known.as_str() == scope)
 }
 
 /// The resources of a token that another one is exchanged for.
@@ -75,7 +82,7 @@ pub fn exchanged(
     let found = distinct(by_uri.chain(by_name))?;
     for resource in &found {
         let narrows = subject.aud.contains(resource.uri()) && may_narrow(client, subject, resource);
-        if !narrows && client.exchange(resource.reference()).is_none() {
+        if !narrows && client.rights().exchange(resource.reference()).is_none() {
             return Err(refused(resource.uri()));
         }
     }
@@ -86,7 +93,7 @@ pub fn exchanged(
 /// is its own token, it is that resource, or it has access there itself.
 fn may_narrow(client: &Client, subject: &AccessClaims, resource: &Resource) -> bool {
     subject.client_id == client.id()
-        || client.document().serves.as_deref() == Some(resource.reference())
+        || client.rights().serves(resource.reference())
         || !entitled(client, resource).is_empty()
 }
 
@@ -105,7 +112,7 @@ fn distinct<'a>(
 }
 
 fn several(client: &Client, found: Vec<Arc<Resource>>) -> Result<Vec<Arc<Resource>>> {
-    if found.len() > 1 && !client.document().multiple_resources {
+    if found.len() > 1 && !client.rights().multiple_resources {
         return Err(OAuthError::invalid_target(
             "This client gets tokens for one resource at a time.",
         ));

@@ -5,25 +5,36 @@
 //! answer sees it, and what it hears of other nodes' changes. Readers take no lock.
 
 mod client;
+mod grants;
+mod index;
 mod resource;
+mod signals;
+mod stream;
 mod tenant;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 use entity::{
     client as client_row, grant, resource as resource_row, revoked_token, signing_key,
-    tenant as tenant_row,
+    stream as stream_row, tenant as tenant_row,
 };
+use tokio::sync::Notify;
 
+use self::client::Documents;
 pub use self::{
-    client::{Access, Client, ClientDocument, Origin, Profile, RegisteredMetadata},
-    resource::{
-        ADMIN_ID, AdminScope, Resource, ResourceDocument, ScopeDeclaration, Tool, builtin_document,
+    client::{
+        Access, Client, ClientDocument, Keys, Origin, Profile, Receiver, RegisteredMetadata, Rights,
     },
+    resource::{
+        ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Resource, ResourceDocument, ScopeDeclaration,
+        Tool, builtin_document,
+    },
+    signals::{Signal, Signals},
+    stream::{Delivery, Excluded, Live, Status, Stream, StreamDocument, SubjectStyle},
     tenant::{DEFAULT, Resources, Sizes, Tenant, check_tenant_name},
 };
 use crate::{
@@ -50,6 +61,7 @@ pub struct Standing {
     clients: HashMap<String, HashSet<String>>,
     resources: HashMap<String, HashSet<String>>,
     grants: HashMap<String, HashSet<String>>,
+    streams: HashMap<String, HashSet<String>>,
 }
 
 impl Standing {
@@ -73,8 +85,11 @@ impl Standing {
             Rows::Grants(rows) => rows
                 .iter()
                 .for_each(|row| add(|s| &mut s.grants, &row.tenant, &row.id)),
-            // Keys are replaced whole, and a token that was revoked stays so.
-            Rows::Keys(_) | Rows::RevokedTokens(_) => {}
+            Rows::Streams(rows) => rows
+                .iter()
+                .for_each(|row| add(|s| &mut s.streams, &row.tenant, &row.id)),
+            // Keys and signals are replaced whole, and a token that was revoked stays so.
+            Rows::Keys(_) | Rows::RevokedTokens(_) | Rows::Signals { .. } => {}
         }
     }
 }
@@ -93,6 +108,11 @@ pub struct Registry {
     issuer: String,
     root: Arc<Tenant>,
     tenants: ArcSwap<HashMap<String, Arc<Tenant>>>,
+    signals: Signals,
+    /// Rung when a stream has come, changed or gone.
+    streams_changed: Notify,
+    /// What the clients of all tenants share. Only whoever changes a client looks here.
+    documents: Mutex<Documents>,
     sealer: Sealer,
     default_registration: RegistrationMode,
 }
@@ -106,6 +126,9 @@ impl Registry {
             tenants: ArcSwap::from_pointee(HashMap::from([(DEFAULT.to_owned(), root.clone())])),
             issuer,
             root,
+            signals: Signals::default(),
+            streams_changed: Notify::new(),
+            documents: Mutex::default(),
             sealer,
             default_registration,
         }
@@ -138,7 +161,9 @@ impl Registry {
             }
             Rows::Clients(rows) => rows.iter().try_for_each(|row| self.put_client(row))?,
             Rows::Grants(rows) => rows.iter().for_each(|row| self.put_grant(row)),
+            Rows::Streams(rows) => rows.iter().try_for_each(|row| self.put_stream(row))?,
             Rows::RevokedTokens(rows) => rows.iter().for_each(|row| self.revoke_token(row)),
+            Rows::Signals { head, rows } => self.signals.load(head, rows)?,
         }
         Ok(())
     }
@@ -176,6 +201,17 @@ impl Registry {
         })
     }
 
+    /// What receivers are told, in order.
+    #[must_use]
+    pub fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    /// Waits until a stream has come, changed or gone since the last time. For one who waits.
+    pub async fn streams_changed(&self) {
+        self.streams_changed.notified().await;
+    }
+
     /// Opens sealed keys.
     #[must_use]
     pub fn sealer(&self) -> &Sealer {
@@ -191,6 +227,8 @@ impl Registry {
         match change {
             Change::PutClient { row, .. } => Client::from_row(row).map(drop),
             Change::PutResource { row, .. } => Resource::from_row(row).map(drop),
+            Change::PutStream { row, .. } => Stream::from_row(row, Arc::default()).map(drop),
+            Change::Signal(row) => Signal::from_row(row.clone()).map(drop),
             _ => Ok(()),
         }
     }
@@ -216,14 +254,22 @@ impl Registry {
                 }
             }
             Change::PutGrant(row) => self.put_grant(row),
-            Change::GrantsEnded { tenant, ids } => {
+            Change::GrantsEnded { tenant, ids, .. } => {
                 if let Some(tenant) = self.find(tenant) {
                     for id in ids {
                         tenant.end_grant(id);
                     }
                 }
             }
-            Change::RevokeToken(row) => self.revoke_token(row),
+            Change::RevokeToken { row, .. } => self.revoke_token(row),
+            Change::Signal(row) => self.signals.add(row)?,
+            Change::PutStream { row, .. } => self.put_stream(row)?,
+            Change::RemoveStream { tenant, id } => {
+                if let Some(tenant) = self.find(tenant) {
+                    tenant.remove_stream(id);
+                }
+                self.streams_changed.notify_one();
+            }
             Change::ForgetExpired { before } => {
                 for tenant in self.tenants.load().values() {
                     tenant.forget_expired(*before);
@@ -254,6 +300,9 @@ impl Registry {
             | Change::UseOnce { .. }
             | Change::AuditCursors(_)
             | Change::CutAudit { .. }
+            | Change::Progress(_)
+            | Change::HoldStreams(_)
+            | Change::ForgetSignals { .. }
             | Change::ForgetOutbox { .. } => {}
         }
         Ok(())
@@ -299,6 +348,7 @@ impl Registry {
             tenant.keep_clients(standing.clients.get(name).unwrap_or(&none));
             tenant.keep_resources(standing.resources.get(name).unwrap_or(&none));
             tenant.keep_grants(standing.grants.get(name).unwrap_or(&none));
+            tenant.keep_streams(standing.streams.get(name).unwrap_or(&none));
         }
     }
 
@@ -308,6 +358,7 @@ impl Registry {
             tenants.remove(name);
             tenants
         });
+        self.streams_changed.notify_one();
     }
 
     fn revoke_token(&self, row: &revoked_token::Model) {
@@ -337,7 +388,11 @@ impl Registry {
     }
 
     fn put_client(&self, row: &client_row::Model) -> Result<(), RegistryError> {
-        let client = Client::from_row(row)?;
+        let mut documents = self
+            .documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let client = Client::among(row, &mut documents)?;
         if let Some(tenant) = self.find(&row.tenant) {
             tenant.put_client(client);
         }
@@ -349,6 +404,16 @@ impl Registry {
         if let Some(tenant) = self.find(&row.tenant) {
             tenant.change_resources(|resources| resources.insert(resource.clone()));
         }
+        Ok(())
+    }
+
+    fn put_stream(&self, row: &stream_row::Model) -> Result<(), RegistryError> {
+        if let Some(tenant) = self.find(&row.tenant) {
+            let live = tenant.stream(&row.id);
+            let live = live.map_or_else(Arc::default, |stream| stream.live().clone());
+            tenant.put_stream(Stream::from_row(row, live)?);
+        }
+        self.streams_changed.notify_one();
         Ok(())
     }
 

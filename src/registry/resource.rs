@@ -20,6 +20,9 @@ use crate::{
 /// The id of the built-in resource: the admin API itself.
 pub const ADMIN_ID: &str = "writ-admin";
 
+/// The id of the other built-in resource: the streams of security events.
+pub const EVENTS_ID: &str = "writ-events";
+
 /// Most tools, scopes and inclusions of one resource, taken together.
 const MAX_ENTRIES: usize = 5000;
 
@@ -346,6 +349,58 @@ pub fn builtin_document() -> ResourceDocument {
     }
 }
 
+/// The scopes of the stream API (CAEP interoperability profile §2.7.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventsScope {
+    /// Read streams and their status.
+    Read,
+    /// Do everything with them.
+    Manage,
+}
+
+impl EventsScope {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Read, Self::Manage];
+
+    /// The scope token.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "ssf.read",
+            Self::Manage => "ssf.manage",
+        }
+    }
+
+    const fn includes(self) -> &'static [&'static str] {
+        match self {
+            Self::Read => &[],
+            Self::Manage => &["ssf.read"],
+        }
+    }
+
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Read => "Read its streams of security events",
+            Self::Manage => "Manage its streams of security events",
+        }
+    }
+}
+
+/// The stream API as a resource like any other.
+fn events_document() -> ResourceDocument {
+    let scopes = EventsScope::ALL.into_iter().map(|scope| ScopeDeclaration {
+        name: scope.as_str().into(),
+        description: scope.description().into(),
+        includes: scope.includes().iter().map(|s| (*s).into()).collect(),
+        sensitive: true,
+    });
+    ResourceDocument {
+        name: "Security events".into(),
+        scopes: scopes.collect(),
+        ..builtin_document()
+    }
+}
+
 /// A resource, with what follows from its declaration worked out once.
 #[derive(Debug)]
 pub struct Resource {
@@ -371,13 +426,22 @@ impl Resource {
         }))
     }
 
-    /// The built-in resource of an issuer. It has no row: its URI follows the issuer.
+    /// The admin API of an issuer.
     pub(super) fn admin(issuer: &str) -> Self {
-        let (document, uri) = (builtin_document(), format!("{issuer}/admin"));
+        Self::builtin(ADMIN_ID, format!("{issuer}/admin"), builtin_document())
+    }
+
+    /// The stream API of an issuer.
+    pub(super) fn events(issuer: &str) -> Self {
+        Self::builtin(EVENTS_ID, format!("{issuer}/ssf"), events_document())
+    }
+
+    /// It has no row: its URI follows the issuer.
+    fn builtin(id: &str, uri: String, document: ResourceDocument) -> Self {
         let catalogue = document.catalogue().unwrap_or_default();
         let row = row::Model {
             tenant: String::new(),
-            id: ADMIN_ID.into(),
+            id: id.into(),
             normalised: normalise(&uri).unwrap_or_else(|| uri.clone()),
             uri,
             registered_by: None,
@@ -415,16 +479,22 @@ impl Resource {
     #[must_use]
     pub fn reference(&self) -> &str {
         if self.is_builtin() {
-            ADMIN_ID
+            &self.row.id
         } else {
             &self.row.normalised
         }
     }
 
-    /// Whether it is the admin API.
+    /// Whether it is one of the server's own.
     #[must_use]
     pub fn is_builtin(&self) -> bool {
-        self.row.id == ADMIN_ID
+        matches!(self.row.id.as_str(), ADMIN_ID | EVENTS_ID)
+    }
+
+    /// Whether it is the stream API.
+    #[must_use]
+    pub fn is_events(&self) -> bool {
+        self.row.id == EVENTS_ID
     }
 
     /// The stored row.

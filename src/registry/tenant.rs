@@ -8,7 +8,11 @@ use std::{
     },
 };
 
-use super::{Client, Origin, Resource};
+use super::{
+    Client, Origin, Resource, Stream,
+    grants::Grants,
+    index::{Index, Key},
+};
 use crate::{config::RegistrationMode, keys::KeyRing, oauth::resource::normalise};
 use arc_swap::{ArcSwap, Guard};
 use entity::{grant, revoked_token};
@@ -69,18 +73,6 @@ impl Resources {
     }
 }
 
-/// Most grants between a grant and the one it all began with.
-const MAX_ANCESTORS: usize = 32;
-
-#[derive(Clone, Debug)]
-struct GrantOrigin {
-    client_id: Arc<str>,
-    parent: Option<Arc<str>>,
-}
-
-/// One client's grants: identity → grant id.
-type Grants = papaya::HashMap<Box<str>, Arc<str>>;
-
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
@@ -94,6 +86,15 @@ pub struct Sizes {
     pub grants: usize,
 }
 
+#[derive(Debug)]
+struct ClientId;
+
+impl Key<Client> for ClientId {
+    fn of(client: &Client) -> &str {
+        client.id()
+    }
+}
+
 /// One issuer with everything that belongs to it.
 #[derive(Debug)]
 pub struct Tenant {
@@ -103,23 +104,24 @@ pub struct Tenant {
     registration: ArcSwap<RegistrationMode>,
     keys: ArcSwap<KeyRing>,
     resources: ArcSwap<Resources>,
-    clients: papaya::HashMap<Box<str>, Arc<Client>>,
+    clients: Index<ClientId, Client>,
     /// Clients that nobody declared: there is a limit to them.
     registered: AtomicUsize,
-    /// By client, so that they go with it.
-    grants: papaya::HashMap<Box<str>, Arc<Grants>>,
-    /// By id: whose it is, and what it was derived from.
-    grant_origins: papaya::HashMap<Box<str>, GrantOrigin>,
+    grants: Grants,
     /// Access tokens that were revoked one by one: `jti` and when they expire.
     revoked_tokens: papaya::HashMap<Box<str>, i64>,
+    streams: papaya::HashMap<Box<str>, Arc<Stream>>,
+    /// By the resources they are about, so that an event finds the few it is for.
+    streams_about: papaya::HashMap<Box<str>, Arc<[Arc<Stream>]>>,
 }
 
 impl Tenant {
-    /// A tenant without keys, clients and resources but the built-in one.
+    /// A tenant without keys, clients and resources but the built-in ones.
     #[must_use]
     pub fn new(name: &str, issuer: &str, registration: RegistrationMode) -> Self {
         let mut resources = Resources::default();
         resources.insert(Arc::new(Resource::admin(issuer)));
+        resources.insert(Arc::new(Resource::events(issuer)));
         let path = url::Url::parse(issuer).map(|u| u.path().trim_end_matches('/').to_owned());
         Self {
             name: name.to_owned(),
@@ -128,11 +130,12 @@ impl Tenant {
             registration: ArcSwap::from_pointee(registration),
             keys: ArcSwap::default(),
             resources: ArcSwap::from_pointee(resources),
-            clients: papaya::HashMap::new(),
+            clients: Index::default(),
             registered: AtomicUsize::new(0),
-            grants: papaya::HashMap::new(),
-            grant_origins: papaya::HashMap::new(),
+            grants: Grants::default(),
             revoked_tokens: papaya::HashMap::new(),
+            streams: papaya::HashMap::new(),
+            streams_about: papaya::HashMap::new(),
         }
     }
 
@@ -143,7 +146,7 @@ impl Tenant {
             tenants: 1,
             clients: self.clients.len(),
             resources: self.resources.load().by_id.len(),
-            grants: self.grant_origins.len(),
+            grants: self.grants.len(),
         }
     }
 
@@ -198,15 +201,21 @@ impl Tenant {
     /// One of its clients.
     #[must_use]
     pub fn client(&self, client_id: &str) -> Option<Arc<Client>> {
-        self.clients.pin().get(client_id).cloned()
+        self.clients.get(client_id)
     }
 
     /// All its clients, by id.
     #[must_use]
     pub fn clients(&self) -> Vec<Arc<Client>> {
-        let mut all: Vec<_> = self.clients.pin().values().cloned().collect();
+        let mut all = self.clients_that(|_| true);
         all.sort_by(|a, b| a.id().cmp(b.id()));
         all
+    }
+
+    /// Those of its clients of which something is true, in no order.
+    #[must_use]
+    pub fn clients_that(&self, holds: impl Fn(&Client) -> bool) -> Vec<Arc<Client>> {
+        self.clients.all_that(holds)
     }
 
     /// How many clients registered themselves.
@@ -215,51 +224,23 @@ impl Tenant {
         self.registered.load(Ordering::Relaxed)
     }
 
-    /// A client's grant of this identity.
+    /// The id of a client's grant of this identity.
     #[must_use]
-    pub fn grant(&self, client_id: &str, identity: &str) -> Option<Arc<str>> {
-        let clients = self.grants.pin();
-        let grants = clients.get(client_id)?.pin();
-        grants.get(identity).cloned()
+    pub fn grant(&self, client_id: &str, identity: &str) -> Option<String> {
+        self.grants.find(client_id, identity)
     }
 
     /// Whether this client still holds this grant, and every grant it was derived from is held.
     #[must_use]
     pub fn holds_grant(&self, client_id: &str, id: &str) -> bool {
-        let origins = self.grant_origins.pin();
-        let Some(origin) = origins.get(id).filter(|o| *o.client_id == *client_id) else {
-            return false;
-        };
-        let mut parent = origin.parent.as_deref();
-        for _ in 0..MAX_ANCESTORS {
-            let Some(id) = parent else { return true };
-            let Some(origin) = origins.get(id) else {
-                return false;
-            };
-            parent = origin.parent.as_deref();
-        }
-        false
+        self.grants.holds(client_id, id)
     }
 
     /// The grant that a client's own grant was carried from: the nearest one that is another
     /// client's, or that began with the client itself.
     #[must_use]
-    pub fn carried_from(&self, client_id: &str, id: &str) -> Arc<str> {
-        let origins = self.grant_origins.pin();
-        let mut from: Arc<str> = id.into();
-        for _ in 0..MAX_ANCESTORS {
-            let parent = origins.get(&*from).and_then(|origin| origin.parent.clone());
-            let own = |id: &Arc<str>| {
-                origins
-                    .get(&**id)
-                    .is_some_and(|o| *o.client_id == *client_id)
-            };
-            match parent.filter(own) {
-                Some(parent) => from = parent,
-                None => break,
-            }
-        }
-        from
+    pub fn carried_from(&self, client_id: &str, id: &str) -> String {
+        self.grants.carried_from(client_id, id)
     }
 
     /// Whether the access token of this name was revoked.
@@ -268,10 +249,35 @@ impl Tenant {
         self.revoked_tokens.pin().contains_key(jti)
     }
 
+    /// One of its streams.
+    #[must_use]
+    pub fn stream(&self, id: &str) -> Option<Arc<Stream>> {
+        self.streams.pin().get(id).cloned()
+    }
+
+    /// All its streams, by id.
+    #[must_use]
+    pub fn streams(&self) -> Vec<Arc<Stream>> {
+        let mut all: Vec<_> = self.streams.pin().values().cloned().collect();
+        all.sort_by(|a, b| a.id().cmp(b.id()));
+        all
+    }
+
+    /// Does something with each of its streams, in no order.
+    pub fn each_stream(&self, visit: impl FnMut(&Arc<Stream>)) {
+        self.streams.pin().values().for_each(visit);
+    }
+
+    /// Its streams about a resource; those about none are found under the empty text.
+    #[must_use]
+    pub fn streams_about(&self, reference: &str) -> Option<Arc<[Arc<Stream>]>> {
+        self.streams_about.pin().get(reference).cloned()
+    }
+
     /// How many grants it holds.
     #[must_use]
     pub fn grant_count(&self) -> usize {
-        self.grant_origins.len()
+        self.grants.len()
     }
 
     /// How many clients it has.
@@ -280,10 +286,10 @@ impl Tenant {
         self.clients.len()
     }
 
-    /// Whether this client has ever been granted anything.
+    /// Whether this client holds any grant.
     #[must_use]
     pub fn has_grants(&self, client_id: &str) -> bool {
-        self.grants.pin().contains_key(client_id)
+        self.grants.any_of(client_id)
     }
 
     pub(super) fn set_registration(&self, mode: RegistrationMode) {
@@ -296,24 +302,15 @@ impl Tenant {
 
     pub(super) fn put_client(&self, client: Client) {
         let added = usize::from(client.origin() == Origin::Registered);
-        let old = self
-            .clients
-            .pin()
-            .insert(client.id().into(), Arc::new(client))
-            .cloned();
+        let old = self.clients.put(Arc::new(client));
         let removed = old.map_or(0, |c| usize::from(c.origin() == Origin::Registered));
         self.registered.fetch_add(added, Ordering::Relaxed);
         self.registered.fetch_sub(removed, Ordering::Relaxed);
     }
 
     pub(super) fn remove_client(&self, client_id: &str) {
-        if let Some(grants) = self.grants.pin().remove(client_id) {
-            let origins = self.grant_origins.pin();
-            for id in grants.pin().values() {
-                origins.remove(&**id);
-            }
-        }
-        if let Some(old) = self.clients.pin().remove(client_id)
+        self.grants.end_all_of(client_id);
+        if let Some(old) = self.clients.remove(client_id)
             && old.origin() == Origin::Registered
         {
             self.registered.fetch_sub(1, Ordering::Relaxed);
@@ -329,53 +326,27 @@ impl Tenant {
     }
 
     pub(super) fn put_grant(&self, row: &grant::Model) {
-        let clients = self.grants.pin();
-        let grants = clients.get_or_insert_with(row.client_id.as_str().into(), Arc::default);
-        grants
-            .pin()
-            .insert(row.identity.as_str().into(), row.id.as_str().into());
-        let origin = GrantOrigin {
-            client_id: row.client_id.as_str().into(),
-            parent: row.parent.as_deref().map(Into::into),
-        };
-        self.grant_origins
-            .pin()
-            .insert(row.id.as_str().into(), origin);
+        let holder = self.client(&row.client_id).map(|client| client.shared_id());
+        self.grants.put(row, holder);
     }
 
     pub(super) fn end_grant(&self, id: &str) {
-        let origins = self.grant_origins.pin();
-        let Some(origin) = origins.remove(id) else {
-            return;
-        };
-        let clients = self.grants.pin();
-        let Some(grants) = clients.get(&*origin.client_id) else {
-            return;
-        };
-        // A client has few; there may be another grant of this identity already.
-        grants.pin().retain(|_, held| &**held != id);
-        if grants.is_empty() {
-            clients.remove(&*origin.client_id);
-        }
+        self.grants.end(id);
     }
 
     /// Ends every grant but these.
     pub(super) fn keep_grants(&self, ids: &HashSet<String>) {
-        let held: Vec<Box<str>> = self.grant_origins.pin().keys().cloned().collect();
-        for id in held.iter().filter(|id| !ids.contains(&***id)) {
-            self.end_grant(id);
-        }
+        self.grants.keep(ids);
     }
 
     /// Removes every client but these.
     pub(super) fn keep_clients(&self, ids: &HashSet<String>) {
-        let held: Vec<Box<str>> = self.clients.pin().keys().cloned().collect();
-        for id in held.iter().filter(|id| !ids.contains(&***id)) {
-            self.remove_client(id);
+        for gone in self.clients_that(|client| !ids.contains(client.id())) {
+            self.remove_client(gone.id());
         }
     }
 
-    /// Removes every resource but these and the built-in one.
+    /// Removes every resource but these and the built-in ones.
     pub(super) fn keep_resources(&self, ids: &HashSet<String>) {
         self.change_resources(|resources| {
             let gone: Vec<_> = resources
@@ -388,6 +359,47 @@ impl Tenant {
                 resources.remove(resource.id());
             }
         });
+    }
+
+    pub(super) fn put_stream(&self, stream: Stream) {
+        self.remove_stream(stream.id());
+        let stream = Arc::new(stream);
+        self.streams
+            .pin()
+            .insert(stream.id().into(), stream.clone());
+        self.change_streams_about(&stream, |about| about.push(stream.clone()));
+        stream.live().bell.notify_waiters();
+    }
+
+    pub(super) fn remove_stream(&self, id: &str) {
+        let old = self.streams.pin().remove(id).cloned();
+        if let Some(old) = old {
+            self.change_streams_about(&old, |about| about.retain(|stream| stream.id() != id));
+            old.live().bell.notify_waiters();
+        }
+    }
+
+    fn change_streams_about(&self, stream: &Stream, change: impl Fn(&mut Vec<Arc<Stream>>)) {
+        let about = self.streams_about.pin();
+        let resources = &stream.document().resources;
+        let none = resources.is_empty().then_some("");
+        for reference in resources.iter().map(String::as_str).chain(none) {
+            let mut streams = about.get(reference).map(|s| s.to_vec()).unwrap_or_default();
+            change(&mut streams);
+            if streams.is_empty() {
+                about.remove(reference);
+            } else {
+                about.insert(reference.into(), streams.into());
+            }
+        }
+    }
+
+    /// Removes every stream but these.
+    pub(super) fn keep_streams(&self, ids: &HashSet<String>) {
+        let held: Vec<Box<str>> = self.streams.pin().keys().cloned().collect();
+        for id in held.iter().filter(|id| !ids.contains(&***id)) {
+            self.remove_stream(id);
+        }
     }
 
     pub(super) fn revoke_token(&self, row: &revoked_token::Model) {

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use crate::{
     error::{OAuthError, Result},
     oauth::resource::{check, normalise},
-    registry::{ADMIN_ID, Origin, Resource, ResourceDocument, Resources, Tenant},
+    registry::{
+        ADMIN_ID, Client, EVENTS_ID, Origin, Resource, ResourceDocument, Resources, Tenant,
+    },
     store::Change,
 };
 
@@ -67,8 +69,8 @@ pub fn check_id(id: &str) -> Result<(), String> {
             "id '{id}': 1 to 64 of a-z, 0-9, '-', '_' and '.', not starting with '.'"
         ));
     }
-    if id == ADMIN_ID {
-        return Err(format!("id '{id}' is the admin API's own"));
+    if matches!(id, ADMIN_ID | EVENTS_ID) {
+        return Err(format!("id '{id}' is the server's own"));
     }
     Ok(())
 }
@@ -107,7 +109,7 @@ pub fn plan(
         .filter(|other| other.id() != declaration.id)
     {
         return Err(OAuthError::conflict(if other.is_builtin() {
-            "This URI is the admin API's own.".to_owned()
+            "This URI is the server's own.".to_owned()
         } else {
             format!(
                 "'{}' is registered already, as '{}'.",
@@ -153,15 +155,14 @@ pub fn removal(tenant: &Tenant, resource: &Resource) -> Vec<Change> {
         tenant: name.clone(),
         id: resource.id().to_owned(),
     }];
-    for client in tenant.clients() {
-        let serves = client.document().serves.as_deref() == Some(resource.reference());
-        if serves && client.origin() == Origin::Resource {
-            changes.push(Change::RemoveClient {
-                tenant: name.clone(),
-                client_id: client.id().to_owned(),
-            });
-        }
-    }
+    let its_server = |client: &Client| {
+        client.origin() == Origin::Resource && client.rights().serves(resource.reference())
+    };
+    let servers = tenant.clients_that(its_server).into_iter();
+    changes.extend(servers.map(|client| Change::RemoveClient {
+        tenant: name.clone(),
+        client_id: client.id().to_owned(),
+    }));
     changes
 }
 

@@ -107,7 +107,7 @@ async fn remove(
         ..Event::default()
     };
     let audit = vec![app.record(&tenant, Kind::ResourceRegistered, &event)];
-    app.journal.commit(Command { changes, audit }).await?;
+    app.journal.commit(Command::new(changes, audit)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -10,7 +10,7 @@ use crate::{
     clients::digest_of,
     error::{OAuthError, Result},
     journal::Command,
-    oauth::grant_type::{AuthMethod, TOKEN_EXCHANGE},
+    oauth::grant_type::{AuthMethod, CLIENT_CREDENTIALS, TOKEN_EXCHANGE},
     registry::{ClientDocument, Origin, Profile, RegisteredMetadata, Tenant},
     store::Change,
 };
@@ -80,7 +80,7 @@ pub(super) async fn register(
             ..Event::default()
         };
         let audit = vec![app.record(tenant, Kind::ResourceRegistered, &event)];
-        app.journal.commit(Command { changes, audit }).await?;
+        app.journal.commit(Command::new(changes, audit)).await?;
     }
     let resources = tenant.resources();
     let resource = resources
@@ -97,8 +97,8 @@ pub(super) async fn register(
     Ok(Registered { body, created })
 }
 
-/// The client that an MCP server is when it asks something itself: it may exchange the tokens it
-/// receives, as soon as an administrator says for what.
+/// The client that an MCP server is when it asks something itself: it may have streams of security
+/// events, and exchange the tokens it receives as soon as an administrator says for what.
 fn server_client(
     tenant: &Tenant,
     client_id: &str,
@@ -113,11 +113,12 @@ fn server_client(
         token_endpoint_auth_method: AuthMethod::ClientSecretBasic,
         jwks: None,
         jwks_uri: None,
-        grant_types: vec![TOKEN_EXCHANGE.to_owned()],
+        grant_types: vec![CLIENT_CREDENTIALS.to_owned(), TOKEN_EXCHANGE.to_owned()],
         access: Vec::new(),
         exchange: Vec::new(),
         delegates: Vec::new(),
         serves: Some(reference),
+        receiver: None,
         multiple_resources: false,
         dpop_bound_access_tokens: false,
         metadata: RegisteredMetadata::default(),

@@ -177,9 +177,10 @@ fn locate<'a>(registry: &Registry, path: &'a str) -> Option<(Arc<Tenant>, Cow<'a
             None => (rest, ""),
         };
         if document == "oauth-protected-resource" {
-            let below = issuer_path.strip_suffix("/admin")?;
+            // The documents of our own resources, which are one segment below their issuer.
+            let (below, own) = issuer_path.rsplit_once('/')?;
             let (tenant, rest) = below_issuer(registry, below)?;
-            let path = "/.well-known/oauth-protected-resource/admin";
+            let path = format!("{WELL_KNOWN}{document}/{own}");
             return rest.is_empty().then(|| (tenant, path.into()));
         }
         let (tenant, rest) = below_issuer(registry, issuer_path)?;

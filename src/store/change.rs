@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{
-    audit_cursor, client, grant, outbox, replay, resource, revoked_token, signing_key, tenant,
+    audit_cursor, client, grant, outbox, replay, resource, revoked_token, signal, signing_key,
+    stream, stream_progress, tenant,
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
@@ -16,7 +17,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait as _, LikeExpr, OnConflict, Query},
 };
 
-use super::audit;
+use super::{audit, progress, streams};
 
 /// Ids in one statement, below any parameter limit: others wait while grants end.
 const MANY_IDS: usize = 10_000;
@@ -83,6 +84,29 @@ impl Whose {
     }
 }
 
+/// Grants that ended together, as far as others have to be told.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Whose.
+    pub whose: Whose,
+    /// Those which that does not say: each is told by itself. What was derived from a grant ends
+    /// with it.
+    pub each: Vec<grant::Model>,
+    /// References of the resources of all of them.
+    pub resources: Vec<String>,
+}
+
+/// Whose an access token is.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The client that holds it.
+    pub client_id: String,
+    /// Whom it speaks for.
+    pub subject: String,
+    /// References of its resources.
+    pub resources: Vec<String>,
+}
+
 /// One change of state.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -133,9 +157,36 @@ pub enum Change {
         tenant: String,
         /// Their ids.
         ids: Vec<String>,
+        /// What receivers have to be told; nothing when somebody else has seen to that.
+        ended: Option<Box<Ended>>,
     },
     /// Ends one access token.
-    RevokeToken(revoked_token::Model),
+    RevokeToken {
+        /// The row.
+        row: revoked_token::Model,
+        /// Whose it was, if that is known.
+        token: Option<Box<Token>>,
+    },
+    /// Tells receivers. Its place among the signals is given when it is committed.
+    Signal(signal::Model),
+    /// Writes a stream.
+    PutStream {
+        /// The row.
+        row: stream::Model,
+        /// The row that it was made from, which must stand unchanged; none for a new stream.
+        before: Option<Box<stream::Model>>,
+    },
+    /// Takes a stream away.
+    RemoveStream {
+        /// Its tenant.
+        tenant: String,
+        /// Its id.
+        id: String,
+    },
+    /// Says how far streams have been delivered.
+    Progress(Vec<progress::Step>),
+    /// Has a node push streams that no other one does.
+    HoldStreams(progress::Hold),
     /// Writes and removes signing keys of one tenant, all at once.
     Keys {
         /// The tenant.
@@ -176,6 +227,11 @@ pub enum Change {
     /// Forgets grants that were derived from one which has ended: no token hangs from them that
     /// still holds.
     ForgetOrphanedGrants,
+    /// Forgets signals that nobody needs any more.
+    ForgetSignals {
+        /// Unix seconds.
+        before: i64,
+    },
     /// Forgets outbox rows that everyone has seen.
     ForgetOutbox {
         /// Unix milliseconds.
@@ -193,17 +249,24 @@ impl Change {
             Self::PutClient { row, .. } => Some(&row.tenant),
             Self::PutResource { row, .. } => Some(&row.tenant),
             Self::PutGrant(row) => Some(&row.tenant),
-            Self::RevokeToken(row) => Some(&row.tenant),
+            Self::RevokeToken { row, .. } => Some(&row.tenant),
+            Self::Signal(row) => Some(&row.tenant),
+            Self::PutStream { row, .. } => Some(&row.tenant),
             Self::UseOnce { row, .. } => Some(&row.tenant),
             Self::RemoveClient { tenant, .. }
             | Self::RemoveResource { tenant, .. }
             | Self::EndGrants { tenant, .. }
             | Self::GrantsEnded { tenant, .. }
+            | Self::RemoveStream { tenant, .. }
             | Self::Keys { tenant, .. } => Some(tenant),
-            Self::AuditCursors(_) | Self::CutAudit { .. } => None,
-            Self::ForgetExpired { .. } | Self::ForgetOrphanedGrants | Self::ForgetOutbox { .. } => {
-                None
-            }
+            Self::AuditCursors(_)
+            | Self::CutAudit { .. }
+            | Self::Progress(_)
+            | Self::HoldStreams(_)
+            | Self::ForgetExpired { .. }
+            | Self::ForgetOrphanedGrants
+            | Self::ForgetSignals { .. }
+            | Self::ForgetOutbox { .. } => None,
         }
     }
 }
@@ -220,7 +283,7 @@ pub enum Made {
 }
 
 impl Made {
-    fn if_one(rows_affected: u64) -> Self {
+    pub(super) fn if_one(rows_affected: u64) -> Self {
         if rows_affected == 1 {
             Self::AsAsked
         } else {
@@ -255,8 +318,10 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             if gone.rows_affected != 1 {
                 return Ok(Made::No);
             }
-            let ended = end_grants(db, tenant, &Whose::Client(client_id.clone())).await?;
-            Ok(Made::Instead(vec![change.clone(), ended]))
+            let ended = end_grants(db, tenant, Whose::Client(client_id.clone())).await?;
+            let streams = streams::remove_all(db, tenant, client_id).await?;
+            let made = [change.clone(), ended].into_iter().chain(streams);
+            Ok(Made::Instead(made.collect()))
         }
         Change::PutResource { row, before } => put_resource(db, row, before.as_deref()).await,
         Change::RemoveResource { tenant, id } => {
@@ -266,14 +331,15 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
                 return Ok(Made::No);
             };
             resource::Entity::delete_by_id(key).exec(db).await?;
-            let ended = end_grants(db, tenant, &Whose::Resource(row.normalised)).await?;
+            let ended = end_grants(db, tenant, Whose::Resource(row.normalised)).await?;
             Ok(Made::Instead(vec![change.clone(), ended]))
         }
         Change::PutGrant(row) => put_grant(db, row).await,
         Change::EndGrants { tenant, whose } => {
-            Ok(Made::Instead(vec![end_grants(db, tenant, whose).await?]))
+            let ended = end_grants(db, tenant, whose.clone()).await?;
+            Ok(Made::Instead(vec![ended]))
         }
-        Change::GrantsEnded { tenant, ids } => {
+        Change::GrantsEnded { tenant, ids, .. } => {
             for ids in ids.chunks(MANY_IDS) {
                 grant::Entity::delete_many()
                     .filter(grant::Column::Tenant.eq(tenant))
@@ -283,8 +349,20 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             }
             Ok(Made::AsAsked)
         }
-        Change::RevokeToken(row) => {
+        Change::RevokeToken { row, .. } => {
             insert_or_ignore(db, row.clone().into_active_model()).await?;
+            Ok(Made::AsAsked)
+        }
+        // Written with its place, by whoever commits: see `signals::append`.
+        Change::Signal(_) => Ok(Made::AsAsked),
+        Change::PutStream { row, before } => streams::put(db, row, before.as_deref()).await,
+        Change::RemoveStream { tenant, id } => streams::remove(db, tenant, id).await,
+        Change::Progress(steps) => {
+            progress::advance(db, steps).await?;
+            Ok(Made::AsAsked)
+        }
+        Change::HoldStreams(hold) => {
+            progress::hold(db, hold).await?;
             Ok(Made::AsAsked)
         }
         Change::Keys {
@@ -334,6 +412,13 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             Ok(Made::AsAsked)
         }
         Change::ForgetOrphanedGrants => forget_orphaned_grants(db).await.map(Made::Instead),
+        Change::ForgetSignals { before } => {
+            signal::Entity::delete_many()
+                .filter(signal::Column::ExpiresAt.lt(*before))
+                .exec(db)
+                .await?;
+            Ok(Made::AsAsked)
+        }
         Change::ForgetOutbox { before } => {
             outbox::Entity::delete_many()
                 .filter(outbox::Column::At.lt(*before))
@@ -345,7 +430,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
 }
 
 /// Writes a row unless one with a key of its own is there; says how many were written.
-async fn insert_or_ignore<A>(db: &impl ConnectionTrait, row: A) -> Result<u64, DbErr>
+pub(super) async fn insert_or_ignore<A>(db: &impl ConnectionTrait, row: A) -> Result<u64, DbErr>
 where
     A: sea_orm::ActiveModelTrait,
 {
@@ -356,7 +441,11 @@ where
 }
 
 /// Changes the row with this primary key, in all columns that are set.
-async fn update<A>(db: &impl ConnectionTrait, row: A, filter: Condition) -> Result<u64, DbErr>
+pub(super) async fn update<A>(
+    db: &impl ConnectionTrait,
+    row: A,
+    filter: Condition,
+) -> Result<u64, DbErr>
 where
     A: sea_orm::ActiveModelTrait,
 {
@@ -379,7 +468,17 @@ async fn remove_tenant(db: &impl ConnectionTrait, name: &str) -> Result<Made, Db
                 .await?;
         )*};
     }
-    empty!(client, resource, grant, replay, revoked_token, signing_key);
+    empty!(
+        client,
+        resource,
+        grant,
+        replay,
+        revoked_token,
+        signing_key,
+        signal,
+        stream,
+        stream_progress
+    );
     Ok(Made::if_one(gone.rows_affected))
 }
 
@@ -530,15 +629,64 @@ async fn lock(db: &impl ConnectionTrait, name: &str, function: &str) -> Result<(
 async fn end_grants(
     db: &impl ConnectionTrait,
     tenant: &str,
-    whose: &Whose,
+    whose: Whose,
 ) -> Result<Change, DbErr> {
     hold_grants(db, tenant, Hold::ToEnd).await?;
+    let rows = find_grants(db, tenant, &whose).await?;
+    let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let derived = derived_from(db, tenant, &ids).await?;
     let change = Change::GrantsEnded {
         tenant: tenant.to_owned(),
-        ids: find_grants(db, tenant, whose).await?,
+        ids,
+        ended: Some(Box::new(Ended::new(whose, rows, derived))),
     };
     Box::pin(apply(db, &change)).await?;
     Ok(change)
+}
+
+impl Ended {
+    fn new(whose: Whose, rows: Vec<grant::Model>, derived: Vec<grant::Model>) -> Self {
+        let all = rows.iter().chain(&derived);
+        let resources = all.flat_map(|row| row.resources.split(' '));
+        let resources: BTreeSet<String> = resources.map(str::to_owned).collect();
+        let each = match &whose {
+            Whose::Grant(_) => rows.into_iter().chain(derived).collect(),
+            // It ends with the tenant, or is among them already.
+            Whose::All => Vec::new(),
+            whose => {
+                let others = derived.into_iter().filter(|row| !whose.includes(row));
+                others.collect()
+            }
+        };
+        Self {
+            whose,
+            each,
+            resources: resources.into_iter().collect(),
+        }
+    }
+}
+
+/// Grants that were derived from these, and from those, which are not among them.
+async fn derived_from(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    ids: &[String],
+) -> Result<Vec<grant::Model>, DbErr> {
+    let mut seen: BTreeSet<String> = ids.iter().cloned().collect();
+    let (mut derived, mut parents) = (Vec::new(), ids.to_vec());
+    while !parents.is_empty() {
+        let mut children = Vec::new();
+        for parents in parents.chunks(MANY_IDS) {
+            let query = grant::Entity::find()
+                .filter(grant::Column::Tenant.eq(tenant))
+                .filter(grant::Column::Parent.is_in(parents));
+            children.extend(query.all(db).await?);
+        }
+        children.retain(|row| seen.insert(row.id.clone()));
+        parents = children.iter().map(|row| row.id.clone()).collect();
+        derived.extend(children);
+    }
+    Ok(derived)
 }
 
 /// Level by level: what hung from an orphan is one now.
@@ -568,14 +716,18 @@ async fn forget_orphaned_grants(db: &impl ConnectionTrait) -> Result<Vec<Change>
             return Ok(changes);
         }
         for (tenant, ids) in ids {
-            let change = Change::GrantsEnded { tenant, ids };
+            let change = Change::GrantsEnded {
+                tenant,
+                ids,
+                ended: None,
+            };
             Box::pin(apply(db, &change)).await?;
             changes.push(change);
         }
     }
 }
 
-/// The ids of these grants.
+/// These grants.
 ///
 /// # Errors
 /// When the database does.
@@ -583,14 +735,14 @@ pub async fn find_grants(
     db: &impl ConnectionTrait,
     tenant: &str,
     whose: &Whose,
-) -> Result<Vec<String>, DbErr> {
-    let found = grant::Entity::find()
+) -> Result<Vec<grant::Model>, DbErr> {
+    let mut found = grant::Entity::find()
         .filter(grant::Column::Tenant.eq(tenant))
         .filter(whose.condition())
         .all(db)
         .await?;
-    let theirs = found.into_iter().filter(|row| whose.includes(row));
-    Ok(theirs.map(|row| row.id).collect())
+    found.retain(|row| whose.includes(row));
+    Ok(found)
 }
 
 /// Whether a tenant exists, and will until this transaction ends.

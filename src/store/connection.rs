@@ -16,6 +16,9 @@ use crate::config;
 
 /// How long an operation of the database may take before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Rows that SQLite's thread may be ahead of whoever reads them: a start reads them all, and every
+/// time one waits for the other costs more than a row does.
+const ROWS_AHEAD: usize = 1024;
 /// How long a start waits for a node of the same name to be gone.
 const HANDOVER: Duration = Duration::from_secs(10);
 
@@ -65,6 +68,7 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
                 // An answer is given only after the commit has reached the disk.
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(PATIENCE)
+                .row_buffer_size(ROWS_AHEAD)
                 .foreign_keys(false)
                 .pragma("wal_autocheckpoint", "8000")
                 .pragma("journal_size_limit", "67108864")

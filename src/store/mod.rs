@@ -9,17 +9,21 @@ pub mod change;
 pub mod connection;
 pub mod once;
 pub mod outbox;
+pub mod progress;
+pub mod signals;
+mod streams;
 
-use entity::{client, grant, resource, revoked_token, signing_key, tenant};
+use entity::{client, grant, resource, revoked_token, signal, signing_key, stream, tenant};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DatabaseConnection, EntityTrait as _,
-    PaginatorTrait as _, QueryFilter as _, Value, sea_query::ArrayType,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Value,
+    sea_query::{ArrayType, Expr, ExprTrait as _},
 };
 
 pub use sea_orm::DbErr;
 
 pub use self::{
-    change::{Change, Made, Once, Whose, find_grants},
+    change::{Change, Ended, Made, Once, Token, Whose, find_grants},
     connection::{Lease, Starting, checkpoint, is_contention, is_unavailable, is_unstorable},
 };
 use crate::config;
@@ -77,6 +81,15 @@ pub enum Rows {
     Grants(Vec<grant::Model>),
     /// Tokens that were revoked one by one.
     RevokedTokens(Vec<revoked_token::Model>),
+    /// Streams.
+    Streams(Vec<stream::Model>),
+    /// The last signals of all tenants, in order.
+    Signals {
+        /// The place of the last one, as it was before they were read.
+        head: i64,
+        /// They, and perhaps some that came since.
+        rows: Vec<signal::Model>,
+    },
 }
 
 /// Rows of a table that may hold millions, in one page.
@@ -103,14 +116,21 @@ pub async fn read<E: From<DbErr>>(
         ($table:ident, $rows:ident, $key:ident, $id:ident) => {
             let mut after = None;
             loop {
-                let columns = ($table::Column::Tenant, $table::Column::$key);
-                let mut pages = select!($table, Tenant).cursor_by(columns);
-                if let Some(after) = after {
-                    pages.after(after);
-                }
-                let page = pages.first(PAGE).all(db).await?;
+                let key = [$table::Column::Tenant, $table::Column::$key];
+                // A comparison of rows, not of one column after the other: only for that does
+                // SQLite go straight to where a page begins.
+                let behind = |last: [String; 2]| {
+                    Expr::tuple(key.map(Expr::col)).gt(Expr::tuple(last.map(Expr::val)))
+                };
+                let page = select!($table, Tenant)
+                    .filter(Condition::all().add_option(after.map(behind)))
+                    .order_by_asc(key[0])
+                    .order_by_asc(key[1])
+                    .limit(PAGE)
+                    .all(db)
+                    .await?;
                 let Some(last) = page.last() else { break };
-                after = Some((last.tenant.clone(), last.$id.clone()));
+                after = Some([last.tenant.clone(), last.$id.clone()]);
                 take(Rows::$rows(page))?;
             }
         };
@@ -120,9 +140,16 @@ pub async fn read<E: From<DbErr>>(
     take(Rows::Resources(select!(resource, Tenant).all(db).await?))?;
     pages!(client, Clients, ClientId, client_id);
     pages!(grant, Grants, Id, id);
+    pages!(stream, Streams, Id, id);
     take(Rows::RevokedTokens(
         select!(revoked_token, Tenant).all(db).await?,
-    ))
+    ))?;
+    if only.is_none() {
+        let head = signals::head(db).await?;
+        let rows = signals::last(db, signals::AT_HAND).await?;
+        take(Rows::Signals { head, rows })?;
+    }
+    Ok(())
 }
 
 /// An array parameter for `UNNEST`.

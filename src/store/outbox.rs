@@ -3,9 +3,12 @@
 //! An outbox row says what changed, not how: whoever hears it reads the row itself, so it never
 //! matters in which order nodes hear of each other's changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use entity::{client, grant, node, outbox, resource, revoked_token, signing_key};
+use entity::{client, grant, node, outbox, resource, revoked_token, signal, signing_key, stream};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, IntoActiveModel as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
@@ -30,10 +33,12 @@ enum Kind {
     /// More grants than are worth a row each.
     Grants,
     RevokedToken,
+    Stream,
+    Signal,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Tenant,
         Self::TenantEnded,
         Self::Keys,
@@ -42,6 +47,8 @@ impl Kind {
         Self::Grant,
         Self::Grants,
         Self::RevokedToken,
+        Self::Stream,
+        Self::Signal,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -54,6 +61,8 @@ impl Kind {
             Self::Grant => "grant",
             Self::Grants => "grants",
             Self::RevokedToken => "token.revoked",
+            Self::Stream => "stream",
+            Self::Signal => "signal",
         }
     }
 
@@ -63,21 +72,28 @@ impl Kind {
 }
 
 /// What others hear of a change: kind and subject, in one tenant.
-fn news(change: &Change) -> Vec<(Kind, &str)> {
+fn news(change: &Change) -> Vec<(Kind, Cow<'_, str>)> {
+    let one = |kind, subject| vec![(kind, Cow::Borrowed(subject))];
     match change {
-        Change::PutTenant(row) => vec![(Kind::Tenant, &row.name)],
-        Change::RemoveTenant(name) => vec![(Kind::TenantEnded, name)],
-        Change::PutClient { row, .. } => vec![(Kind::Client, &row.client_id)],
-        Change::RemoveClient { client_id, .. } => vec![(Kind::Client, client_id)],
-        Change::PutResource { row, .. } => vec![(Kind::Resource, &row.id)],
-        Change::RemoveResource { id, .. } => vec![(Kind::Resource, id)],
-        Change::PutGrant(row) => vec![(Kind::Grant, &row.id)],
-        Change::GrantsEnded { ids, .. } if ids.len() > MANY => vec![(Kind::Grants, "")],
+        Change::PutTenant(row) => one(Kind::Tenant, row.name.as_str()),
+        Change::RemoveTenant(name) => one(Kind::TenantEnded, name),
+        Change::PutClient { row, .. } => one(Kind::Client, &row.client_id),
+        Change::RemoveClient { client_id, .. } => one(Kind::Client, client_id),
+        Change::PutResource { row, .. } => one(Kind::Resource, &row.id),
+        Change::RemoveResource { id, .. } => one(Kind::Resource, id),
+        Change::PutGrant(row) => one(Kind::Grant, &row.id),
+        Change::GrantsEnded { ids, .. } if ids.len() > MANY => one(Kind::Grants, ""),
         Change::GrantsEnded { ids, .. } => {
-            ids.iter().map(|id| (Kind::Grant, id.as_str())).collect()
+            let ids = ids
+                .iter()
+                .map(|id| (Kind::Grant, Cow::Borrowed(id.as_str())));
+            ids.collect()
         }
-        Change::RevokeToken(row) => vec![(Kind::RevokedToken, &row.jti)],
-        Change::Keys { .. } => vec![(Kind::Keys, "")],
+        Change::RevokeToken { row, .. } => one(Kind::RevokedToken, &row.jti),
+        Change::PutStream { row, .. } => one(Kind::Stream, &row.id),
+        Change::RemoveStream { id, .. } => one(Kind::Stream, id),
+        Change::Signal(row) => vec![(Kind::Signal, row.seq.to_string().into())],
+        Change::Keys { .. } => one(Kind::Keys, ""),
         // Names that hold once are looked up where they are, and the rest is nobody's news.
         Change::EndGrants { .. }
         | Change::UseOnce { .. }
@@ -85,6 +101,9 @@ fn news(change: &Change) -> Vec<(Kind, &str)> {
         | Change::CutAudit { .. }
         | Change::ForgetExpired { .. }
         | Change::ForgetOrphanedGrants
+        | Change::ForgetSignals { .. }
+        | Change::Progress(_)
+        | Change::HoldStreams(_)
         | Change::ForgetOutbox { .. } => Vec::new(),
     }
 }
@@ -100,7 +119,7 @@ pub fn rows(changes: &[Change], node: &str, seq: &mut i64, at: i64) -> Vec<outbo
                 seq: *seq,
                 tenant: change.tenant().unwrap_or_default().to_owned(),
                 kind: kind.as_str().to_owned(),
-                subject: subject.to_owned(),
+                subject: subject.into_owned(),
                 at,
             });
         }
@@ -306,6 +325,7 @@ async fn read(
             let ended = Change::GrantsEnded {
                 tenant: tenant_name(),
                 ids,
+                ended: None,
             };
             let made = rows.into_iter().map(Change::PutGrant);
             std::iter::once(ended).chain(made).collect()
@@ -316,7 +336,31 @@ async fn read(
         }
         Kind::RevokedToken => {
             let rows = rows!(revoked_token, Jti);
-            rows.into_iter().map(Change::RevokeToken).collect()
+            let revoked = |row| Change::RevokeToken { row, token: None };
+            rows.into_iter().map(revoked).collect()
+        }
+        Kind::Stream => {
+            let rows = rows!(stream, Id);
+            let gone = gone(rows.iter().map(|row| row.id.as_str()).collect());
+            let removed = gone.into_iter().map(|id| Change::RemoveStream {
+                tenant: tenant_name(),
+                id,
+            });
+            let put = rows
+                .into_iter()
+                .map(|row| Change::PutStream { row, before: None });
+            removed.chain(put).collect()
+        }
+        Kind::Signal => {
+            let places = subjects.iter().filter_map(|seq| seq.parse().ok());
+            let places: Vec<i64> = places.collect();
+            let mut rows = Vec::new();
+            for places in places.chunks(CHUNK) {
+                let query = signal::Entity::find()
+                    .filter(signal::Column::Seq.is_in(places.iter().copied()));
+                rows.extend(query.all(db).await?);
+            }
+            rows.into_iter().map(Change::Signal).collect()
         }
     };
     Ok(Heard::Changes(changes))

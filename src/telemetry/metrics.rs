@@ -76,6 +76,10 @@ pub struct Metrics {
     authentication_failures: Counter,
     /// Connections that are open.
     pub connections: Open,
+    /// Feeds of security events that are open.
+    pub feeds: Open,
+    /// Security events on their way to receivers.
+    pub deliveries: Deliveries,
     journal: Journal,
     queue: Gauge,
     entries: Family<Kind, Gauge>,
@@ -124,6 +128,57 @@ impl Journal {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    method: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Method {
+    method: &'static str,
+}
+
+/// What becomes of security events, by method: `push`, `poll` or `feed`.
+#[derive(Debug)]
+pub struct Deliveries {
+    outcomes: Family<DeliveryLabels, Counter>,
+    lag: Family<Method, Histogram, fn() -> Histogram>,
+}
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self {
+            outcomes: Family::default(),
+            lag: Family::new_with_constructor(|| Histogram::new(REQUEST)),
+        }
+    }
+}
+
+impl Deliveries {
+    /// Counts an event that a receiver was told, so many milliseconds after it arose.
+    pub(crate) fn told(&self, method: &'static str, millis: i64) {
+        self.count(method, "told");
+        let lag = self.lag.get_or_create(&Method { method });
+        lag.observe(millis.max(0) as f64 / 1000.0);
+    }
+
+    /// Counts an attempt that failed.
+    pub(crate) fn failed(&self, method: &'static str) {
+        self.count(method, "failed");
+    }
+
+    /// Counts an event that was given up.
+    pub(crate) fn refused(&self, method: &'static str) {
+        self.count(method, "refused");
+    }
+
+    fn count(&self, method: &'static str, outcome: &'static str) {
+        let labels = DeliveryLabels { method, outcome };
+        self.outcomes.get_or_create(&labels).inc();
+    }
+}
+
 /// What is only looked at when somebody asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
@@ -146,6 +201,8 @@ impl Metrics {
             tokens: Family::default(),
             authentication_failures: Counter::default(),
             connections: Open::default(),
+            feeds: Open::default(),
+            deliveries: Deliveries::default(),
             journal,
             queue: Gauge::default(),
             entries: Family::default(),
@@ -186,6 +243,23 @@ impl Metrics {
             "connections_open",
             "Connections that are open",
             self.connections.gauge.clone(),
+        );
+        to.register(
+            "event_feeds_open",
+            "Feeds of security events that are open",
+            self.feeds.gauge.clone(),
+        );
+        to.register(
+            "event_deliveries",
+            "Security events handed to receivers, by method; the outcome is told, failed (and \
+             tried again) or refused (and given up)",
+            self.deliveries.outcomes.clone(),
+        );
+        to.register_with_unit(
+            "event_delivery_lag",
+            "Time from what happened until a receiver was told, by method",
+            Unit::Seconds,
+            self.deliveries.lag.clone(),
         );
         to.register(
             "journal_queue",

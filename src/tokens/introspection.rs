@@ -49,7 +49,7 @@ impl Caller {
         let Self::Client(client) = self else {
             return None;
         };
-        let reference = client.document().serves.as_deref()?;
+        let reference = client.rights().serves.as_deref()?;
         tenant.resources().by_uri(reference).cloned()
     }
 }

@@ -105,7 +105,7 @@ pub async fn issue(
         jti: app.entropy.id(),
         client_id: permit.client().id().to_owned(),
         scope: Some(permit.scope().to_owned()),
-        grant_id: Some(grant_id.to_string()),
+        grant_id: Some(grant_id),
         act: permit.act().cloned(),
         may_act: permit
             .may_act()
@@ -136,20 +136,13 @@ pub async fn issue(
         act: claims.act.as_ref(),
         aud: Some(&claims.aud),
         scope: claims.scope.as_deref(),
-        grant_id: Some(&grant_id),
+        grant_id: claims.grant_id.as_deref(),
         jti: Some(&claims.jti),
         cnf: claims.cnf.as_ref(),
         ..Event::default()
     };
     let audit = vec![app.record(tenant, kind, &event)];
-    commit(
-        app,
-        Command {
-            changes: spent,
-            audit,
-        },
-    )
-    .await?;
+    commit(app, Command::new(spent, audit)).await?;
     Ok(TokenResponse {
         access_token,
         issued_token_type: None,
@@ -183,14 +176,7 @@ pub async fn refuse(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, Kind::TokenRefused, &event)];
-    commit(
-        app,
-        Command {
-            changes: spent,
-            audit,
-        },
-    )
-    .await
+    commit(app, Command::new(spent, audit)).await
 }
 
 /// Uses up what a client presented where nothing else is written.
@@ -205,8 +191,8 @@ pub async fn spend(app: &App, spent: Change) -> Result<()> {
     commit(app, command).await
 }
 
-/// Remembers that a client was refused which has proved nothing, as far as the budget for that
-/// goes.
+/// Remembers that a client was refused which nobody answers for, as far as the budget for that
+/// goes, and uses up what it presented.
 ///
 /// # Errors
 /// As [`issue`].
@@ -215,6 +201,7 @@ pub async fn refuse_stranger(
     tenant: &Tenant,
     client_id: &str,
     refusal: &OAuthError,
+    spent: Vec<Change>,
 ) -> Result<()> {
     let reason = refusal.said().to_string();
     let event = Event {
@@ -223,18 +210,21 @@ pub async fn refuse_stranger(
         ..Event::default()
     };
     let kind = Kind::TokenRefused;
-    Ok(app.remember_stranger(tenant, kind, &event).await?)
+    app.remember_stranger(tenant, kind, &event, spent)
+        .await
+        .map_err(not_committed)
 }
 
 async fn commit(app: &App, command: Command) -> Result<()> {
-    app.journal
-        .commit(command)
-        .await
-        .map_err(|error| match error {
-            JournalError::Used(Once::Assertion) => assertion::replayed(),
-            JournalError::Used(Once::Proof) => dpop::replayed(),
-            // The tenant has ended since the client authenticated, and the client with it.
-            JournalError::Conflict => authentication::failed().because(error),
-            other => other.into(),
-        })
+    app.journal.commit(command).await.map_err(not_committed)
+}
+
+fn not_committed(error: JournalError) -> OAuthError {
+    match error {
+        JournalError::Used(Once::Assertion) => assertion::replayed(),
+        JournalError::Used(Once::Proof) => dpop::replayed(),
+        // The tenant has ended since the client authenticated, and the client with it.
+        JournalError::Conflict => authentication::failed().because(error),
+        other => other.into(),
+    }
 }

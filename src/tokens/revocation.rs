@@ -10,7 +10,8 @@
 //! is to get no more tokens is disabled or removed.
 //!
 //! It holds when the answer is given: at introspection, token exchange and the admin API of this
-//! node at once. A resource server that only verifies signatures sees it when the token expires.
+//! node at once. Resource servers that have a stream are told; one that only verifies signatures
+//! sees it when the token expires.
 
 use entity::revoked_token;
 
@@ -20,8 +21,10 @@ use crate::{
     audit::{Event, Kind},
     error::Result,
     journal::Command,
+    oauth::claims::AccessClaims,
     registry::{Client, Tenant},
-    store::Change,
+    signals::{Cause, Initiator},
+    store::{Change, Token},
 };
 
 /// Seconds that a revocation is remembered after its token has expired: clocks of nodes differ.
@@ -64,17 +67,42 @@ pub async fn by_client(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, Kind::TokenRevoked, &event)];
-    let mut changes = vec![end_of(tenant, &claims.jti, claims.exp)];
+    let mut changes = vec![end_of(tenant, &claims)];
     changes.extend(spent);
-    commit(app, Command { changes, audit }).await
+    let cause = Cause::new(&app.entropy, Initiator::User, "revoked by its client");
+    commit(app, Command::new(changes, audit).because(cause)).await
 }
 
-/// The change that ends a token which would have expired at `exp`, Unix seconds.
+/// The change that ends a token.
 #[must_use]
-pub fn end_of(tenant: &Tenant, jti: &str, exp: i64) -> Change {
-    Change::RevokeToken(revoked_token::Model {
+pub fn end_of(tenant: &Tenant, claims: &AccessClaims) -> Change {
+    let resources = tenant.resources();
+    let named = claims.aud.iter().filter_map(|uri| resources.by_uri(uri));
+    let token = Token {
+        client_id: claims.client_id.clone(),
+        subject: claims.sub.clone(),
+        resources: named.map(|r| r.reference().to_owned()).collect(),
+    };
+    Change::RevokeToken {
+        row: row(tenant, &claims.jti, claims.exp),
+        token: Some(Box::new(token)),
+    }
+}
+
+/// The change that ends the token of this name, whosever it is, which would have expired at
+/// `exp`, Unix seconds.
+#[must_use]
+pub fn end_of_unknown(tenant: &Tenant, jti: &str, exp: i64) -> Change {
+    Change::RevokeToken {
+        row: row(tenant, jti, exp),
+        token: None,
+    }
+}
+
+fn row(tenant: &Tenant, jti: &str, exp: i64) -> revoked_token::Model {
+    revoked_token::Model {
         tenant: tenant.name().to_owned(),
         jti: jti.to_owned(),
         expires_at: exp.saturating_add(MARGIN),
-    })
+    }
 }

@@ -91,7 +91,7 @@ pub fn start(
                 let mut guard = app.config.fetch.clone();
                 guard.allow_private_addresses_for_tests |= config.export_webhook_private;
                 Sink::Webhook(Webhook {
-                    fetch: Fetch::new(&guard)?,
+                    fetch: Fetch::new(&guard, &app.config.events)?,
                     url: config.export_webhook.clone(),
                     token_file: config.export_webhook_token_file.clone(),
                 })

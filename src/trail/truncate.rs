@@ -106,7 +106,7 @@ async fn commit(app: &App, tenant: &str, (first, anchor): (Head, Head), by: &str
         first: (first.seq, first.hash),
         anchor: (anchor.seq, anchor.hash),
     }];
-    Ok(app.journal.commit(Command { changes, audit }).await?)
+    Ok(app.journal.commit(Command::new(changes, audit)).await?)
 }
 
 /// The last row that every sink has; none when there is no sink.

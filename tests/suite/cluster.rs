@@ -236,7 +236,7 @@ async fn both_maintain_keys_and_there_is_one_next_key_of_each_algorithm() {
 async fn a_change_made_from_an_old_reading_does_not_undo_another_nodes() {
     let (one, two) = two().await;
     // What a request at one node has read before the other node's answer reached it.
-    let read = two.tenant(None).client("agent").unwrap().row().clone();
+    let read = two.tenant(None).client("agent").unwrap().row("default");
     let off = one.admin("POST", "/clients/agent/disable").await.await;
     assert_eq!(off.status, 200);
     let mut row = read.clone();

@@ -89,20 +89,13 @@ async fn a_command_that_does_not_fit_is_undone_alone() {
     let tenant = app.tenant(None);
     let agent = tenant.client("agent").unwrap();
     let named = |id: &str| {
-        let mut row = agent.row().clone();
+        let mut row = agent.row("default");
         id.clone_into(&mut row.client_id);
         Change::PutClient { row, before: None }
     };
     let commit = |changes: Vec<Change>| {
         let journal = app.state.journal.clone();
-        async move {
-            journal
-                .commit(Command {
-                    changes,
-                    audit: Vec::new(),
-                })
-                .await
-        }
+        async move { journal.commit(Command::new(changes, Vec::new())).await }
     };
     // Three at once: the one in the middle contradicts itself half way.
     let (one, two, three) = tokio::join!(
@@ -124,16 +117,13 @@ async fn a_command_that_does_not_fit_is_undone_alone() {
 #[tokio::test]
 async fn a_change_that_expects_a_row_makes_none() {
     let app = TestApp::weather().await;
-    let mut row = app.tenant(None).client("agent").unwrap().row().clone();
+    let mut row = app.tenant(None).client("agent").unwrap().row("default");
     row.client_id = "nobody".into();
     let changes = vec![Change::PutClient {
         before: Some(Box::new(row.clone())),
         row,
     }];
-    let command = Command {
-        changes,
-        audit: Vec::new(),
-    };
+    let command = Command::new(changes, Vec::new());
     assert_eq!(
         app.state.journal.commit(command).await,
         Err(JournalError::Conflict)
@@ -205,20 +195,12 @@ async fn what_was_under_way_when_a_tenant_ended_is_not_found_by_the_next_of_its_
         { "client_id": "late", "client_secret": secret_of("late") },
     ]}]});
     app.apply(tenant).await;
-    let row = app
-        .tenant(Some("beta"))
-        .client("late")
-        .unwrap()
-        .row()
-        .clone();
+    let row = app.tenant(Some("beta")).client("late").unwrap().row("beta");
     let gone = app.admin("DELETE", "/tenants/beta").await.await;
     assert_eq!(gone.status, 204);
     // The request had read everything it needed; only its commit comes too late.
     let change = Change::PutClient { row, before: None };
-    let command = Command {
-        changes: vec![change],
-        audit: Vec::new(),
-    };
+    let command = Command::new(vec![change], Vec::new());
     let outcome = app.state.journal.commit(command).await;
     assert_eq!(outcome, Err(JournalError::Conflict));
     app.apply(json!({ "tenants": [{ "name": "beta" }] })).await;

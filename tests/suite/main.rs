@@ -24,6 +24,7 @@ mod keys;
 mod properties;
 mod resources;
 mod serve;
+mod streams;
 mod support;
 mod telemetry;
 mod tenants;

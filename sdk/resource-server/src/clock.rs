@@ -1,7 +1,9 @@
 //! Where the time comes from: asked for, so that tests can move it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 /// Seconds since 1970.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,16 @@ impl Clock {
             Self::Manual(clock) => clock.now(),
         }
     }
+
+    /// Waits until this many seconds have passed.
+    pub(crate) async fn sleep(&self, seconds: i64) {
+        match self {
+            Self::System => {
+                tokio::time::sleep(Duration::from_secs(seconds.unsigned_abs())).await;
+            }
+            Self::Manual(clock) => clock.reaches(clock.now().saturating_add(seconds)).await,
+        }
+    }
 }
 
 impl From<ManualClock> for Clock {
@@ -32,24 +44,30 @@ impl From<ManualClock> for Clock {
 
 /// A clock for tests; every clone shows the same time.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicI64>);
+pub struct ManualClock(Arc<watch::Sender<i64>>);
 
 impl ManualClock {
     /// A clock that stands at `seconds` since 1970.
     #[must_use]
     pub fn at(seconds: i64) -> Self {
-        Self(Arc::new(AtomicI64::new(seconds)))
+        Self(Arc::new(watch::Sender::new(seconds)))
     }
 
     /// The time it shows.
     #[must_use]
     pub fn now(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
     }
 
     /// Moves it, backwards when `seconds` is negative.
     pub fn advance(&self, seconds: i64) {
-        self.0.fetch_add(seconds, Ordering::Relaxed);
+        self.0.send_modify(|now| *now += seconds);
+    }
+
+    async fn reaches(&self, seconds: i64) {
+        let mut shown = self.0.subscribe();
+        // Fails only when the clock is gone, and this is one of its owners.
+        let _ = shown.wait_for(|now| *now >= seconds).await;
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Endpoint {
     Keys,
     /// `introspection_endpoint`.
     Introspection,
+    /// `token_endpoint`.
+    Token,
 }
 
 /// The members of the issuer's metadata this crate reads.
@@ -26,6 +28,7 @@ struct Metadata {
     issuer: String,
     jwks_uri: Option<String>,
     introspection_endpoint: Option<String>,
+    token_endpoint: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +37,8 @@ pub(crate) enum FetchError {
     Http(Url, reqwest::Error),
     #[error("{0} answered {1}")]
     Status(Url, reqwest::StatusCode),
-    #[error("{0} answered more than {MAX_DOCUMENT_BYTES} octets")]
-    TooLarge(Url),
+    #[error("{0} answered more than {1} octets")]
+    TooLarge(Url, usize),
     #[error("{0} is not usable: {1}")]
     Metadata(Url, &'static str),
     #[error("{0}")]
@@ -79,13 +82,22 @@ async fn endpoint_in(
     let uri = match endpoint {
         Endpoint::Keys => metadata.jwks_uri,
         Endpoint::Introspection => metadata.introspection_endpoint,
+        Endpoint::Token => metadata.token_endpoint,
     };
     let uri = uri.ok_or_else(|| unusable("it does not name the endpoint"))?;
-    let uri = Url::parse(&uri).map_err(|_| unusable("an endpoint is not a URL"))?;
-    if may_name(url, &uri) {
+    named(url, &uri).map_err(unusable)
+}
+
+/// An address that an issuer's documents send us to.
+///
+/// # Errors
+/// Words for why it is not gone to.
+pub(crate) fn named(issuer: &Url, uri: &str) -> Result<Url, &'static str> {
+    let uri = Url::parse(uri).map_err(|_| "an endpoint is not a URL")?;
+    if may_name(issuer, &uri) {
         Ok(uri)
     } else {
-        Err(unusable("an endpoint is not https"))
+        Err("an endpoint is not https")
     }
 }
 
@@ -104,19 +116,30 @@ pub(crate) async fn send(
     url: &Url,
 ) -> Result<(Vec<u8>, HeaderMap), FetchError> {
     let failed = |error: reqwest::Error| FetchError::Http(url.clone(), error.without_url());
-    let mut response = request.send().await.map_err(failed)?;
+    let response = request.send().await.map_err(failed)?;
     if response.status() != reqwest::StatusCode::OK {
         return Err(FetchError::Status(url.clone(), response.status()));
     }
     let headers = response.headers().clone();
+    let body = bounded(response, url, MAX_DOCUMENT_BYTES).await?;
+    Ok((body, headers))
+}
+
+/// The body of an answer, of `most` octets whatever its length claims to be.
+pub(crate) async fn bounded(
+    mut response: reqwest::Response,
+    url: &Url,
+    most: usize,
+) -> Result<Vec<u8>, FetchError> {
+    let failed = |error: reqwest::Error| FetchError::Http(url.clone(), error.without_url());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        if body.len() + chunk.len() > MAX_DOCUMENT_BYTES {
-            return Err(FetchError::TooLarge(url.clone()));
+        if body.len() + chunk.len() > most {
+            return Err(FetchError::TooLarge(url.clone(), most));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok((body, headers))
+    Ok(body)
 }
 
 /// Whether an issuer's metadata may send us there: to https, and on this

@@ -194,6 +194,13 @@ impl Introspector {
         })
     }
 
+    /// Forgets what was answered: something was revoked since.
+    pub(crate) fn forget(&self) {
+        if let Some(answers) = &self.answers {
+            answers.invalidate_all();
+        }
+    }
+
     /// The claims again, if the authorization server says that the token still
     /// holds; without the scopes that it does not name (RFC 7662 §2.2).
     ///
@@ -356,7 +363,8 @@ struct Signed {
     token_introspection: Said,
 }
 
-fn basic(client_id: &str, client_secret: &str) -> String {
+/// RFC 6749 §2.3.1.
+pub(crate) fn basic(client_id: &str, client_secret: &str) -> String {
     let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encoded(client_id), encoded(client_secret));
     format!("Basic {}", STANDARD.encode(pair))

@@ -101,7 +101,7 @@ impl fmt::Display for Algorithm {
 /// the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwsError {
-    /// Longer than [`MAX_TOKEN_BYTES`].
+    /// Longer than [`MAX_TOKEN_BYTES`], or what was asked for.
     #[error("the token is too long")]
     TooLong,
     /// Not three non-empty, strictly encoded segments.
@@ -146,7 +146,16 @@ impl<'a> Unverified<'a> {
     /// When the text is not exactly three non-empty base64url segments without
     /// padding, blanks or stray trailing bits, or its header is not acceptable.
     pub fn parse(token: &'a str) -> Result<Self, JwsError> {
-        if token.len() > MAX_TOKEN_BYTES {
+        Self::parse_within(token, MAX_TOKEN_BYTES)
+    }
+
+    /// Reads a compact serialisation of at most `longest` bytes: some kinds of
+    /// token are longer than [`MAX_TOKEN_BYTES`].
+    ///
+    /// # Errors
+    /// As [`Unverified::parse`].
+    pub fn parse_within(token: &'a str, longest: usize) -> Result<Self, JwsError> {
+        if token.len() > longest {
             return Err(JwsError::TooLong);
         }
         let (signing_input, signature) = token.rsplit_once('.').ok_or(JwsError::NotCompact)?;

@@ -5,6 +5,7 @@ pub mod claims;
 mod clock;
 mod discovery;
 pub mod dpop;
+pub mod events;
 mod introspection;
 mod json;
 mod jwks;
@@ -17,7 +18,10 @@ mod verifier;
 
 pub use claims::AccessClaims;
 pub use clock::{Clock, ManualClock};
+pub use events::{Events, Health, Revoked, WhenStale};
 pub use introspection::Introspect;
-pub use layer::{PresentedToken, Protect, ProtectBuilder, ProtectLayer, ProtectedBody};
+pub use layer::{
+    PresentedToken, Protect, ProtectBuilder, ProtectLayer, ProtectedBody, UntilRevoked,
+};
 pub use scopes::tool_scope;
 pub use verifier::{SetupError, Verifier, VerifierBuilder, VerifyError};

@@ -9,6 +9,7 @@ use url::Url;
 use crate::claims::AccessClaims;
 use crate::clock::Clock;
 use crate::discovery;
+use crate::events::{Certainty, Context, Events, Health, Receiver};
 use crate::introspection::{Introspect, Introspector};
 use crate::jwks::{Jwks, Snapshot, Source};
 use crate::jws::{Algorithm, JwsError, KeySet, Unverified};
@@ -56,6 +57,10 @@ pub enum VerifyError {
     /// The authorization server could not be asked; the token may well be good.
     #[error("the authorization server cannot be asked about the token at the moment")]
     Unanswered,
+    /// Revocations do not arrive, and nobody is to be asked instead; the token
+    /// may well be good.
+    #[error("whether the token was revoked is not known at the moment")]
+    Stale,
 }
 
 /// What is wrong with the settings of a [`Verifier`] or a layer.
@@ -85,6 +90,9 @@ pub enum SetupError {
     /// An empty list of algorithms.
     #[error("algorithms: at least one is needed")]
     Algorithms,
+    /// A setting of [`Events`].
+    #[error("events: {0}")]
+    Events(&'static str),
     /// The HTTP client did not start.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(reqwest::Error),
@@ -108,6 +116,7 @@ pub struct Verifier {
     rules: Arc<Rules>,
     jwks: Arc<Jwks>,
     introspector: Option<Arc<Introspector>>,
+    receiver: Option<Arc<Receiver>>,
 }
 
 #[derive(Debug)]
@@ -133,6 +142,7 @@ impl Verifier {
             refetch_floor: Duration::from_secs(10),
             fetch_timeout: Duration::from_secs(5),
             introspect: None,
+            events: None,
         }
     }
 
@@ -177,17 +187,48 @@ impl Verifier {
         }
     }
 
-    /// Asks the issuer about a token that is right in itself, when it is to
-    /// be asked.
+    /// Whether a token that is right in itself still holds: as far as that
+    /// was told, or as the issuer answers when it is to be asked.
     async fn confirm(
         &self,
         token: &str,
-        claims: AccessClaims,
+        mut claims: AccessClaims,
     ) -> Result<AccessClaims, VerifyError> {
-        match &self.introspector {
-            None => Ok(claims),
-            Some(introspector) => introspector.confirm(token, claims).await,
+        let introspector = match self.recheck(&mut claims)? {
+            Certainty::Known => self.introspector.as_deref(),
+            Certainty::Unknown => {
+                let receiver = self.receiver.as_deref();
+                let fallback = receiver.and_then(|receiver| receiver.fallback.as_ref());
+                Some(fallback.ok_or(VerifyError::Stale)?)
+            }
+        };
+        let Some(introspector) = introspector else {
+            return Ok(claims);
+        };
+        let mut claims = introspector.confirm(token, claims).await?;
+        // An event may have come while the answer was on its way.
+        self.recheck(&mut claims)?;
+        Ok(claims)
+    }
+
+    /// Refuses a token that was revoked since it was verified, and leaves it
+    /// the scope it still has.
+    pub(crate) fn recheck(&self, claims: &mut AccessClaims) -> Result<Certainty, VerifyError> {
+        match &self.receiver {
+            None => Ok(Certainty::Known),
+            Some(receiver) => receiver.judge(claims),
         }
+    }
+
+    /// How the revocations are arriving, where [`VerifierBuilder::events`]
+    /// asks for them.
+    #[must_use]
+    pub fn health(&self) -> Option<Health> {
+        Some(self.receiver.as_ref()?.health())
+    }
+
+    pub(crate) const fn receiver(&self) -> Option<&Arc<Receiver>> {
+        self.receiver.as_ref()
     }
 
     /// What needs nobody else.
@@ -292,6 +333,7 @@ pub struct VerifierBuilder {
     refetch_floor: Duration,
     fetch_timeout: Duration,
     introspect: Option<Introspect>,
+    events: Option<Events>,
 }
 
 impl VerifierBuilder {
@@ -351,12 +393,23 @@ impl VerifierBuilder {
         self
     }
 
-    /// Makes the verifier. Fetches nothing yet.
+    /// Has the authorization server tell what it revokes (OpenID Shared
+    /// Signals), so that a revoked token is refused from that moment on and
+    /// nobody is asked. Receiving begins here when there is a tokio runtime,
+    /// otherwise with the first token, and ends with the last clone of the
+    /// verifier.
+    pub fn events(mut self, events: Events) -> Self {
+        self.events = Some(events);
+        self
+    }
+
+    /// Makes the verifier. Fetches nothing yet, unless there are
+    /// [`Self::events`].
     ///
     /// # Errors
     /// [`SetupError`] names the setting that is wrong.
     pub fn build(self) -> Result<Verifier, SetupError> {
-        trusted_url("resource", &self.resource)?;
+        let resource_url = trusted_url("resource", &self.resource)?;
         let issuer_url = trusted_url("issuer", &self.issuer)?;
         if issuer_url.query().is_some() {
             return Err(SetupError::Url {
@@ -385,23 +438,40 @@ impl VerifierBuilder {
         let http = discovery::http_client(self.fetch_timeout, &peer).map_err(SetupError::Http)?;
         let clock = self.clock;
         let jwks = Jwks::new(source, fixed, clock.clone(), self.refetch_floor, http);
-        let introspector = match self.introspect {
+        let introspector = |introspect| {
+            let (clock, jwks) = (clock.clone(), jwks.clone());
+            Introspector::new(introspect, &self.issuer, &issuer_url, clock, jwks)
+        };
+        let configured = self.introspect.map(introspector).transpose()?.map(Arc::new);
+        let leeway = i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX);
+        let receiver = match self.events {
             None => None,
-            Some(introspect) => {
-                let (clock, jwks) = (clock.clone(), jwks.clone());
-                let introspector =
-                    Introspector::new(introspect, &self.issuer, &issuer_url, clock, jwks)?;
-                Some(Arc::new(introspector))
+            Some(events) => {
+                let context = Context {
+                    issuer: &self.issuer,
+                    issuer_url: &issuer_url,
+                    resource: &self.resource,
+                    resource_url: &resource_url,
+                    clock: &clock,
+                    leeway,
+                    http: &discovery::http_client(self.fetch_timeout, &issuer_url)
+                        .map_err(SetupError::Http)?,
+                    answers: configured.clone(),
+                };
+                let receiver = Arc::new(Receiver::new(events, context, introspector)?);
+                receiver.start();
+                Some(receiver)
             }
         };
         Ok(Verifier {
-            jwks,
-            introspector,
+            introspector: configured,
+            receiver,
+            jwks: jwks.clone(),
             rules: Arc::new(Rules {
                 issuer: self.issuer,
                 audience: self.resource,
                 algorithms: self.algorithms,
-                leeway: i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX),
+                leeway,
                 clock,
             }),
         })

@@ -446,14 +446,11 @@ async fn an_assertion_of_another_type_is_refused() {
 #[tokio::test]
 async fn a_secret_that_has_expired_is_refused() {
     let app = TestApp::weather().await;
-    let mut row = app.tenant(None).client("agent").unwrap().row().clone();
+    let mut row = app.tenant(None).client("agent").unwrap().row("default");
     let before = Some(Box::new(row.clone()));
     row.secret_expires_at = app.now() + 100;
     let changes = vec![Change::PutClient { row, before }];
-    let command = Command {
-        changes,
-        audit: Vec::new(),
-    };
+    let command = Command::new(changes, Vec::new());
     app.state.journal.commit(command).await.unwrap();
     app.advance(99);
     app.ask("agent", &FORM).await.ok();

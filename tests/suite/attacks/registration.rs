@@ -276,7 +276,7 @@ async fn privileges_are_not_for_the_asking() {
         .await
         .refused(400, "invalid_target");
     let client = app.tenant(None).client(id).unwrap();
-    assert!(client.document().delegates.is_empty() && client.document().serves.is_none());
+    assert!(client.rights().delegates.is_empty() && client.rights().serves.is_none());
 }
 
 // AC-247

@@ -70,12 +70,17 @@ async fn its_credentials_are_those_of_a_server_that_passes_on_what_it_receives()
         .await
         .token();
     assert_eq!(parts(&narrowed).1["act"], json!({ "sub": id }));
-    // It has no rights of its own.
-    app.post("/token")
-        .basic(id, secret)
-        .form(&[("grant_type", "client_credentials")])
-        .await
-        .refused(400, "unauthorized_client");
+    // It has no rights of its own, but to hear what becomes of its tokens.
+    let own = |scope| {
+        let form = [("grant_type", "client_credentials"), ("scope", scope)];
+        app.post("/token").basic(id, secret).form(&form)
+    };
+    own("").await.refused(400, "invalid_target");
+    own("notes:read").await.refused(400, "invalid_target");
+    let events = own("ssf.read").await.ok();
+    assert_eq!(events["scope"], "ssf.read");
+    let claims = parts(events["access_token"].as_str().unwrap()).1;
+    assert_eq!(claims["aud"], format!("{}/ssf", app.issuer));
 }
 
 #[tokio::test]
@@ -232,6 +237,6 @@ async fn a_declaration_that_does_not_hold_is_refused_and_leaves_nothing() {
         .raw("text/plain", notes().to_string())
         .await
         .refused(400, "invalid_request");
-    assert_eq!(app.tenant(None).resources().all().len(), 1);
+    assert_eq!(app.tenant(None).resources().all().len(), 2);
     assert_eq!(app.tenant(None).clients().len(), 2);
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::Method;
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
-use tokio::{sync::OnceCell, task::JoinHandle};
+use tokio::{
+    sync::{OnceCell, watch},
+    task::JoinHandle,
+};
 use writ::{
     admin::{By, apply, tenants::put_administrator},
     app::{App, AppState, Started},
@@ -18,6 +21,7 @@ use writ::{
     registry::Tenant,
     router::{self, Issuers},
     store::{Change, Store},
+    streams,
 };
 
 use super::{Call, Home, Key, verify};
@@ -112,6 +116,9 @@ pub(crate) struct TestApp {
     service: Issuers,
     writer: JoinHandle<()>,
     starts: u64,
+    /// What brings security events to receivers.
+    delivering: [JoinHandle<()>; 2],
+    stop: watch::Sender<bool>,
 }
 
 impl TestApp {
@@ -184,7 +191,10 @@ impl TestApp {
     async fn start(directory: Home, issuer: &str, config: Config, starts: u64) -> Self {
         let started = open(&directory, issuer, config, starts).await;
         let (state, writer) = (started.app, started.writer);
+        let (stop, stopped) = watch::channel(false);
         Self {
+            delivering: streams::start(&state, &stopped),
+            stop,
             service: router::service(state.clone()),
             state,
             issuer: issuer.to_owned(),
@@ -196,7 +206,7 @@ impl TestApp {
 
     /// Another node on the same database, with the clock of this one.
     pub(crate) async fn another_node(&self, name: &str) -> Self {
-        let mut config = Config::default();
+        let mut config = self.state.config.clone();
         config.storage.node = name.to_owned();
         let app = Self::start(self.directory.neighbour(), &self.issuer, config, 99).await;
         app.advance(self.now() - NOW);
@@ -206,7 +216,10 @@ impl TestApp {
     /// Has the journal make changes.
     pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<(), JournalError> {
         let audit = Vec::new();
-        self.state.journal.commit(Command { changes, audit }).await
+        self.state
+            .journal
+            .commit(Command::new(changes, audit))
+            .await
     }
 
     /// Stops the server and starts another one on its directory, at the same time of day.
@@ -221,6 +234,10 @@ impl TestApp {
 
     /// Stops the server; everything that was accepted is written then.
     pub(crate) async fn stop(self) -> (Home, String) {
+        let _ = self.stop.send(true);
+        for task in self.delivering {
+            task.await.unwrap();
+        }
         drop(self.service);
         drop(self.state);
         self.writer.await.unwrap();

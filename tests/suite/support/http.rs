@@ -120,34 +120,41 @@ impl Call {
         self
     }
 
-    async fn send(self) -> Answer {
+    /// Sends it, and leaves the answer's body to be read as it comes.
+    pub(crate) async fn open(self) -> http::Response<Body> {
         let mut request = Request::builder()
-            .method(self.method.clone())
+            .method(self.method)
             .uri(&self.path)
             .body(Body::from(self.body))
             .unwrap();
-        request.headers_mut().clone_from(&self.headers);
+        *request.headers_mut() = self.headers;
         let peer = self.peer.map(|address| Peer((address, 4711).into()));
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
         let host = HeaderValue::from_static("as.example");
         request.headers_mut().entry(header::HOST).or_insert(host);
-        let response = self.service.oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        self.service.oneshot(request).await.unwrap()
+    }
+
+    async fn send(self) -> Answer {
+        let (method, path, secrets) =
+            (self.method.clone(), self.path.clone(), self.secrets.clone());
+        let authorized = self.headers.contains_key(header::AUTHORIZATION);
+        let unavailable = self.unavailable;
+        let (parts, body) = self.open().await.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let answer = Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: body.to_vec(),
         };
-        let authorized = self.headers.contains_key(header::AUTHORIZATION);
         oracle::check(&oracle::Seen {
-            method: &self.method,
-            path: &self.path,
+            method: &method,
+            path: &path,
             authorized,
-            secrets: &self.secrets,
-            unavailable: self.unavailable,
+            secrets: &secrets,
+            unavailable,
             answer: &answer,
         });
         answer

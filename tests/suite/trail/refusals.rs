@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use writ::config::RegistrationMode;
+
 use crate::support::{Key, TestApp, WEATHER, secret_of};
 
 const FORM: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("resource", WEATHER)];
@@ -119,6 +121,47 @@ async fn beyond_the_budget_of_a_minute_refusals_are_counted_and_summed_up() {
     app.state.sum_up_refusals(false).await.unwrap();
     let summed = app.events("kind=refusals.counted").await;
     assert_eq!((summed.len(), &summed[1]["event"]["count"]), (2, &json!(3)));
+}
+
+#[tokio::test]
+async fn a_client_that_registered_itself_cannot_fill_the_disk_either() {
+    let app = TestApp::with(|config| {
+        config.registration.mode = RegistrationMode::Open;
+        config.audit.refusals_per_minute = 5;
+    })
+    .await;
+    let key = Key::ed(1);
+    let metadata = json!({
+        "grant_types": ["client_credentials"], "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": key.jwks(),
+    });
+    let registered = app.post("/register").json(&metadata).await.json();
+    let id = registered["client_id"].as_str().unwrap().to_owned();
+    let nowhere = [("resource", "https://nowhere.example")];
+    let mut last = String::new();
+    for number in 0..20 {
+        last = app.assertion(&key, &id, &json!({ "jti": format!("{number}") }));
+        app.ask_with(&last, &nowhere)
+            .await
+            .refused(400, "invalid_target");
+    }
+    assert_eq!(refused(&app, "token.refused").await.len(), 5);
+    // What is only counted is used up all the same.
+    app.ask_with(&last, &nowhere)
+        .await
+        .refused(401, "invalid_client");
+    app.advance(60);
+    app.state.sum_up_refusals(false).await.unwrap();
+    let summed = app.events("kind=refusals.counted").await;
+    assert_eq!(summed[0]["event"]["count"], 16);
+    // A client that an administrator declared is written down each time.
+    app.client("declared", json!({})).await;
+    for _ in 0..7 {
+        app.ask("declared", &nowhere)
+            .await
+            .refused(400, "invalid_target");
+    }
+    assert_eq!(refused(&app, "token.refused").await.len(), 5 + 7);
 }
 
 #[tokio::test]

@@ -1,0 +1,351 @@
+//! What is known of revocations, and what a SET changes about it.
+
+mod effects;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use url::Url;
+
+use super::deny::{Deny, Judgement};
+use super::health::{Attention, Flag, Health, Trouble};
+use super::seen::Seen;
+use super::set::{self, Expected, Set, SetError};
+use super::settings::Hooks;
+use crate::claims::AccessClaims;
+use crate::clock::Clock;
+use crate::introspection::Introspector;
+use crate::jwks::Jwks;
+use crate::verifier::VerifyError;
+
+/// Seconds that clocks may differ by, when something is given up.
+const SLACK: i64 = 60;
+
+/// How many verification events may be on their way.
+const MAX_EXPECTED: usize = 16;
+
+/// Whether the state speaks for a token that it says nothing about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    /// It was not revoked.
+    Known,
+    /// It may have been.
+    Unknown,
+}
+
+/// Everything that requests and arriving SETs share.
+pub(super) struct State {
+    pub(super) issuer: String,
+    pub(super) resource: String,
+    pub(super) clock: Clock,
+    pub(super) attention: Arc<Attention>,
+    /// Seconds a token lives at most.
+    pub(super) lifetime: i64,
+    /// Seconds from its `iat` for which something about it has to be known.
+    pub(super) needed: i64,
+    deny: Deny,
+    hooks: Hooks,
+    /// The answers to forget when something is revoked.
+    answers: Option<Arc<Introspector>>,
+    trust: ArcSwapOption<Trust>,
+    changes: watch::Sender<u64>,
+    echoes: watch::Sender<Option<String>>,
+    /// The transmitter said that it delivers no more.
+    stop: Notify,
+    doubt_until: AtomicI64,
+    /// Tokens with an `iat` up to the first are unknown until the second.
+    cold: (AtomicI64, AtomicI64),
+    notes: Mutex<Notes>,
+}
+
+/// What discovery said.
+pub(super) struct Trust {
+    pub(super) jwks: Arc<Jwks>,
+    pub(super) jwks_uri: Url,
+    pub(super) critical: Vec<String>,
+}
+
+/// What is only written down.
+#[derive(Default)]
+struct Notes {
+    seen: Seen,
+    /// The states of verification events that are on their way, the newest last.
+    expected: VecDeque<(String, Instant)>,
+    /// What was revoked before the start is here: a stream told.
+    has_history: bool,
+    stream_id: Option<String>,
+    lag: Option<Duration>,
+    verified_at: Option<i64>,
+    received: u64,
+    repeated: u64,
+    refused: u64,
+}
+
+/// What a [`State`] is made from.
+pub(super) struct Parts {
+    pub(super) issuer: String,
+    pub(super) resource: String,
+    pub(super) clock: Clock,
+    pub(super) lifetime: i64,
+    /// Seconds that tokens are accepted past their end.
+    pub(super) leeway: i64,
+    pub(super) capacity: usize,
+    pub(super) hooks: Hooks,
+    pub(super) answers: Option<Arc<Introspector>>,
+}
+
+impl State {
+    pub(super) fn new(parts: Parts) -> Self {
+        let attention = Arc::new(Attention::new(Flag::Starting));
+        let needed = parts
+            .lifetime
+            .saturating_add(SLACK.max(parts.leeway.saturating_mul(2)));
+        Self {
+            deny: Deny::new(Arc::clone(&attention), needed, parts.capacity),
+            needed,
+            attention,
+            issuer: parts.issuer,
+            resource: parts.resource,
+            clock: parts.clock,
+            lifetime: parts.lifetime,
+            hooks: parts.hooks,
+            answers: parts.answers,
+            trust: ArcSwapOption::empty(),
+            changes: watch::Sender::new(0),
+            echoes: watch::Sender::new(None),
+            stop: Notify::new(),
+            doubt_until: AtomicI64::new(i64::MIN),
+            cold: (AtomicI64::new(i64::MIN), AtomicI64::new(i64::MIN)),
+            notes: Mutex::default(),
+        }
+    }
+
+    /// Refuses the token, narrows its scope, or tells whether what is not
+    /// said here can be relied on.
+    pub(super) fn judge(&self, claims: &mut AccessClaims) -> Result<Certainty, VerifyError> {
+        // A marker may be given up before such a token ends.
+        let outlives = claims.exp.saturating_sub(claims.iat) > self.lifetime;
+        let look = self.attention.look();
+        if look.is_clear() && !outlives {
+            return Ok(Certainty::Known);
+        }
+        let now = self.clock.now();
+        if look.has(Flag::Markers) {
+            match self.deny.judge(claims, now) {
+                Judgement::Stands => {}
+                Judgement::Ended => return Err(VerifyError::Revoked),
+                Judgement::Narrowed(scope) => claims.scope = Some(scope),
+            }
+        }
+        let doubtful = look.has(Flag::Doubt) && now < self.doubt_until.load(Ordering::Acquire);
+        let cold = look.has(Flag::Cold) && self.is_before_start(claims, now);
+        if outlives || doubtful || cold || look.trouble().is_some() {
+            Ok(Certainty::Unknown)
+        } else {
+            Ok(Certainty::Known)
+        }
+    }
+
+    /// Whether the token is over.
+    pub(super) fn ends(&self, claims: &AccessClaims) -> bool {
+        self.attention.look().has(Flag::Markers)
+            && self.deny.judge(claims, self.clock.now()) == Judgement::Ended
+    }
+
+    fn is_before_start(&self, claims: &AccessClaims, now: i64) -> bool {
+        claims.iat <= self.cold.0.load(Ordering::Acquire)
+            && now < self.cold.1.load(Ordering::Acquire)
+    }
+
+    /// Changes whenever something was revoked.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(super) fn trust(&self, trust: Trust) {
+        self.trust.store(Some(Arc::new(trust)));
+    }
+
+    pub(super) fn trusted(&self) -> Option<Arc<Trust>> {
+        self.trust.load_full()
+    }
+
+    /// Reads a SET and does what it says. When this returns, the next request
+    /// feels it.
+    ///
+    /// # Errors
+    /// [`SetError`]; nothing was changed then.
+    pub(super) async fn receive(&self, compact: &str) -> Result<(), SetError> {
+        let taken = match self.trusted() {
+            None => Err(SetError::Unavailable),
+            Some(trust) => self.check_and_take(compact, &trust).await,
+        };
+        let mut notes = self.notes();
+        notes.received += 1;
+        if let Err(error) = taken {
+            notes.refused += 1;
+            tracing::warn!(%error, code = error.code(), "a SET was not taken");
+        }
+        taken
+    }
+
+    async fn check_and_take(&self, compact: &str, trust: &Trust) -> Result<(), SetError> {
+        let now = self.clock.now();
+        let expected = Expected {
+            issuer: &self.issuer,
+            resource: &self.resource,
+            now,
+        };
+        let set = set::verify(compact, &trust.jwks, expected).await?;
+        {
+            let mut notes = self.notes();
+            if notes.seen.contains(&set.jti, now) {
+                notes.repeated += 1;
+                return Ok(());
+            }
+        }
+        self.take(&set, trust, now)?;
+        self.notes().seen.insert(&set.jti, now);
+        Ok(())
+    }
+
+    /// A verification event (SSF 1.0 §8.1.4). One without a state is the
+    /// transmitter's own, and proves nothing.
+    fn echoed(&self, set: &Set) -> Result<(), SetError> {
+        let Some(state) = set::text(&set.payload, "state")? else {
+            return Ok(());
+        };
+        let mut notes = self.notes();
+        let found = notes.expected.iter().position(|(sent, _)| *sent == state);
+        let Some(at) = found else {
+            // Somebody asked for it before this process began.
+            let earlier = self.attention.look().has(Flag::Starting);
+            return if earlier {
+                Ok(())
+            } else {
+                Err(SetError::State)
+            };
+        };
+        let newest = at + 1 == notes.expected.len();
+        if let Some((_, sent)) = notes.expected.remove(at)
+            && newest
+        {
+            notes.lag = Some(sent.elapsed());
+            notes.verified_at = Some(self.clock.now());
+            tracing::debug!(lag = ?notes.lag, "a verification event came back");
+            self.recovered(&mut notes, set.iat);
+            drop(notes);
+            self.echoes.send_replace(Some(state));
+        }
+        Ok(())
+    }
+
+    /// Events arrive, and all that came before this one has.
+    fn recovered(&self, notes: &mut Notes, iat: i64) {
+        if !notes.has_history {
+            notes.has_history = true;
+            let until = self.clock.now().saturating_add(self.needed);
+            self.cold.0.store(iat, Ordering::Release);
+            self.cold.1.store(until, Ordering::Release);
+            self.attention.set(Flag::Cold);
+        }
+        let was = self.attention.look().trouble();
+        for flag in [Flag::Starting, Flag::Delivery, Flag::Echo] {
+            self.attention.clear(flag);
+        }
+        if was.is_some() {
+            tracing::info!(lag = ?notes.lag, "revocations arrive");
+        }
+    }
+
+    pub(super) fn degrade(&self, flag: Flag, why: &str) {
+        if self.attention.set(flag) {
+            tracing::warn!(
+                why,
+                "revocations do not arrive: all tokens are asked about or refused"
+            );
+        }
+    }
+
+    /// Waits until the transmitter says that it delivers no more.
+    pub(super) async fn stopped(&self) {
+        self.stop.notified().await;
+    }
+
+    /// Expects the echo of a state that is about to be sent.
+    pub(super) fn expect(&self, state: &str) -> watch::Receiver<Option<String>> {
+        let mut notes = self.notes();
+        if notes.expected.len() == MAX_EXPECTED {
+            notes.expected.pop_front();
+        }
+        notes.expected.push_back((state.to_owned(), Instant::now()));
+        self.echoes()
+    }
+
+    /// Changes whenever a verification event came back.
+    pub(super) fn echoes(&self) -> watch::Receiver<Option<String>> {
+        self.echoes.subscribe()
+    }
+
+    /// A stream of another name knows nothing of what came before it.
+    pub(super) fn follows(&self, stream_id: &str, has_history: bool) {
+        let mut notes = self.notes();
+        if notes.stream_id.as_deref() != Some(stream_id) {
+            notes.stream_id = Some(stream_id.to_owned());
+            notes.has_history = false;
+            self.attention.set(Flag::Starting);
+        }
+        notes.has_history |= has_history;
+    }
+
+    /// Whether what was revoked before has been told.
+    pub(super) fn has_history(&self, stream_id: &str) -> bool {
+        let notes = self.notes();
+        notes.has_history && notes.stream_id.as_deref() == Some(stream_id)
+    }
+
+    /// Gives up what is over.
+    pub(super) fn tidy(&self) {
+        let now = self.clock.now();
+        self.deny.forget_before(now);
+        let look = self.attention.look();
+        if look.has(Flag::Cold) && now >= self.cold.1.load(Ordering::Acquire) {
+            self.attention.clear(Flag::Cold);
+        }
+        if look.has(Flag::Doubt) && now >= self.doubt_until.load(Ordering::Acquire) {
+            self.attention.clear(Flag::Doubt);
+            // An event may have come in between.
+            if now < self.doubt_until.load(Ordering::Acquire) {
+                self.attention.set(Flag::Doubt);
+            }
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let (look, now) = (self.attention.look(), self.clock.now());
+        let in_doubt = look.has(Flag::Doubt) && now < self.doubt_until.load(Ordering::Acquire);
+        let is_cold = look.has(Flag::Cold) && now < self.cold.1.load(Ordering::Acquire);
+        let remembered = self.deny.len();
+        let notes = self.notes();
+        Health {
+            trouble: look.trouble().or(in_doubt.then_some(Trouble::Doubt)),
+            unknown_before: is_cold.then(|| self.cold.0.load(Ordering::Acquire) + 1),
+            lag: notes.lag,
+            verified_at: notes.verified_at,
+            stream_id: notes.stream_id.clone(),
+            remembered,
+            received: notes.received,
+            repeated: notes.repeated,
+            refused: notes.refused,
+        }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,187 @@
+//! `GET /ssf/feed`: the SETs of a polled stream as server-sent events, for receivers that nobody
+//! can reach and for those that want to hear at once.
+//!
+//! The same queue as for polls: what is sent here waits until it is acknowledged, by a poll or by
+//! the `Last-Event-ID` of the next connection, which acknowledges everything up to that place.
+
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Query, State},
+    response::{IntoResponse as _, Response, Sse, sse},
+};
+use futures_util::stream;
+use http::HeaderMap;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::{
+    acknowledge,
+    asked::{own, receiver},
+    queue, set,
+};
+use crate::{
+    app::{App, AppState},
+    clock::Clock,
+    endpoints::{extract::ForTenant, protected::Presented},
+    error::{OAuthError, Result},
+    registry::{EventsScope, Stream, Tenant},
+    signals::LASTING,
+    store,
+};
+
+/// SETs that are signed before the first of them is handed on.
+const PAGE: usize = 64;
+
+/// What is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    stream_id: String,
+    /// Seconds of the past that are told again.
+    replay: Option<i64>,
+}
+
+/// Opens a feed.
+pub(super) async fn open(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    credentials: Presented,
+    headers: HeaderMap,
+    query: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response> {
+    let claims = receiver(&app, &tenant, &credentials, EventsScope::Manage).await?;
+    let Query(wanted) = query.map_err(|why| {
+        OAuthError::invalid_request(
+            "The query needs stream_id, and may have replay, a number of seconds.",
+        )
+        .because(why)
+    })?;
+    let stream = own(&app, &tenant, &claims, &wanted.stream_id).await?;
+    let replay = wanted.replay.map(|seconds| seconds.clamp(0, LASTING));
+    let live = stream.endpoint_url().is_none();
+    if !live && replay.is_none() {
+        return Err(OAuthError::invalid_request(
+            "The events of this stream are pushed: a feed of it can only replay the past.",
+        ));
+    }
+    if live && let Some(last) = headers.get("last-event-id") {
+        let last = last.to_str().unwrap_or_default();
+        acknowledge::up_to(&app, &stream, last).await?;
+    }
+    let progress = queue::progress(&app, &stream).await?;
+    let progress = progress.ok_or_else(|| OAuthError::not_found("There is no such stream."))?;
+    let (position, settled) = match replay {
+        None => (progress.position, progress.settled),
+        Some(seconds) => {
+            let since = app.clock.millis() - seconds * 1000;
+            let before = store::signals::before(&app.db, tenant.name(), since).await?;
+            (before, BTreeSet::new())
+        }
+    };
+    let until = lifetime(&app.clock, claims.exp);
+    let open = app.metrics.feeds.one();
+    let feed = Feed {
+        keep_alive: Duration::from_secs(app.config.events.feed_keep_alive),
+        app,
+        tenant,
+        id: wanted.stream_id,
+        live,
+        position,
+        settled,
+        ready: Vec::new().into_iter(),
+        until,
+        _open: open,
+    };
+    let keep_alive = sse::KeepAlive::new().interval(feed.keep_alive);
+    let events = stream::unfold(feed, Feed::next);
+    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+}
+
+/// Until when a token of this age lets somebody listen.
+fn lifetime(clock: &Clock, exp: i64) -> Instant {
+    let left = u64::try_from(exp - clock.seconds()).unwrap_or_default();
+    Instant::now() + Duration::from_secs(left)
+}
+
+struct Feed {
+    app: AppState,
+    tenant: Arc<Tenant>,
+    id: String,
+    /// Whether it goes on when everything of the past has been told.
+    live: bool,
+    position: i64,
+    settled: BTreeSet<i64>,
+    ready: std::vec::IntoIter<sse::Event>,
+    until: Instant,
+    keep_alive: Duration,
+    _open: crate::telemetry::metrics::OpenGuard,
+}
+
+impl Feed {
+    /// The next SET, when there is one; nothing at the end.
+    async fn next(mut self) -> Option<(Result<sse::Event, Infallible>, Self)> {
+        loop {
+            if let Some(event) = self.ready.next() {
+                return Some((Ok(event), self));
+            }
+            let stream = self.stream()?;
+            let live = stream.live().clone();
+            let bell = live.bell.notified();
+            tokio::pin!(bell);
+            // From here on nothing is missed.
+            bell.as_mut().enable();
+            if self.stream()?.row() != stream.row() {
+                continue;
+            }
+            if self.fill(&stream).await? {
+                continue;
+            }
+            if !self.live {
+                return None;
+            }
+            tokio::select! {
+                () = &mut bell => {}
+                () = tokio::time::sleep_until(self.until) => return None,
+                () = self.app.readiness.closed() => return None,
+            }
+        }
+    }
+
+    /// The stream, while its receiver may hear it here.
+    fn stream(&self) -> Option<Arc<Stream>> {
+        let stream = self.tenant.stream(&self.id)?;
+        let receiver = self.tenant.client(stream.client_id())?;
+        let polled = stream.endpoint_url().is_none();
+        let serves = stream.is_enabled() && !receiver.is_disabled() && (polled || !self.live);
+        serves.then_some(stream)
+    }
+
+    /// Signs what waits; whether that was anything. Nothing when it cannot be done.
+    async fn fill(&mut self, stream: &Stream) -> Option<bool> {
+        let Self { app, tenant, .. } = &*self;
+        let waiting = queue::waiting(app, tenant, stream, self.position, &self.settled, PAGE);
+        let waiting = waiting.await.inspect_err(|error| {
+            tracing::error!(%error, "signals cannot be read");
+        });
+        let waiting = waiting.ok()?;
+        let now = app.clock.seconds();
+        let sets = waiting.signals.iter().map(|signal| {
+            let (jti, set) = set::mint(tenant, stream, signal, now)?;
+            Ok(sse::Event::default().event("set").id(jti).data(set))
+        });
+        let sets: Result<Vec<_>, crate::keys::KeyError> = sets.collect();
+        let sets = sets.inspect_err(|error| tracing::error!(%error, "a SET cannot be signed"));
+        let sets = sets.ok()?;
+        note(app, &waiting.signals);
+        self.position = waiting.up_to;
+        self.ready = sets.into_iter();
+        Some(!waiting.signals.is_empty())
+    }
+}
+
+fn note(app: &App, signals: &[Arc<crate::registry::Signal>]) {
+    let now = app.clock.millis();
+    for signal in signals {
+        app.metrics.deliveries.told("feed", now - signal.row.at);
+    }
+}

@@ -1,0 +1,161 @@
+//! RFC 8936
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{Receiver, polled, sets};
+use crate::support::TestApp;
+
+async fn three(app: &TestApp) -> Receiver<'_> {
+    let receiver = Receiver::of(app, "weather", polled()).await;
+    for _ in 0..3 {
+        app.end(json!({ "client": "agent" })).await;
+    }
+    receiver
+}
+
+fn names(answer: &Value) -> Vec<String> {
+    sets(answer).into_iter().map(|(jti, _)| jti).collect()
+}
+
+#[tokio::test]
+async fn max_events_is_kept_and_says_whether_there_is_more() {
+    let app = TestApp::weather().await;
+    let receiver = three(&app).await;
+    let one = receiver.poll(&json!({ "maxEvents": 1 })).await.ok();
+    assert_eq!(names(&one).len(), 1);
+    assert_eq!(one["moreAvailable"], true);
+    // New ones first: what is not acknowledged does not stand in their way.
+    let two = receiver.poll(&json!({ "maxEvents": 2 })).await.ok();
+    assert_eq!(names(&two).len(), 2);
+    assert!(!names(&two).contains(&names(&one)[0]));
+    let none = receiver.poll(&json!({ "maxEvents": 0 })).await.ok();
+    assert_eq!(none, json!({ "sets": {}, "moreAvailable": true }));
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_never_comes_again_and_the_rest_does() {
+    let app = TestApp::weather().await;
+    let receiver = three(&app).await;
+    let all = names(&receiver.poll(&json!({})).await.ok());
+    assert_eq!(all.len(), 3);
+    let body = json!({ "ack": [all[1], "unknown", "000000000001.x"], "returnImmediately": true });
+    let rest = receiver.poll(&body).await.ok();
+    assert_eq!(names(&rest), [all[0].clone(), all[2].clone()]);
+    let error = json!({ all[0].clone(): { "err": "invalid_key", "description": "no" } });
+    let body = json!({ "setErrs": error, "ack": [all[2]], "returnImmediately": true });
+    assert_eq!(receiver.poll(&body).await.ok(), json!({ "sets": {} }));
+    // Acknowledgement and delivery in one request.
+    app.end(json!({ "client": "agent" })).await;
+    let next = names(&receiver.poll(&json!({})).await.ok());
+    app.end(json!({ "client": "agent" })).await;
+    let last = names(&receiver.poll(&json!({ "ack": next })).await.ok());
+    assert_eq!(last.len(), 1);
+    assert_ne!(last, next);
+}
+
+#[tokio::test]
+async fn a_poll_waits_for_what_comes() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    let token = receiver.token().await;
+    let empty = json!({});
+    let poll = receiver.call(&token, &empty).into_future();
+    tokio::pin!(poll);
+    assert!(
+        timeout(Duration::from_millis(200), &mut poll)
+            .await
+            .is_err()
+    );
+    app.end(json!({ "client": "agent" })).await;
+    let answer = timeout(Duration::from_secs(5), poll).await.unwrap().ok();
+    assert_eq!(names(&answer).len(), 1);
+    // What was handed out a moment ago does not end a wait, but is there for who asks.
+    let poll = receiver.call(&token, &empty).into_future();
+    assert!(timeout(Duration::from_millis(200), poll).await.is_err());
+    assert_eq!(receiver.waiting().await.len(), 1);
+    app.advance(6);
+    assert_eq!(names(&receiver.call(&token, &empty).await.ok()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_wait_has_an_end() {
+    let app = TestApp::with(|config| config.events.poll_wait = 1).await;
+    app.declare_weather(None).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    assert_eq!(receiver.poll(&json!({})).await.ok(), json!({ "sets": {} }));
+    let empty = receiver.app.post(&format!("/ssf/poll/{}", receiver.stream));
+    let answer = empty.bearer(&receiver.token().await).await.ok();
+    assert_eq!(answer, json!({ "sets": {} }));
+}
+
+#[tokio::test]
+async fn the_second_who_waits_sends_the_first_away() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    let token = receiver.token().await;
+    let empty = json!({});
+    let first = receiver.call(&token, &empty).into_future();
+    tokio::pin!(first);
+    assert!(
+        timeout(Duration::from_millis(100), &mut first)
+            .await
+            .is_err()
+    );
+    let second = receiver.call(&token, &empty).into_future();
+    let both = async { tokio::join!(first, second) };
+    let revoke = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.end(json!({ "client": "agent" })).await
+    };
+    let ((first, second), _) = tokio::join!(both, revoke);
+    assert_eq!(first.ok(), json!({ "sets": {} }));
+    assert_eq!(names(&second.ok()).len(), 1);
+}
+
+#[tokio::test]
+async fn only_the_owner_gets_in() {
+    let app = TestApp::weather().await;
+    let receiver = three(&app).await;
+    let other = Receiver::of(&app, "calendar", polled()).await;
+    let path = format!("/ssf/poll/{}", receiver.stream);
+    let body = json!({ "returnImmediately": true });
+    let nobody = app.post(&path).json(&body).await;
+    assert_eq!(nobody.status, 401);
+    let challenge = nobody.header("www-authenticate").unwrap();
+    assert!(
+        challenge.starts_with("Bearer ") && !challenge.contains("error="),
+        "{challenge}"
+    );
+    for path in [path.as_str(), "/ssf/poll/nonsense"] {
+        let wrong = app
+            .post(path)
+            .bearer("invalid:x")
+            .raw("application/json", ";{")
+            .await;
+        wrong.refused(401, "invalid_token");
+    }
+    let foreign = app
+        .post(&path)
+        .bearer(&other.token().await)
+        .json(&body)
+        .await;
+    foreign.refused(404, "not_found");
+    let reader = app
+        .ask(&receiver.client, &[("scope", "ssf.read")])
+        .await
+        .token();
+    let reading = app.post(&path).bearer(&reader).json(&body).await;
+    reading.refused(403, "insufficient_scope");
+    for broken in ["[]", ";{", r#"{"ack":"x"}"#, r#"{"maxEvents":-1}"#] {
+        let token = receiver.token().await;
+        let answer = app
+            .post(&path)
+            .bearer(&token)
+            .raw("application/json", broken)
+            .await;
+        answer.refused(400, "invalid_request");
+    }
+}

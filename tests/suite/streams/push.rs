@@ -1,0 +1,229 @@
+//! RFC 8935
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
+use http::HeaderMap;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+use super::{Receiver, event, pushed};
+use crate::support::{TestApp, WEATHER, parts};
+
+/// What a receiver does with a push.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reply {
+    Status(u16),
+    Err(&'static str),
+    Wait(u16),
+    Never,
+}
+
+/// A server that takes pushes, on loopback.
+#[derive(Clone, Default)]
+pub(super) struct Target {
+    replies: Arc<Mutex<VecDeque<Reply>>>,
+    came: Arc<Mutex<Vec<(HeaderMap, Value, Instant)>>>,
+    news: Arc<Notify>,
+    pub(super) url: String,
+}
+
+impl Target {
+    pub(super) async fn start(replies: &[Reply]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Self {
+            replies: Arc::new(Mutex::new(replies.iter().copied().collect())),
+            url: format!("http://{}/events", listener.local_addr().unwrap()),
+            ..Self::default()
+        };
+        let router = Router::new()
+            .route("/events", post(Self::take))
+            .with_state(target.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        target
+    }
+
+    async fn take(State(target): State<Self>, headers: HeaderMap, set: Bytes) -> Response {
+        let claims = parts(std::str::from_utf8(&set).unwrap()).1;
+        target
+            .came
+            .lock()
+            .unwrap()
+            .push((headers, claims, Instant::now()));
+        target.news.notify_one();
+        let reply = target.replies.lock().unwrap().pop_front();
+        match reply.unwrap_or(Reply::Status(202)) {
+            Reply::Status(status) => http::StatusCode::from_u16(status).unwrap().into_response(),
+            Reply::Wait(seconds) => {
+                let headers = [("retry-after", seconds.to_string())];
+                (http::StatusCode::TOO_MANY_REQUESTS, headers).into_response()
+            }
+            Reply::Err(err) => {
+                let body = axum::Json(json!({ "err": err, "description": "no" }));
+                (http::StatusCode::BAD_REQUEST, body).into_response()
+            }
+            Reply::Never => std::future::pending().await,
+        }
+    }
+
+    /// Waits for so many pushes, and says what they were.
+    pub(super) async fn wait(&self, count: usize) -> Vec<(HeaderMap, Value, Instant)> {
+        let enough = async {
+            while self.came.lock().unwrap().len() < count {
+                self.news.notified().await;
+            }
+        };
+        let came = timeout(Duration::from_secs(20), enough).await;
+        let all = self.came.lock().unwrap().clone();
+        assert!(came.is_ok(), "{} of {count} came", all.len());
+        all
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.came.lock().unwrap().len()
+    }
+}
+
+async fn scene() -> TestApp {
+    let app = TestApp::with(|config| {
+        config.fetch.allow_private_addresses_for_tests = true;
+        config.events.push_timeout = 1;
+    })
+    .await;
+    app.declare_weather(None).await;
+    app
+}
+
+fn names(came: &[(HeaderMap, Value, Instant)]) -> Vec<&str> {
+    came.iter()
+        .map(|(_, claims, _)| claims["jti"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_set_is_posted_as_the_clause_says_and_once() {
+    let app = scene().await;
+    let target = Target::start(&[]).await;
+    let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    let came = target.wait(1).await;
+    let (headers, claims, _) = &came[0];
+    assert_eq!(headers["content-type"], "application/secevent+jwt");
+    assert_eq!(headers["accept"], "application/json");
+    assert!(!headers.contains_key("authorization") && !headers.contains_key("cookie"));
+    assert_eq!(event(claims).0["application"]["sub"], "agent");
+    app.end(json!({ "client": "agent" })).await;
+    let came = target.wait(2).await;
+    assert_ne!(came[0].1["jti"], came[1].1["jti"]);
+    // After a restart nothing comes again.
+    let app = app.restart().await;
+    app.end(json!({ "client": "agent" })).await;
+    assert_eq!(target.wait(3).await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_fails_is_sent_again_under_its_name_and_in_order() {
+    let app = scene().await;
+    let replies = [
+        Reply::Status(500),
+        Reply::Never,
+        Reply::Status(302),
+        Reply::Err("authentication_failed"),
+    ];
+    let target = Target::start(&replies).await;
+    let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    app.end(json!({ "client": "agent" })).await;
+    let came = target.wait(6).await;
+    let names = names(&came);
+    assert!(names[..5].iter().all(|name| *name == names[0]), "{names:?}");
+    assert_ne!(names[5], names[0]);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_not_sent_again() {
+    let app = scene().await;
+    let target = Target::start(&[Reply::Err("invalid_audience")]).await;
+    let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    app.end(json!({ "client": "agent" })).await;
+    let came = target.wait(2).await;
+    assert_ne!(came[0].1["jti"], came[1].1["jti"]);
+}
+
+#[tokio::test]
+async fn a_receiver_may_ask_to_be_left_alone() {
+    let app = scene().await;
+    let target = Target::start(&[Reply::Wait(2)]).await;
+    let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    let came = target.wait(2).await;
+    assert!(came[1].2 - came[0].2 >= Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_answers_delays_no_other() {
+    let app = scene().await;
+    let dead = Target::start(&[Reply::Never; 64]).await;
+    let quick = Target::start(&[]).await;
+    let _dead = Receiver::of(&app, "calendar", pushed(&dead.url)).await;
+    let _quick = Receiver::of(&app, "weather", pushed(&quick.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    dead.wait(1).await;
+    app.end(json!({ "client": "agent" })).await;
+    quick.wait(2).await;
+    assert_eq!(dead.count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_crash_interrupts_is_sent_afterwards() {
+    let app = scene().await;
+    let target = Target::start(&[Reply::Never]).await;
+    let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    target.wait(1).await;
+    let _app = app.restart().await;
+    let came = target.wait(2).await;
+    assert_eq!(came[0].1["jti"], came[1].1["jti"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_takes_from_is_paused_and_keeps_what_it_has() {
+    let app = scene().await;
+    let target = Target::start(&[Reply::Status(500); 9]).await;
+    let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.token("agent", WEATHER, "tool:forecast").await;
+    app.end(json!({ "subject": "agent" })).await;
+    target.wait(2).await;
+    app.advance(86_400 + 1);
+    let paused = async {
+        while app
+            .tenant(None)
+            .stream(&receiver.stream)
+            .unwrap()
+            .is_enabled()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), paused).await.unwrap();
+    let audit = app.admin("GET", "/audit").await.await.text();
+    assert!(
+        audit.contains("stream.changed") && audit.contains("paused"),
+        "{audit}"
+    );
+}
