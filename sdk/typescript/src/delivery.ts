@@ -2,16 +2,19 @@
 
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { MARGIN } from './denials.js';
 import { SetError, SetupError, WebError } from './errors.js';
 import type { Receiver, Settled } from './events.js';
+import { ECHO_LIMIT } from './health.js';
 import type { Errors, Stream } from './stream.js';
 import type { Clock } from './web.js';
 
-/** Seconds between two verifications while all is well. */
-const HEARTBEAT = 60;
+/** Seconds that the clocks of two machines may differ by. */
+const CLOCKS = 60;
 
-/** Seconds until the next one while it is not. */
+/** Seconds after which a subscription is not taken for one that fails at once. */
+const STEADY = 60;
+
+/** Seconds between two verifications while something is wrong. */
 const RETRY = 10;
 
 /** Seconds between two attempts to reach the transmitter, at most. */
@@ -28,16 +31,17 @@ export class Delivery {
   #errors: Errors = {};
   #toAcknowledge = new Bell();
   readonly #isPushed: boolean;
-  readonly #replay: number;
+  readonly #heartbeats: number;
 
   constructor(
     private readonly settings: Settled,
+    private readonly keep: number,
     private readonly stream: Stream,
     private readonly receiver: Receiver,
     private readonly clock: Clock,
   ) {
     this.#isPushed = typeof settings.delivery === 'object';
-    this.#replay = settings.tokenLifetime + MARGIN;
+    this.#heartbeats = settings.maxAge - ECHO_LIMIT;
   }
 
   /** Ends when `signal` says so, or when the stream turns out to be one that cannot be trusted. */
@@ -56,7 +60,7 @@ export class Delivery {
         if (!(error instanceof WebError)) console.error(error);
       }
       // Also after a feed that was ended properly, when it was ended at once.
-      failures = this.clock() - begun >= HEARTBEAT ? 0 : Math.min(failures + 1, 10);
+      failures = this.clock() - begun >= STEADY ? 0 : Math.min(failures + 1, 10);
       const seconds = failures === 0 ? 0 : Math.min(2 ** failures / 8, LONGEST_PAUSE);
       await sleep(seconds * (0.8 + 0.4 * Math.random()), signal);
     }
@@ -67,8 +71,7 @@ export class Delivery {
     this.receiver.critical = this.stream.critical;
     this.receiver.paused = false;
     if (this.#gap && !this.stream.hasFeed) {
-      // The clocks of two machines may differ by as much as the margin.
-      this.receiver.denials.coldStart(this.clock() + MARGIN);
+      this.receiver.denials.coldStart(this.clock() + CLOCKS);
       this.#gap = false;
     }
     if (this.settings.delivery === 'feed') return this.#feed(signal, () => false);
@@ -109,7 +112,9 @@ export class Delivery {
   }
 
   async #open(signal: AbortSignal): Promise<AsyncIterable<[string, string]>> {
-    const sets = await this.stream.feed(this.#gap ? this.#replay : undefined, this.#last, signal);
+    // What is told again has its own places in the queue: it says nothing about what was taken over.
+    const [past, last] = this.#gap ? [this.keep, undefined] : [undefined, this.#last];
+    const sets = await this.stream.feed(past, last, signal);
     // What is asked for from now on is echoed after the replay.
     if (this.#gap) this.receiver.health.fail('catching up with the events of before the start');
     return sets;
@@ -171,6 +176,9 @@ export class Delivery {
   }
 
   async #heartbeat(signal: AbortSignal): Promise<void> {
+    const { health } = this.receiver;
+    // What was proved a moment ago, over another connection, still holds.
+    if (health.doubt() === undefined) await sleep(this.#heartbeats - (health.age ?? 0), signal);
     while (!signal.aborted) await sleep(await this.#verify(signal), signal);
   }
 
@@ -187,7 +195,7 @@ export class Delivery {
       if (status === 429) return Math.max(retryAfter, 1);
       if (!signal.aborted) health.fail(`a verification cannot be asked for: ${message}`);
     }
-    return health.doubt() === undefined ? HEARTBEAT : RETRY;
+    return health.doubt() === undefined ? this.#heartbeats : RETRY;
   }
 }
 

@@ -12,9 +12,6 @@ import {
 import type { Members } from './strict.js';
 import { nameOf, readSubject, selectorsOf, type Selector } from './subjects.js';
 
-/** Seconds that markers outlive the last token they could concern. */
-export const MARGIN = 60;
-
 const NEVER = -Infinity;
 
 /** What the events say about a token. */
@@ -56,15 +53,13 @@ export class Denials {
   #askReason = '';
   #unknownBefore = NEVER;
   #unknownUntil = NEVER;
-  readonly #keep: number;
 
   constructor(
     private readonly issuer: string,
-    tokenLifetime: number,
+    /** Seconds from its `iat` within which a token may come: so long a marker is needed. */
+    private readonly keep: number,
     private readonly capacity: number,
-  ) {
-    this.#keep = tokenLifetime + MARGIN;
-  }
+  ) {}
 
   get size(): number {
     return this.#markers.size;
@@ -73,7 +68,7 @@ export class Denials {
   /** Nobody knows what was revoked before `now`: older tokens are unknown until none is left. */
   coldStart(now: number): void {
     this.#unknownBefore = now;
-    this.#unknownUntil = now + this.#keep;
+    this.#unknownUntil = now + this.keep;
   }
 
   /**
@@ -90,19 +85,19 @@ export class Denials {
       // To ignore a member widens the match, and nobody else may be let in.
       if (isUnmapped || selector?.client !== undefined || selector?.session !== undefined) return;
     } else if (subject.critical || (selector === undefined && isUnmapped)) {
-      this.#askAll(Math.max(event.time, now) + this.#keep, 'an event was about a subject that is not known here');
+      this.#askAll(Math.max(event.time, now) + this.keep, 'an event was about a subject that is not known here');
       return;
     }
     if (selector === undefined) return;
     if (ACCOUNT.has(event.type)) {
       if (selector.user === undefined) {
         if (event.type === ACCOUNT_ENABLED) return;
-        this.#askAll(Math.max(event.time, now) + this.#keep, 'an event was about an account that is not known here');
+        this.#askAll(Math.max(event.time, now) + this.keep, 'an event was about an account that is not known here');
         return;
       }
       selector = { user: selector.user }; // an account is a user's, whatever else is said
     }
-    const until = lastOf(event, selector, now) + this.#keep;
+    const until = lastOf(event, selector, now) + this.keep;
     const marker = now < until ? this.#marker(nameOf(selector), until, now) : undefined;
     if (marker === undefined) return;
     mark(marker, event, selector);

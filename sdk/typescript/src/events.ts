@@ -4,7 +4,7 @@ import { randomBytes, timingSafeEqual, createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { AccessClaims } from './claims.js';
 import { Denials, type Decision } from './denials.js';
-import { SetError } from './errors.js';
+import { SetError, SetupError } from './errors.js';
 import { Health } from './health.js';
 import {
   ACCOUNT_DISABLED,
@@ -50,9 +50,12 @@ export interface Events extends Credentials {
    * What becomes of tokens while events may be missing: ask about each (RFC 7662, the default), or answer 503.
    */
   whenStale?: 'introspect' | 'refuse';
-  /** Seconds after which events count as missing when no verification was echoed; 90. */
+  /**
+   * Seconds after which events count as missing when no verification was echoed; 70, and 15 at least. One is asked
+   * for ten seconds before.
+   */
   maxAge?: number;
-  /** Seconds that access tokens of this server live at most; 3600. Markers are kept for so long. */
+  /** Seconds that access tokens of this server live at most; 3600, six days at the utmost. Markers are kept for so long. */
   tokenLifetime?: number;
   /** How many revocations are kept at once; 100,000. When there are more, every token is in doubt. */
   memory?: number;
@@ -64,15 +67,23 @@ export interface Events extends Credentials {
 }
 
 /** With every default in its place. */
-export const settled = (events: Events) => ({
-  delivery: 'feed' as const,
-  instance: hostname(),
-  whenStale: 'introspect' as const,
-  maxAge: 90,
-  tokenLifetime: 3600,
-  memory: 100_000,
-  ...events,
-});
+export function settled(events: Events) {
+  const settings = {
+    delivery: 'feed' as const,
+    instance: hostname(),
+    whenStale: 'introspect' as const,
+    maxAge: 70,
+    tokenLifetime: 3600,
+    memory: 100_000,
+    ...events,
+  };
+  const { maxAge, tokenLifetime } = settings;
+  if (!(maxAge >= 15)) throw new SetupError('maxAge: 15 seconds or more');
+  if (!(tokenLifetime > 0 && tokenLifetime <= 6 * 24 * 3600)) {
+    throw new SetupError('tokenLifetime: 1 second to 6 days');
+  }
+  return settings;
+}
 
 export type Settled = ReturnType<typeof settled>;
 
@@ -107,11 +118,12 @@ export class Receiver {
 
   constructor(
     private readonly settings: Settled,
+    keep: number,
     private readonly reader: SetReader,
     issuer: string,
     private readonly clock: Clock,
   ) {
-    this.denials = new Denials(issuer, settings.tokenLifetime, settings.memory);
+    this.denials = new Denials(issuer, keep, settings.memory);
     this.health = new Health(clock, settings.maxAge);
   }
 

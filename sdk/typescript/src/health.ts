@@ -3,7 +3,7 @@
 import type { Clock } from './web.js';
 
 /** Seconds within which a verification has to be echoed. */
-const ECHO_LIMIT = 10;
+export const ECHO_LIMIT = 10;
 
 /** Verification states that are still recognised, however late they are echoed. */
 const REMEMBERED = 256;

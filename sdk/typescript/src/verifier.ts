@@ -73,13 +73,15 @@ export class Verifier {
       const url = delivery.push.startsWith('/') ? new URL(delivery.push, resourceUrl).href : delivery.push;
       this.pushUrl = trustedUrl('push', url);
     }
+    // A token may come so long after its `iat`, by the clocks of two machines.
+    const keep = events.tokenLifetime + Math.max(60, 2 * this.#leeway);
     const reader = new SetReader(this.#keys, issuer, resource, clock);
-    const receiver = new Receiver(events, reader, issuer, clock);
+    const receiver = new Receiver(events, keep, reader, issuer, clock);
     const push = this.pushUrl && { url: this.pushUrl.href, authorization: receiver.pushSecret };
     const wanted = { description: `writ-resource ${events.instance}`, events: requested(events), ...(push && { push }) };
     const stream = new Stream(web, resource, events, clock, wanted);
     this.receiver = receiver;
-    this.#delivery = new Delivery(events, stream, receiver, clock);
+    this.#delivery = new Delivery(events, keep, stream, receiver, clock);
     this.#inDoubt = events.whenStale === 'introspect' ? new Introspector(web, events) : undefined;
   }
 

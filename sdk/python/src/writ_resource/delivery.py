@@ -10,17 +10,20 @@ from typing import Any
 
 import anyio
 
-from .denials import MARGIN
 from .errors import SetError, SetupError, UnavailableError
 from .events import Events, Receiver
+from .health import ECHO_LIMIT
 from .stream import Push, Stream
 from .web import WebError
 
-HEARTBEAT = 60
-"""Seconds between two verifications while all is well."""
+CLOCKS = 60
+"""Seconds that the clocks of two machines may differ by."""
+
+STEADY = 60
+"""Seconds after which a subscription is not taken for one that fails at once."""
 
 RETRY = 10
-"""Seconds until the next one while it is not."""
+"""Seconds between two verifications while something is wrong."""
 
 LONGEST_PAUSE = 30
 """Seconds between two attempts to reach the transmitter, at most."""
@@ -36,13 +39,15 @@ class Delivery:
     def __init__(
         self,
         settings: Events,
+        keep: float,
         stream: Stream,
         receiver: Receiver,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._method = settings.delivery
-        self._replay = settings.token_lifetime + MARGIN
+        self._replay = int(keep)
+        self._heartbeats = settings.max_age - ECHO_LIMIT
         self._stream = stream
         self._receiver = receiver
         self._clock = clock
@@ -73,7 +78,7 @@ class Delivery:
                 self._receiver.health.fail("the receiver failed")
                 log.exception("the receiver failed")
             # Also after a feed that was ended properly, when it was ended at once.
-            failures = 0 if self._clock() - begun >= HEARTBEAT else min(failures + 1, 10)
+            failures = 0 if self._clock() - begun >= STEADY else min(failures + 1, 10)
             pause = min(2**failures / 8, LONGEST_PAUSE) if failures else 0
             await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter is no secret
 
@@ -83,8 +88,7 @@ class Delivery:
         self._receiver.critical = self._stream.critical
         self._receiver.paused = False
         if self._gap and not self._stream.has_feed:
-            # The clocks of two machines may differ by as much as the margin.
-            self._receiver.denials.cold_start(self._clock() + MARGIN)
+            self._receiver.denials.cold_start(self._clock() + CLOCKS)
             self._gap = False
         if self._method == "feed":
             await self._feed(lambda: False)
@@ -98,7 +102,9 @@ class Delivery:
 
     async def _feed(self, done: Callable[[], bool] | None) -> None:
         """Reads the feed to its end or until `done`. None: it is a replay alone, nothing is live in it."""
-        async with self._stream.feed(self._replay if self._gap else None, self._last) as sets:
+        # What is told again has its own places in the queue: it says nothing about what was taken over.
+        past, last = (self._replay, None) if self._gap else (None, self._last)
+        async with self._stream.feed(past, last) as sets:
             if self._gap:
                 # What is asked for from now on is echoed after the replay.
                 self._receiver.health.fail("catching up with the events of before the start")
@@ -168,6 +174,9 @@ class Delivery:
 
     async def _heartbeat(self) -> None:
         health = self._receiver.health
+        if health.doubt() is None:
+            # What was proved a moment ago, over another connection, still holds.
+            await self._sleep(max(self._heartbeats - (health.age or 0), 0))
         while True:
             state = secrets.token_urlsafe(16)
             health.asked(state)
@@ -182,7 +191,7 @@ class Delivery:
                 else:
                     health.fail(f"a verification cannot be asked for: {error}")
             else:
-                pause = RETRY if health.doubt() is not None else HEARTBEAT
+                pause = RETRY if health.doubt() is not None else self._heartbeats
             await self._sleep(pause)
 
     async def _beside(self, main: _Task, *others: _Task) -> None:

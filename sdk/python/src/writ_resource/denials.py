@@ -18,9 +18,6 @@ from .sets import (
 )
 from .subjects import Selector, read_subject, selectors_of
 
-MARGIN = 60
-"""Seconds that markers outlive the last token they could concern."""
-
 NEVER = float("-inf")
 
 log = logging.getLogger("writ_resource")
@@ -63,9 +60,10 @@ class _Marker:
 class Denials:
     """The markers of one issuer's revocations, bounded in number and in time."""
 
-    def __init__(self, issuer: str, token_lifetime: float, capacity: int = 100_000) -> None:
+    def __init__(self, issuer: str, keep: float, capacity: int) -> None:
         self._issuer = issuer
-        self._keep = token_lifetime + MARGIN
+        self._keep = keep
+        """Seconds from its `iat` within which a token may come: so long a marker is needed."""
         self._capacity = capacity
         self._markers: dict[Selector, _Marker] = {}
         self._next_expiry = NEVER

@@ -13,7 +13,7 @@ from typing import Literal
 
 from .claims import AccessClaims
 from .denials import Decision, Denials
-from .errors import SetError, UnavailableError
+from .errors import SetError, SetupError, UnavailableError
 from .health import Health
 from .sets import (
     ACCOUNT_DISABLED,
@@ -58,15 +58,22 @@ class Events:
     """A name for this process among those of the server: each has a stream of its own, and needs another name."""
     when_stale: Literal["introspect", "refuse"] = "introspect"
     """What becomes of tokens while events may be missing: ask about each (RFC 7662), or answer 503."""
-    max_age: float = 90
-    """Seconds after which events count as missing when no verification was echoed."""
+    max_age: float = 70
+    """Seconds after which events count as missing when no verification was echoed; 15 at least. One is asked for
+    ten seconds before."""
     token_lifetime: int = 3600
-    """Seconds that access tokens of this server live at most. Markers are kept for so long."""
+    """Seconds that access tokens of this server live at most, six days at the utmost. Markers are kept for so long."""
     memory: int = 100_000
     """How many revocations are kept at once. When there are more, every token is in doubt."""
     on_event: Callable[[SecurityEvent], Literal["end_tokens"] | None] | None = None
     """Is told of every event, also of those that change nothing here by themselves (credentials, devices, risk).
     With "end_tokens" it has the tokens of the event's subject end. Must return at once."""
+
+    def __post_init__(self) -> None:
+        if self.max_age < 15:
+            raise SetupError("max_age: 15 seconds or more")
+        if not 0 < self.token_lifetime <= 6 * 24 * 3600:
+            raise SetupError("token_lifetime: 1 second to 6 days")
 
     @property
     def requested(self) -> tuple[str, ...]:
@@ -92,13 +99,15 @@ class Status:
 class Receiver:
     """Takes SETs, and says what they mean for a token. Any number of deliveries may feed it."""
 
-    def __init__(self, settings: Events, reader: SetReader, issuer: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Events, keep: float, reader: SetReader, issuer: str, clock: Callable[[], float]
+    ) -> None:
         self._settings = settings
         self._reader = reader
         self._clock = clock
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._watchers: set[Callable[[], None]] = set()
-        self.denials = Denials(issuer, settings.token_lifetime, settings.memory)
+        self.denials = Denials(issuer, keep, settings.memory)
         self.health = Health(clock, settings.max_age)
         self.critical: Collection[str] = ()
         """Subject members that the transmitter declares critical."""

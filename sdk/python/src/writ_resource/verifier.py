@@ -70,12 +70,14 @@ class Verifier:
         push = events.delivery if isinstance(events.delivery, Push) else None
         if push is not None:
             trusted_url("push", push.at(self.resource))
+        # A token may come so long after its `iat`, by the clocks of two machines.
+        keep = events.token_lifetime + max(60, 2 * self._leeway)
         reader = SetReader(self._keys, self.issuer, self.resource, self._clock)
-        self.receiver = Receiver(events, reader, self.issuer, self._clock)
+        self.receiver = Receiver(events, keep, reader, self.issuer, self._clock)
         description = f"writ-resource {events.instance}"
         secret = self.receiver.push_secret
         stream = Stream(self._web, self.resource, credentials, self._clock, description, events.requested, push, secret)
-        self._delivery = Delivery(events, stream, self.receiver, self._clock)
+        self._delivery = Delivery(events, keep, stream, self.receiver, self._clock)
         self._in_doubt = Introspector(self._web, credentials) if events.when_stale == "introspect" else None
 
     async def verify(self, token: str) -> AccessClaims:
