@@ -103,6 +103,8 @@ class Transmitter:
         self.errors = {}
         self.inactive = set()  # tokens that introspection denies
         self.down = set()  # endpoints that answer 503
+        self.mute = False  # verifications are taken, and never echoed
+        self.meanwhile = None  # happens while introspection is under way
         self.requests = []
         self.pushed = []
         self.changed = anyio.Event()
@@ -216,6 +218,8 @@ class Transmitter:
 
     async def _introspect(self, request):
         self.requests.append("introspect")
+        if self.meanwhile is not None:
+            await self.meanwhile()
         if "introspect" in self.down:
             return Response(status_code=503)
         assert self._known(request)
@@ -274,7 +278,7 @@ class Transmitter:
         delivery = self.streams[stream]["delivery"]
         if delivery["method"].endswith("8935"):
             self.pushed.append((delivery, token))
-        else:
+        elif not self.mute:
             self._offer(stream, jti, token)
         return Response(status_code=204)
 

@@ -7,6 +7,7 @@ import pytest
 from kit import NOW, RESOURCE, SECRET, SESSION_REVOKED, plain_client, serving, sign, transmitting
 
 from writ_resource import Events, Protect, Push, UnavailableError, Verifier, VerifyError
+from writ_resource.health import Health
 
 pytestmark = pytest.mark.anyio
 USER = {"format": "iss_sub", "sub": "ada"}
@@ -187,6 +188,41 @@ async def test_doubt_from_the_start_until_the_transmitter_is_there(down):
                 return  # asked for again after ten seconds
             transmitter.down.clear()
             await transmitter.until(lambda: verifier.receiver.status().live)
+
+
+async def test_a_revocation_that_arrives_while_the_answer_is_on_its_way():
+    async with transmitting() as transmitter:
+        verifier = verifier_of(transmitter, when_stale="introspect")
+
+        async def meanwhile():
+            subject = USER | {"iss": transmitter.issuer}
+            await verifier.receiver.accept(transmitter.set("caep/session-revoked", subject)[1])
+
+        transmitter.meanwhile = meanwhile
+        await refused(verifier, transmitter.token())
+        assert transmitter.requests.count("introspect") == 1
+        await verifier._web.close()
+
+
+def test_an_echo_of_what_was_asked_before_a_failure_proves_nothing():
+    health = Health(lambda: NOW, 70)
+    health.asked("before")
+    health.fail("it broke")
+    assert health.echo("before")
+    assert health.doubt() == "it broke"
+    health.asked("after")
+    assert health.echo("after")
+    assert health.doubt() is None
+    assert not health.echo("never")
+
+
+async def test_a_lost_stream_is_made_again_and_its_past_awaited():
+    async with transmitting() as transmitter, listening(transmitter) as verifier:
+        transmitter.mute = True
+        transmitter.streams.clear()
+        transmitter.notify()
+        await transmitter.until(lambda: transmitter.streams)
+        await transmitter.until(lambda: (verifier.receiver.status().doubt or "").startswith("catching up"))
 
 
 async def test_wrong_credentials():

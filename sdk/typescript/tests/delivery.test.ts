@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { UnavailableError, VerifyError } from '../src/errors.js';
 import type { Events } from '../src/events.js';
+import { Health } from '../src/health.js';
 import { protect } from '../src/index.js';
 import { Verifier } from '../src/verifier.js';
 import { beat, NOW, RESOURCE, SECRET, serving, settings, sign, transmitting, type Transmitter } from './kit.js';
@@ -239,6 +240,29 @@ describe('doubt', () => {
       });
     }));
 
+  it('a revocation that arrives while the answer is on its way', () =>
+    transmitting(async (transmitter) => {
+      const verifier = new Verifier(settings(transmitter, { whenStale: 'introspect' }));
+      transmitter.meanwhile = async () => {
+        const [, token] = await transmitter.set('caep/session-revoked', transmitter.user());
+        await verifier.receiver?.accept(token);
+      };
+      await refused(verifier, await transmitter.token());
+      assert.equal(transmitter.count('POST introspect'), 1);
+    }));
+
+  it('an echo of what was asked before a failure proves nothing', () => {
+    const health = new Health(() => NOW, 70);
+    health.asked('before');
+    health.fail('it broke');
+    assert(health.echo('before'));
+    assert.equal(health.doubt(), 'it broke');
+    health.asked('after');
+    assert(health.echo('after'));
+    assert.equal(health.doubt(), undefined);
+    assert(!health.echo('never'));
+  });
+
   it('after the end', () =>
     transmitting(async (transmitter) => {
       const verifier = new Verifier(settings(transmitter, {}));
@@ -274,6 +298,16 @@ describe('the stream', () => {
         await transmitter.until(() => status(verifier).live);
         assert.equal(transmitter.stream().status, 'enabled');
         assert.equal(status(verifier).markers, 1);
+      })));
+
+  it('is made again when it was lost, and its past is awaited', () =>
+    transmitting((transmitter) =>
+      listening(transmitter, {}, async (verifier) => {
+        transmitter.isMute = true;
+        transmitter.streams.clear();
+        transmitter.notify();
+        await transmitter.until(() => transmitter.streams.size === 1 && transmitter.stream().feed > 0);
+        await transmitter.until(() => status(verifier).doubt?.startsWith('catching up'));
       })));
 
   it('each instance has one', () =>

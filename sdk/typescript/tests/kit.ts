@@ -85,6 +85,10 @@ export class Transmitter {
   /** Tokens that introspection denies, by `jti`; endpoints that answer 503. */
   readonly inactive = new Set<string>();
   readonly down = new Set<string>();
+  /** Verifications are taken, and never echoed. */
+  isMute = false;
+  /** Happens while introspection is under way. */
+  meanwhile: () => Promise<void> = () => Promise.resolve();
   readonly requests: string[] = [];
   readonly pushed: { delivery: Members; token: string }[] = [];
   readonly clock = new ManualClock();
@@ -189,6 +193,7 @@ export class Transmitter {
       case 'introspect': {
         const expected = `Basic ${Buffer.from(`weather:${encodeURIComponent(SECRET).replace('~', '%7E')}`).toString('base64')}`;
         if (request.headers.authorization !== expected) return void json({ error: 'invalid_client' }, 401);
+        if (name === 'introspect') await this.meanwhile();
         if (name === 'introspect') return void json(this.#introspected(new URLSearchParams(body)));
         const isRight = body === 'grant_type=client_credentials&scope=ssf.manage';
         return void json(isRight ? { access_token: 'api-token', token_type: 'Bearer', expires_in: 300 } : {}, isRight ? 200 : 400);
@@ -226,11 +231,11 @@ export class Transmitter {
       const [jti, token] = await this.set('ssf/verification', { format: 'opaque', id }, { state: said['state'] });
       const delivery = known.said['delivery'] as Members;
       if (this.#isPush(known)) this.pushed.push({ delivery, token });
-      else this.offer(id, jti, token);
+      else if (!this.isMute) this.offer(id, jti, token);
       return void response.writeHead(204).end();
     }
     if (name === 'poll') return this.#poll(known, said, request, json);
-    return this.#feed(known, request, response, url);
+    return this.#feed(id, known, request, response, url);
   }
 
   #configure(
@@ -270,7 +275,7 @@ export class Transmitter {
     json({ sets: said['maxEvents'] === 0 ? {} : Object.fromEntries(known.queue) });
   }
 
-  async #feed(known: Known, request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
+  async #feed(id: string, known: Known, request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
     const number = ++known.feed;
     const last = request.headers['last-event-id'] as string | undefined;
     if (last !== undefined && known.queue.has(last)) {
@@ -286,7 +291,7 @@ export class Transmitter {
     };
     response.writeHead(200, { 'content-type': 'text/event-stream' }).write(':\n\n');
     if (url.searchParams.has('replay')) known.log.forEach((token, jti) => send(jti, token));
-    while (!this.#isPush(known) && known.feed === number && !response.destroyed) {
+    while (!this.#isPush(known) && known.feed === number && this.streams.get(id) === known && !response.destroyed) {
       for (const [jti, token] of known.queue) if (!sent.has(jti) && known.status === 'enabled') send(jti, token);
       await this.#change(request);
     }
