@@ -14,7 +14,12 @@ fn place(tenant: &str, stream: &str) -> String {
 ///
 /// # Errors
 /// When the cipher fails.
-pub(super) fn seal(app: &App, tenant: &str, stream: &str, header: &str) -> Result<Vec<u8>, KeyError> {
+pub(super) fn seal(
+    app: &App,
+    tenant: &str,
+    stream: &str,
+    header: &str,
+) -> Result<Vec<u8>, KeyError> {
     let sealer = app.registry.sealer();
     sealer.seal(header.as_bytes(), &place(tenant, stream), &app.entropy)
 }
