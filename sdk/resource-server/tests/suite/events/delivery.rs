@@ -142,7 +142,7 @@ async fn an_api_token_that_is_refused_is_renewed() {
 async fn a_transmitter_that_breaks_is_noticed_and_found_again() {
     for way in [Way::Feed, Way::Poll] {
         let stage = Stage::with(way, |events| events.when_stale(WhenStale::Refuse)).await;
-        let old = stage
+        stage
             .transmitter
             .emit(&stage.user("a"), &caep("session-revoked"), &json!({}));
         stage.until(|health| health.remembered == 1).await;
@@ -160,8 +160,7 @@ async fn a_transmitter_that_breaks_is_noticed_and_found_again() {
         stage.is_dead(&json!({ "sub": "a" })).await;
         stage.is_dead(&json!({ "sub": "b" })).await;
         stage.lives(&json!({})).await;
-        // Told once more, and known.
-        assert!(!old.is_empty());
+        // What was told once more was known.
         assert_eq!(stage.health().remembered, 2);
     }
 }
@@ -275,5 +274,4 @@ async fn nothing_is_lost_in_a_burst() {
         stage.is_dead(&json!({ "sub": "u299" })).await;
         stage.lives(&json!({ "sub": "u300" })).await;
     }
-    assert_eq!(RSA.alg, "RS256");
 }

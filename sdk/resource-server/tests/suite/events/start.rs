@@ -7,7 +7,7 @@ use writ_resource::events::Trouble;
 use writ_resource::{Events, ManualClock, Protect, SetupError, Verifier, WhenStale};
 
 use super::stage::{PATH, Stage, Way, eventually};
-use super::transmitter::{PUSH, Transmitter, caep, ssf};
+use super::transmitter::{Transmitter, caep, ssf};
 use crate::support::NOW;
 
 #[tokio::test]
@@ -306,5 +306,4 @@ fn settings_that_cannot_work_are_refused() {
         let layer = build(right).unwrap();
         assert_eq!(layer.health().unwrap().trouble, Some(Trouble::Starting));
     }
-    assert_eq!(PUSH, "urn:ietf:rfc:8935");
 }
