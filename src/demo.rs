@@ -39,6 +39,9 @@ pub struct Demo {
     /// Keep both servers running instead, and print where they are and an agent's credentials.
     #[arg(long)]
     serve: bool,
+    /// How many MCP servers hear of the revocation in the last act.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=200))]
+    servers: u16,
 }
 
 impl Demo {
@@ -55,7 +58,7 @@ impl Demo {
                 _ = terminated.recv() => {}
             }
         };
-        let stage = Stage::set().await?;
+        let stage = Stage::set(self.servers).await?;
         let done = if self.serve {
             serve(&stage, json, stopped).await
         } else {

@@ -129,6 +129,12 @@ impl OAuthError {
         self.header(header::WWW_AUTHENTICATE, challenge)
     }
 
+    /// Says after how many seconds it is worth asking again (RFC 9110 §10.2.3).
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.header(header::RETRY_AFTER, &seconds.to_string())
+    }
+
     /// Text that cannot be a header is left out.
     fn header(mut self, name: HeaderName, value: &str) -> Self {
         let value = HeaderValue::from_str(value).ok();
@@ -239,7 +245,8 @@ impl IntoResponse for OAuthError {
             self.code,
             ErrorCode::TemporarilyUnavailable | ErrorCode::TooMany
         ) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let soon = HeaderValue::from_static("1");
+            headers.entry(header::RETRY_AFTER).or_insert(soon);
         }
         response
     }

@@ -182,6 +182,14 @@ impl Fetch {
         })
     }
 
+    /// Whether something may be sent to a URL, as far as can be said without resolving its host.
+    ///
+    /// # Errors
+    /// [`FetchError::Url`] or [`FetchError::Address`].
+    pub fn check(&self, url: &str) -> Result<(), FetchError> {
+        self.allowed(url).map(drop)
+    }
+
     /// A URL that may be asked.
     fn allowed(&self, url: &str) -> Result<Url, FetchError> {
         let url = Url::parse(url).map_err(|_| FetchError::Url)?;
@@ -189,7 +197,12 @@ impl Fetch {
             return Err(FetchError::Url);
         }
         // A literal address is not resolved, so the resolver never sees it.
+        let own = |name: &str| name == "localhost" || name.ends_with(".localhost");
         let literal = match url.host() {
+            // RFC 6761 §6.3: never anybody else's.
+            Some(Host::Domain(name)) if !self.private && own(name.trim_end_matches('.')) => {
+                return Err(FetchError::Address);
+            }
             Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
             Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
             Some(Host::Domain(_)) => None,
@@ -316,6 +329,8 @@ mod tests {
             ("http://example.com/", "https"),
             ("https://127.0.0.1/", "address"),
             ("https://[::1]/", "address"),
+            ("https://localhost/", "address"),
+            ("https://a.localhost./", "address"),
             ("https://169.254.169.254/latest/", "address"),
             ("file:///etc/passwd", "https"),
         ] {

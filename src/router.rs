@@ -64,6 +64,7 @@ fn table(app: &AppState) -> Router<AppState> {
             "/.well-known/oauth-protected-resource/ssf",
             get(discovery::events_resource),
         )
+        .merge(streams::metadata_router())
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
         .route("/revoke", post(revoke::revoke))
@@ -78,6 +79,7 @@ fn table(app: &AppState) -> Router<AppState> {
         .route("/healthz", get(health::healthy))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
+        .merge(streams::router().layer(remember(Protected::Streams)))
         .nest("/admin", admin::router().layer(remember(Protected::Admin)))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
@@ -112,11 +114,12 @@ fn cors() -> CorsLayer {
 }
 
 async fn nothing_here(method: Method) -> Response {
-    const ANSWERED: [Method; 6] = [
+    const ANSWERED: [Method; 7] = [
         Method::GET,
         Method::HEAD,
         Method::POST,
         Method::PUT,
+        Method::PATCH,
         Method::DELETE,
         Method::OPTIONS,
     ];
@@ -124,7 +127,10 @@ async fn nothing_here(method: Method) -> Response {
         return OAuthError::not_found("There is nothing at this path.").into_response();
     }
     // RFC 9110 §15.5.6: a method that no path here has.
-    let allow = [(header::ALLOW, "GET, HEAD, POST, PUT, DELETE, OPTIONS")];
+    let allow = [(
+        header::ALLOW,
+        "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+    )];
     (allow, wrong_method().await).into_response()
 }
 

@@ -264,6 +264,7 @@ fn axum_stays_where_http_is_spoken() {
     let allowed = [
         "src/endpoints/",
         "src/resources/http.rs",
+        "src/streams/",
         "src/admin/",
         "src/error.rs",
         "src/context.rs",

@@ -292,6 +292,7 @@ fn administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<Option<Chan
         exchange: Vec::new(),
         delegates: Vec::new(),
         serves: None,
+        receiver: None,
         multiple_resources: false,
         disabled: Some(false),
         dpop_bound_access_tokens: false,

@@ -61,8 +61,12 @@ pub enum Kind {
     KeysRotated,
     /// A tenant was created, changed or removed.
     TenantChanged,
-    /// A stream of security events was created, changed or removed.
+    /// A stream of security events was created, changed or removed, or its status was set.
     StreamChanged,
+    /// A call of the stream API was refused for which a token was presented.
+    StreamRefused,
+    /// An administrator told receivers something.
+    EventEmitted,
 }
 
 impl Kind {
@@ -87,6 +91,8 @@ impl Kind {
             Self::KeysRotated => "keys.rotated",
             Self::TenantChanged => "tenant.changed",
             Self::StreamChanged => "stream.changed",
+            Self::StreamRefused => "stream.refused",
+            Self::EventEmitted => "event.emitted",
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | `token.issued`, `token.exchanged`, `token.refused` | Authorize Session (3003) |
 //! | `client.refused`, `token.revoked` | Authentication (3002) |
 //! | `client.changed`, `client.registered` | Account Change (3001) |
-//! | `admin.refused` | API Activity (6003) |
+//! | `admin.refused`, `stream.refused` | API Activity (6003) |
 //! | everything else: resources, keys, tenants, the trail itself | Entity Management (3004) |
 //!
 //! What the schema has no member for is in `unmapped`.
@@ -125,18 +125,19 @@ fn class(source: &Source<'_>, said: &Value) -> Class {
             let members = json!({ "user": { "uid": object, "type_id": OTHER, "type": "Client" }, "actor": actor(said) });
             (3001, activity, members)
         }
-        "admin.refused" => {
+        "admin.refused" | "stream.refused" => {
+            let service = source.kind.split('.').next().unwrap_or_default();
             let operation = text(said, "object").unwrap_or(UNKNOWN);
             let activity = match operation.split(' ').next() {
                 Some("GET" | "HEAD") => 2,
                 Some("POST") => 1,
-                Some("PUT") => 3,
+                Some("PUT" | "PATCH") => 3,
                 Some("DELETE") => 4,
                 _ => OTHER,
             };
             let members = json!({
                 "actor": actor(said),
-                "api": { "operation": operation, "service": { "name": "admin" } },
+                "api": { "operation": operation, "service": { "name": service } },
                 "src_endpoint": endpoint(said),
             });
             (6003, activity, members)

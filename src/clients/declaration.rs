@@ -16,7 +16,9 @@ use crate::{
         grant_type::{AuthMethod, CLIENT_CREDENTIALS},
         scope::is_scope_token,
     },
-    registry::{Access, Client, ClientDocument, Origin, Profile, Resources, Tenant},
+    registry::{
+        Access, Client, ClientDocument, Origin, Profile, Receiver, Resources, SubjectStyle, Tenant,
+    },
     store::{Change, Whose},
 };
 
@@ -71,6 +73,9 @@ pub struct ClientDeclaration {
     /// The resource whose server this client is: id or URI.
     #[serde(default)]
     pub serves: Option<String>,
+    /// How it gets security events.
+    #[serde(default)]
+    pub receiver: Option<Receiver>,
     /// Whether one token may name several resources.
     #[serde(default)]
     pub multiple_resources: bool,
@@ -222,6 +227,10 @@ fn document(
         None => None,
         Some(name) => Some(reference(resources, name)?),
     };
+    let subjects = declaration.receiver.and_then(|receiver| receiver.subjects);
+    if subjects == Some(SubjectStyle::Oauth) && serves.is_none() {
+        return Err("receiver: subjects 'oauth' is for a client that serves a resource".to_owned());
+    }
     Ok(ClientDocument {
         name: declaration.name.clone(),
         profile: declaration.profile,
@@ -233,6 +242,7 @@ fn document(
         exchange: resolve(resources, "exchange", &declaration.exchange)?,
         delegates: declaration.delegates.clone(),
         serves,
+        receiver: declaration.receiver,
         multiple_resources: declaration.multiple_resources,
         dpop_bound_access_tokens: declaration.dpop_bound_access_tokens,
         metadata,
@@ -366,6 +376,9 @@ pub struct ClientView {
     /// The resource whose server it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serves: Option<String>,
+    /// How it gets security events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<Receiver>,
     /// Whether one token may name several resources.
     pub multiple_resources: bool,
     /// Whether it is kept from authenticating.
@@ -398,6 +411,7 @@ impl ClientView {
             exchange: document.exchange,
             delegates: document.delegates,
             serves: document.serves,
+            receiver: document.receiver,
             multiple_resources: document.multiple_resources,
             disabled: client.is_disabled(),
             dpop_bound_access_tokens: document.dpop_bound_access_tokens,

@@ -62,6 +62,7 @@ pub fn read(body: &[u8], private_addresses: bool) -> Result<ClientDocument> {
         exchange: Vec::new(),
         delegates: Vec::new(),
         serves: None,
+        receiver: None,
         multiple_resources: false,
         dpop_bound_access_tokens: members.flag("dpop_bound_access_tokens")?,
         metadata: RegisteredMetadata {

@@ -7,6 +7,7 @@ mod delegation;
 mod discovery;
 mod insufficient_scope;
 mod registration;
+mod revocation;
 mod rotation;
 mod token;
 
@@ -17,7 +18,7 @@ use super::{
 };
 
 /// How many acts [`play`] plays.
-pub(super) const COUNT: usize = 8;
+pub(super) const COUNT: usize = 9;
 
 /// Plays them all, up to the first that fails.
 pub(super) async fn play(stage: &Stage, show: &mut Show) -> Result<(), Stopped> {
@@ -75,6 +76,12 @@ pub(super) async fn play(stage: &Stage, show: &mut Show) -> Result<(), Stopped> 
     let title = "Signing keys are replaced twice while calls go on";
     show.act("key_rotation", title, async |report| {
         rotation::play(stage, &agent, &found, report).await
+    })
+    .await?;
+
+    let title = "The owner revokes the agent in the middle of its work";
+    show.act("revocation", title, async |report| {
+        revocation::play(stage, &agent, report).await
     })
     .await
 }

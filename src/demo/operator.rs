@@ -12,7 +12,7 @@ use super::{
 use crate::{admin::tenants::Credentials, oauth::grant_type::CLIENT_CREDENTIALS};
 
 /// No more of the admin API than is needed here.
-const SCOPE: &str = "writ:read writ:clients writ:keys";
+const SCOPE: &str = "writ:read writ:clients writ:keys writ:revocations";
 
 /// An administrator with a token.
 pub(super) struct Operator {
@@ -55,6 +55,14 @@ impl Operator {
     pub(super) async fn rotate<T: DeserializeOwned>(&self) -> Result<T, Failed> {
         let answer = self.post("/keys/rotate", &json!({ "now": true })).await?;
         answer.read("a list of keys")
+    }
+
+    /// Ends everything a client was granted.
+    pub(super) async fn revoke(&self, client_id: &str) -> Result<(), Failed> {
+        let answer = self
+            .post("/revocations", &json!({ "client": client_id }))
+            .await;
+        answer.map(drop)
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Answer, Failed> {

@@ -1,4 +1,4 @@
-//! Two servers on free loopback ports, and a directory that is gone afterwards.
+//! An authorization server and MCP servers on free loopback ports, and a directory that is gone afterwards.
 
 use std::{
     io,
@@ -7,8 +7,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
-use writ_resource::{Protect, tool_scope};
+use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use writ_resource::{Events, Protect, ProtectLayer, tool_scope};
 
 use super::notes;
 use crate::{
@@ -32,17 +32,68 @@ pub(super) struct Stage {
     pub(super) entropy: Entropy,
     /// The MCP server's URL: all that an agent knows.
     pub(super) mcp: String,
+    /// Every MCP server, that one first.
+    pub(super) notes: Vec<Notes>,
     server: Server,
-    notes: JoinHandle<()>,
     _directory: Directory,
 }
 
+/// An MCP server.
+pub(super) struct Notes {
+    /// Its URL.
+    pub(super) mcp: String,
+    /// What stands before it.
+    protect: ProtectLayer,
+    serving: JoinHandle<()>,
+}
+
+impl Notes {
+    /// Declares one and starts it, with credentials of its own to hear what is revoked.
+    async fn start(number: u16, server: &Server, entropy: &Entropy) -> Result<Self, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mcp = format!("http://{}/mcp", listener.local_addr()?);
+        let id = match number {
+            0 => "notes".to_owned(),
+            other => format!("notes-{other}"),
+        };
+        let (client_id, secret) = (format!("{id}-server"), entropy.secret("writ_cs_"));
+        let client = json!({
+            "client_id": client_id,
+            "client_secret": secret,
+            "serves": id,
+            "receiver": { "signing_algorithm": "EdDSA" },
+        });
+        let declaration = json!({ "resources": [resource(&id, &mcp)], "clients": [client] });
+        declare(server, declaration).await?;
+        let protect = Protect::resource(&mcp)
+            .issuer(&server.issuer)
+            .tools(notes::TOOLS)
+            .challenge_scopes([tool_scope("search_notes")])
+            .name("Notes")
+            .refetch_floor(REFETCH_FLOOR)
+            .events(Events::with_credentials(client_id, secret).feed())
+            .build()?;
+        protect.verifier().load_keys().await?;
+        Ok(Self {
+            serving: notes::serve(listener, protect.clone()),
+            mcp,
+            protect,
+        })
+    }
+
+    /// Whether it hears of every revocation by itself.
+    fn listens(&self) -> bool {
+        let health = self.protect.health();
+        health.is_some_and(|health| health.trouble.is_none() && health.unknown_before.is_none())
+    }
+}
+
 impl Stage {
-    /// Starts both.
+    /// Starts the authorization server, and so many MCP servers.
     ///
     /// # Errors
     /// Says what does not start.
-    pub(super) async fn set() -> Result<Self, Failure> {
+    pub(super) async fn set(servers: u16) -> Result<Self, Failure> {
         let (clock, entropy) = (Clock::System, Entropy::Os);
         let directory = Directory::make(&entropy)?;
         let mut config = Config::default();
@@ -50,26 +101,28 @@ impl Stage {
         config.storage.data_dir.clone_from(&directory.0);
         let server = Server::start(config, clock.clone(), entropy.clone()).await?;
 
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let mcp = format!("http://{}/mcp", listener.local_addr()?);
-        declare(&server, json!({ "resources": [resource(&mcp)] })).await?;
-        let protect = Protect::resource(&mcp)
-            .issuer(&server.issuer)
-            .tools(notes::TOOLS)
-            .challenge_scopes([tool_scope("search_notes")])
-            .name("Notes")
-            .refetch_floor(REFETCH_FLOOR)
-            .build()?;
-        protect.verifier().load_keys().await?;
-        let notes = notes::serve(listener, protect);
+        let mut notes = Vec::with_capacity(servers.into());
+        for number in 0..servers {
+            notes.push(Notes::start(number, &server, &entropy).await?);
+        }
         Ok(Self {
             clock,
             entropy,
-            mcp,
-            server,
+            mcp: notes
+                .first()
+                .map(|first| first.mcp.clone())
+                .unwrap_or_default(),
             notes,
+            server,
             _directory: directory,
         })
+    }
+
+    /// Waits until every MCP server hears of revocations.
+    pub(super) async fn listening(&self) {
+        while !self.notes.iter().all(Notes::listens) {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The authorization server, as it calls itself.
@@ -102,17 +155,19 @@ impl Stage {
         Ok(credentials)
     }
 
-    /// Stops both servers and removes what they wrote.
+    /// Stops all servers and removes what they wrote.
     pub(super) async fn clear(self) {
-        self.notes.abort();
+        for notes in self.notes {
+            notes.serving.abort();
+        }
         self.server.stop().await;
     }
 }
 
 /// The MCP server as its operator declares it: everybody may search, deleting is sensitive.
-fn resource(mcp: &str) -> Value {
+fn resource(id: &str, mcp: &str) -> Value {
     json!({
-        "id": "notes",
+        "id": id,
         "resource": mcp,
         "name": "Notes",
         "tools": [

@@ -1,4 +1,4 @@
-//! Refusals at the resources that are our own: the admin API and the registrations.
+//! Refusals at the resources that are our own: the admin API, the registrations, the streams.
 
 use axum::{
     extract::{Request, State},
@@ -23,6 +23,8 @@ pub enum Protected {
     Admin,
     /// Registrations of clients and of MCP servers.
     Registrations,
+    /// Streams of security events.
+    Streams,
 }
 
 /// Remembers that a call was refused for which somebody presented a token, before it is answered.
@@ -41,6 +43,7 @@ pub async fn remember(
     let (kind, call) = match at {
         Protected::Admin => (Kind::AdminRefused, format!("{method} /admin{path}")),
         Protected::Registrations => (Kind::RegistrationRefused, format!("{method} {path}")),
+        Protected::Streams => (Kind::StreamRefused, format!("{method} {path}")),
     };
     let call = printable(&call);
     let token = shown(request.headers()).map(str::to_owned);
@@ -49,8 +52,8 @@ pub async fn remember(
         return response;
     };
     let remembered = match at {
-        // The rest is a mistake in what an administrator typed, and changes nothing.
-        Protected::Admin => matches!(said.code.status(), 401 | 403),
+        // The rest is a mistake in what somebody typed, and changes nothing.
+        Protected::Admin | Protected::Streams => matches!(said.code.status(), 401 | 403),
         Protected::Registrations => (400..500).contains(&said.code.status()),
     };
     if !remembered {

@@ -19,6 +19,8 @@ pub enum ErrorCode {
     InvalidTarget,
     /// RFC 6749 §4.1.2.1, used here where a policy says no.
     AccessDenied,
+    /// The same, of who may act here at all.
+    Forbidden,
     /// RFC 6750 §3.1: the bearer token at a protected endpoint does not hold.
     InvalidToken,
     /// RFC 6750 §3.1: the token holds but lacks the scope.
@@ -57,7 +59,7 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
-            Self::AccessDenied => "access_denied",
+            Self::AccessDenied | Self::Forbidden => "access_denied",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::InvalidClientMetadata => "invalid_client_metadata",
@@ -77,7 +79,7 @@ impl ErrorCode {
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidClient | Self::InvalidToken => 401,
-            Self::InsufficientScope => 403,
+            Self::InsufficientScope | Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::TooLarge => 413,

@@ -25,7 +25,9 @@ use tokio::sync::Notify;
 
 use self::client::Documents;
 pub use self::{
-    client::{Access, Client, ClientDocument, Keys, Origin, Profile, RegisteredMetadata, Rights},
+    client::{
+        Access, Client, ClientDocument, Keys, Origin, Profile, Receiver, RegisteredMetadata, Rights,
+    },
     resource::{
         ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Resource, ResourceDocument, ScopeDeclaration,
         Tool, builtin_document,

@@ -118,6 +118,7 @@ fn server_client(
         exchange: Vec::new(),
         delegates: Vec::new(),
         serves: Some(reference),
+        receiver: None,
         multiple_resources: false,
         dpop_bound_access_tokens: false,
         metadata: RegisteredMetadata::default(),

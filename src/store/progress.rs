@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use entity::{courier, stream_progress};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait as _,
-    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, Statement, Value,
+    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Statement,
+    Value,
     sea_query::{ArrayType, Expr, OnConflict},
 };
 
@@ -77,8 +78,11 @@ pub(super) async fn advance(db: &impl ConnectionTrait, steps: &[Step]) -> Result
     let (plain, settling): (Vec<&Step>, Vec<&Step>) =
         steps.iter().partition(|step| step.settled.is_empty());
     for step in settling {
-        if let Some(stored) = of(db, &step.tenant, &step.stream).await? {
-            let joined = stored.join(step);
+        // Another node may be told of other SETs of this stream at the same time.
+        let key_of = (step.tenant.clone(), step.stream.clone());
+        let stored = stream_progress::Entity::find_by_id(key_of).lock_exclusive();
+        if let Some(stored) = stored.one(db).await? {
+            let joined = Step::of(stored).join(step);
             stream_progress::Entity::update_many()
                 .col_expr(
                     stream_progress::Column::Position,

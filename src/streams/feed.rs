@@ -15,14 +15,15 @@ use http::HeaderMap;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{acknowledge, owned, queue, set};
+use super::{
+    acknowledge,
+    asked::{own, receiver},
+    queue, set,
+};
 use crate::{
     app::{App, AppState},
     clock::Clock,
-    endpoints::{
-        extract::ForTenant,
-        protected::{Needs, Presented, let_in},
-    },
+    endpoints::{extract::ForTenant, protected::Presented},
     error::{OAuthError, Result},
     registry::{EventsScope, Stream, Tenant},
     signals::LASTING,
@@ -48,15 +49,14 @@ pub(super) async fn open(
     headers: HeaderMap,
     query: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response> {
-    let needs = Needs::Events(EventsScope::Manage);
-    let claims = let_in(&app, &tenant, &credentials, needs).await?;
+    let claims = receiver(&app, &tenant, &credentials, EventsScope::Manage).await?;
     let Query(wanted) = query.map_err(|why| {
         OAuthError::invalid_request(
             "The query needs stream_id, and may have replay, a number of seconds.",
         )
         .because(why)
     })?;
-    let stream = owned(&tenant, &claims, &wanted.stream_id)?;
+    let stream = own(&app, &tenant, &claims, &wanted.stream_id).await?;
     let replay = wanted.replay.map(|seconds| seconds.clamp(0, LASTING));
     let live = stream.endpoint_url().is_none();
     if !live && replay.is_none() {

@@ -3,38 +3,42 @@
 //! What is told is in [`crate::signals`], and is written with the change that it follows from.
 //! Here it is handed out: every stream reads the one log of signals from its own place, and what
 //! concerns it is signed at the moment it is sent.
+//!
+//! Order of refusal at every endpoint: the token (401), its scope (403), the body (400), the
+//! stream (404), what is asked of it (400, 429).
+//!
+//! | URL | what |
+//! |---|---|
+//! | `GET /.well-known/ssf-configuration` | where everything is |
+//! | `POST, GET, PATCH, PUT, DELETE /ssf/streams` | a receiver's streams |
+//! | `GET, POST /ssf/status` | whether one is delivered, held or thrown away |
+//! | `POST /ssf/subjects/add`, `/ssf/subjects/remove` | whom it is about |
+//! | `POST /ssf/verify` | whether it works |
+//! | `POST /ssf/poll/{id}`, `GET /ssf/feed` | what waits for it |
 
 mod acknowledge;
+pub mod agreement;
+mod answers;
+pub mod asked;
 mod bells;
+pub mod changes;
 mod feed;
-mod ours;
+mod manage;
+mod metadata;
 mod poll;
 mod push;
 pub mod queue;
-mod secret;
+mod router;
+pub mod secret;
 pub mod set;
+pub mod status;
+mod subjects;
+pub mod verification;
 
-use std::sync::Arc;
-
-use axum::{
-    Router,
-    routing::{get, post},
-};
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{
-    app::AppState,
-    error::{OAuthError, Result},
-    oauth::claims::AccessClaims,
-    registry::{Stream, Tenant},
-};
-
-/// The URLs that may take longer than others to answer.
-pub fn patient_router() -> Router<AppState> {
-    Router::new()
-        .route("/ssf/poll/{stream_id}", post(poll::poll))
-        .route("/ssf/feed", get(feed::open))
-}
+pub use self::router::{metadata_router, patient_router, router};
+use crate::app::AppState;
 
 /// Begins to deliver, until the server stops.
 pub fn start(app: &AppState, stopped: &watch::Receiver<bool>) -> [JoinHandle<()>; 2] {
@@ -42,11 +46,4 @@ pub fn start(app: &AppState, stopped: &watch::Receiver<bool>) -> [JoinHandle<()>
         tokio::spawn(bells::ring(app.clone(), stopped.clone())),
         tokio::spawn(push::share_out(app.clone(), stopped.clone())),
     ]
-}
-
-/// A receiver's own stream. Another one's is as unknown as one that does not exist.
-fn owned(tenant: &Tenant, claims: &AccessClaims, id: &str) -> Result<Arc<Stream>> {
-    let stream = tenant.stream(id);
-    let own = stream.filter(|stream| stream.client_id() == claims.client_id);
-    own.ok_or_else(|| OAuthError::not_found("There is no such stream."))
 }

@@ -15,12 +15,16 @@ use http::header;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{acknowledge, owned, queue, set};
+use super::{
+    acknowledge,
+    asked::{own, receiver},
+    queue, set,
+};
 use crate::{
     app::{App, AppState},
     endpoints::{
         extract::{ForTenant, Id, body},
-        protected::{Needs, Presented, let_in},
+        protected::Presented,
     },
     error::{OAuthError, Result},
     registry::{EventsScope, Signal, Status, Stream, Tenant},
@@ -69,10 +73,9 @@ pub(super) async fn poll(
     credentials: Presented,
     request: Request,
 ) -> Result<Response> {
-    let needs = Needs::Events(EventsScope::Manage);
-    let claims = let_in(&app, &tenant, &credentials, needs).await?;
+    let claims = receiver(&app, &tenant, &credentials, EventsScope::Manage).await?;
     let asked = read(&app, request).await?;
-    let stream = owned(&tenant, &claims, &stream_id)?;
+    let stream = own(&app, &tenant, &claims, &stream_id).await?;
     if stream.endpoint_url().is_some() {
         return Err(OAuthError::not_found("This stream is pushed, not polled."));
     }

@@ -1,39 +1,34 @@
-//! The `Authorization` header of pushes: kept sealed, and never shown (SSF 1.0 §7.1.1).
+//! The `Authorization` header that a receiver wants to see with pushes: sealed where it is stored,
+//! opened to be sent, shown to nobody.
 
 use zeroize::Zeroizing;
 
 use crate::{app::App, keys::KeyError, registry::Stream};
 
-/// Where a stream's header belongs: sealed for one stream, it opens for no other.
-fn context(tenant: &str, stream: &str) -> String {
-    format!("stream {tenant} {stream}")
+/// The place that a header is sealed for: nowhere else does it open.
+fn place(tenant: &str, stream: &str) -> String {
+    format!("stream {tenant}/{stream}")
 }
 
-/// Seals a header for a stream.
+/// A header as it is stored with a stream.
 ///
 /// # Errors
 /// When the cipher fails.
-pub(super) fn seal(
-    app: &App,
-    tenant: &str,
-    stream: &str,
-    header: &str,
-) -> Result<Vec<u8>, KeyError> {
+pub fn seal(app: &App, tenant: &str, stream: &str, header: &str) -> Result<Vec<u8>, KeyError> {
     let sealer = app.registry.sealer();
-    sealer.seal(header.as_bytes(), &context(tenant, stream), &app.entropy)
+    sealer.seal(header.as_bytes(), &place(tenant, stream), &app.entropy)
 }
 
-/// A stream's header, if it has one.
+/// The header to send with the pushes of a stream; nothing when there is none.
 ///
 /// # Errors
-/// When it was sealed with another key.
-pub(super) fn open(app: &App, stream: &Stream) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+/// When it was sealed under another key, or was changed or moved.
+pub fn header(app: &App, stream: &Stream) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
     let row = stream.row();
-    let Some(sealed) = &row.authorization else {
-        return Ok(None);
+    let sealed = row.authorization.as_ref();
+    let open = |sealed: &Vec<u8>| {
+        let sealer = app.registry.sealer();
+        sealer.open(sealed, &place(&row.tenant, &row.id))
     };
-    let sealer = app.registry.sealer();
-    sealer
-        .open(sealed, &context(&row.tenant, &row.id))
-        .map(Some)
+    sealed.map(open).transpose()
 }

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::oauth::{grant_type::AuthMethod, redirect_uri::ApplicationType};
+use super::super::SubjectStyle;
+use crate::{
+    keys::SigningAlgorithm,
+    oauth::{grant_type::AuthMethod, redirect_uri::ApplicationType},
+};
 
 /// Which set of rules a client lives under.
 #[derive(
@@ -35,6 +39,18 @@ pub struct Access {
     /// where the two resources use different names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub translate: BTreeMap<String, Vec<String>>,
+}
+
+/// How a client that receives security events gets them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receiver {
+    /// Which names for people and tokens it understands: `oauth` for who serves a resource, unless
+    /// it says otherwise, and `plain` for all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subjects: Option<SubjectStyle>,
+    /// What they are signed with.
+    pub signing_algorithm: SigningAlgorithm,
 }
 
 /// Metadata that matters to clients and pages but not to the token path (RFC 7591 §2).
@@ -101,6 +117,9 @@ pub struct ClientDocument {
     /// The resource whose server this client is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serves: Option<String>,
+    /// How it gets security events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<Receiver>,
     /// Whether one token may name several resources.
     pub multiple_resources: bool,
     /// Whether it gets only tokens that are bound to a key (RFC 9449 §5.2).

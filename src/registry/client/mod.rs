@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::shared::Document;
 pub(super) use self::shared::Documents;
 pub use self::{
-    document::{Access, ClientDocument, Profile, RegisteredMetadata},
+    document::{Access, ClientDocument, Profile, Receiver, RegisteredMetadata},
     shared::{Keys, Rights},
 };
 use super::RegistryError;

@@ -17,7 +17,7 @@ use crate::{
     app::AppState,
     registry::{Signal, Status, Stream, Tenant},
     store::progress::Step,
-    streams::{ours, queue, secret, set},
+    streams::{queue, secret, set, status},
 };
 
 /// Signals that are looked up at a time.
@@ -206,7 +206,8 @@ impl Courier {
     }
 
     async fn pause(&self, stream: &Stream, why: &str) {
-        let paused = ours::set_status(&self.app, &self.tenant, stream, Status::Paused, why);
+        let (app, tenant) = (&self.app, &self.tenant);
+        let paused = status::set_status_by_us(app, tenant, stream, Status::Paused, Some(why));
         if let Err(error) = paused.await {
             tracing::error!(stream = self.id, %error, "a stream cannot be paused");
             sleep(AWAY).await;
@@ -223,7 +224,7 @@ impl Courier {
         }
         let url = stream.endpoint_url()?;
         let minted = set::mint(&self.tenant, stream, signal, app.clock.seconds());
-        let authorization = secret::open(app, stream);
+        let authorization = secret::header(app, stream);
         let (set, authorization) = match (minted, authorization) {
             (Ok((_, set)), Ok(authorization)) => (set, authorization),
             (Err(error), _) | (_, Err(error)) => {

@@ -6,9 +6,8 @@ use axum::body::Body;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use writ::registry::Delivery;
 
-use super::{Receiver, pushed};
+use super::{Receiver, polled, pushed};
 use crate::support::{TestApp, parts};
 
 /// An open feed.
@@ -68,7 +67,7 @@ impl Feed {
 #[tokio::test]
 async fn it_tells_what_waits_and_what_comes_and_resumes() {
     let app = TestApp::weather().await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     app.end(json!({ "client": "agent" })).await;
     let mut feed = Feed::open(&receiver, "", None).await;
     let (first, claims) = feed.next().await.unwrap();
@@ -90,7 +89,7 @@ async fn it_tells_what_waits_and_what_comes_and_resumes() {
 #[tokio::test]
 async fn it_replays_the_past() {
     let app = TestApp::weather().await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     app.end(json!({ "client": "agent" })).await;
     app.advance(600);
     app.end(json!({ "client": "agent" })).await;
@@ -121,7 +120,7 @@ async fn of_a_pushed_stream_it_only_replays() {
 #[tokio::test]
 async fn it_ends_with_its_stream_and_its_receiver() {
     let app = TestApp::weather().await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     let mut feed = Feed::open(&receiver, "", None).await;
     assert!(feed.is_quiet().await);
     let path = format!("/clients/{}", receiver.client);
@@ -132,7 +131,7 @@ async fn it_ends_with_its_stream_and_its_receiver() {
 #[tokio::test]
 async fn what_is_asked_for_has_to_be_said() {
     let app = TestApp::weather().await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     let token = receiver.token().await;
     for query in ["", "?stream_id", "?replay=5", "?stream_id=a&replay=x"] {
         let answer = app.get(&format!("/ssf/feed{query}")).bearer(&token).await;

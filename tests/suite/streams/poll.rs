@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use writ::registry::Delivery;
 
-use super::{Receiver, sets};
+use super::{Receiver, polled, sets};
 use crate::support::TestApp;
 
 async fn three(app: &TestApp) -> Receiver<'_> {
-    let receiver = Receiver::of(app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(app, "weather", polled()).await;
     for _ in 0..3 {
         app.end(json!({ "client": "agent" })).await;
     }
@@ -60,7 +59,7 @@ async fn what_is_acknowledged_never_comes_again_and_the_rest_does() {
 #[tokio::test]
 async fn a_poll_waits_for_what_comes() {
     let app = TestApp::weather().await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     let token = receiver.token().await;
     let empty = json!({});
     let poll = receiver.call(&token, &empty).into_future();
@@ -85,7 +84,7 @@ async fn a_poll_waits_for_what_comes() {
 async fn a_wait_has_an_end() {
     let app = TestApp::with(|config| config.events.poll_wait = 1).await;
     app.declare_weather(None).await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     assert_eq!(receiver.poll(&json!({})).await.ok(), json!({ "sets": {} }));
     let empty = receiver.app.post(&format!("/ssf/poll/{}", receiver.stream));
     let answer = empty.bearer(&receiver.token().await).await.ok();
@@ -95,7 +94,7 @@ async fn a_wait_has_an_end() {
 #[tokio::test]
 async fn the_second_who_waits_sends_the_first_away() {
     let app = TestApp::weather().await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     let token = receiver.token().await;
     let empty = json!({});
     let first = receiver.call(&token, &empty).into_future();
@@ -120,7 +119,7 @@ async fn the_second_who_waits_sends_the_first_away() {
 async fn only_the_owner_gets_in() {
     let app = TestApp::weather().await;
     let receiver = three(&app).await;
-    let other = Receiver::of(&app, "calendar", Delivery::Poll).await;
+    let other = Receiver::of(&app, "calendar", polled()).await;
     let path = format!("/ssf/poll/{}", receiver.stream);
     let body = json!({ "returnImmediately": true });
     let nobody = app.post(&path).json(&body).await;

@@ -1,9 +1,8 @@
 //! What receivers are told when something ends.
 
 use serde_json::json;
-use writ::registry::Delivery;
 
-use super::{Receiver, caep, event};
+use super::{Receiver, caep, event, polled};
 use crate::support::{CALENDAR, NOW, TestApp, WEATHER, parts, verify};
 
 const ISSUER: &str = "https://as.example";
@@ -15,7 +14,7 @@ fn agent(client_id: &str) -> serde_json::Value {
 #[tokio::test]
 async fn a_client_that_revokes_its_token_ends_that_one() {
     let app = TestApp::weather().await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     let token = app.token("agent", WEATHER, "tool:forecast").await;
     assert_eq!(app.revoke("agent", &token).await.status, 200);
     let told = receiver.take().await;
@@ -39,7 +38,7 @@ async fn a_client_that_revokes_its_token_ends_that_one() {
 #[tokio::test]
 async fn a_set_is_what_ssf_says() {
     let app = TestApp::weather().await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     app.end(json!({ "client": "agent" })).await;
     let answer = receiver.poll(&json!({})).await.ok();
     let (name, set) = answer["sets"].as_object().unwrap().iter().next().unwrap();
@@ -82,8 +81,8 @@ async fn a_grant_ends_with_those_derived_from_it_under_one_transaction() {
         "access": [{ "resource": "weather", "scopes": ["*"] }, { "resource": "calendar", "scopes": ["*"] }],
         "delegates": ["helper"],
     })).await;
-    let weather = Receiver::of(&app, "weather", Delivery::Poll).await;
-    let calendar = Receiver::of(&app, "calendar", Delivery::Poll).await;
+    let weather = Receiver::of(&app, "weather", polled()).await;
+    let calendar = Receiver::of(&app, "calendar", polled()).await;
     let token = app.token("agent", WEATHER, "tool:history").await;
     let exchanged = app
         .exchange(
@@ -117,8 +116,8 @@ async fn a_grant_ends_with_those_derived_from_it_under_one_transaction() {
 #[tokio::test]
 async fn the_kill_switch_of_a_client_reaches_everyone() {
     let app = TestApp::weather().await;
-    let weather = Receiver::of(&app, "weather", Delivery::Poll).await;
-    let calendar = Receiver::of(&app, "calendar", Delivery::Poll).await;
+    let weather = Receiver::of(&app, "weather", polled()).await;
+    let calendar = Receiver::of(&app, "calendar", polled()).await;
     app.token("agent", WEATHER, "tool:forecast").await;
     app.admin("POST", "/clients/agent/disable").await.await.ok();
     for receiver in [&weather, &calendar] {
@@ -139,8 +138,8 @@ async fn the_kill_switch_of_a_client_reaches_everyone() {
 #[tokio::test]
 async fn a_subject_and_a_tenant_and_a_resource_end() {
     let app = TestApp::weather().await;
-    let weather = Receiver::of(&app, "weather", Delivery::Poll).await;
-    let calendar = Receiver::of(&app, "calendar", Delivery::Poll).await;
+    let weather = Receiver::of(&app, "weather", polled()).await;
+    let calendar = Receiver::of(&app, "calendar", polled()).await;
     let plain = Receiver::plain(&app).await;
     app.token("agent", WEATHER, "tool:forecast").await;
     app.end(json!({ "subject": "agent" })).await;
@@ -165,7 +164,7 @@ async fn a_subject_and_a_tenant_and_a_resource_end() {
 #[tokio::test]
 async fn whoever_is_not_concerned_hears_nothing() {
     let app = TestApp::weather().await;
-    let calendar = Receiver::of(&app, "calendar", Delivery::Poll).await;
+    let calendar = Receiver::of(&app, "calendar", polled()).await;
     let token = app.token("agent", WEATHER, "tool:forecast").await;
     app.end(json!({ "token": token })).await;
     app.end(json!({ "grant": parts(&token).1["grant_id"] }))
@@ -176,7 +175,7 @@ async fn whoever_is_not_concerned_hears_nothing() {
 #[tokio::test]
 async fn what_is_told_survives_a_restart_and_a_rotation() {
     let app = TestApp::weather().await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     app.end(json!({ "client": "agent" })).await;
     let before = receiver.waiting().await;
     let (client, stream) = (receiver.client.clone(), receiver.stream.clone());
@@ -207,7 +206,7 @@ async fn what_is_told_survives_a_restart_and_a_rotation() {
 #[tokio::test]
 async fn old_news_are_not_told() {
     let app = TestApp::weather().await;
-    let receiver = Receiver::of(&app, "weather", Delivery::Poll).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
     app.end(json!({ "client": "agent" })).await;
     app.advance(writ::signals::SHORT + 1);
     assert!(receiver.waiting().await.is_empty());
