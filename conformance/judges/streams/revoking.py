@@ -7,6 +7,7 @@ A revocation that was sent and not answered may have happened or not.
 import asyncio
 import json
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 
 import load
@@ -25,13 +26,17 @@ MIX = {"token": 5, "token (admin)": 3, "grant": 2, "client": 1, "token elsewhere
 
 @dataclass
 class Revocation:
-    """What a SET about it says it is about, who has to hear it, and when it was asked for and answered."""
+    """What a SET about it says it is about, which resource's servers have to hear it (None: all), and when it was
+    asked for and answered. An agent can end many times: then it says the how manieth it was."""
 
     about: tuple
-    resource: str
+    resource: str | None
     kind: str
     sent: float
     answered: float | None = None
+
+    def concerns(self, resource):
+        return self.resource in (None, resource)
 
 
 def document():
@@ -60,34 +65,43 @@ class Revoking(Load):
     def __init__(self, node, private, truth, first=0, workers=WORKERS, pause=0.0):
         super().__init__(node, private, workers=workers, prefix=node.name)
         self.truth, self.first, self.pause, self.mix = truth, first, pause, MIX
+        self.ends = defaultdict(list)  # of each agent, in order
         self.operations = {kind: self.revocation(kind) for kind in MIX}
 
     def revocation(self, kind):
         async def revoke(number, _rng, connection):
             name = f"worker-{self.first + number}"
+            if kind == "client" and any(one.answered is None for one in self.ends[name]):
+                return  # it may have ended or not, so nobody could count any more
             headers = basic(name, self.private["secrets"][name])
             resource = CALENDAR if kind == "token elsewhere" else WEATHER
             form = {"grant_type": "client_credentials", "resource": resource}
             answer = await self.ask("token", connection, "POST", "/token", headers=headers, form=form)
             if answer:
-                await self.revoke_one(kind, connection, name, headers, resource, json.loads(answer.body)["access_token"])
+                token = json.loads(answer.body)["access_token"]
+                revocation, asked = self.plan(kind, name, resource, token)
+                self.truth.append(revocation)
+                if await self.ask(f"revoke {kind}", connection, "POST", **asked):
+                    revocation.answered = time.monotonic()
             await asyncio.sleep(self.pause)
         return revoke
 
-    async def revoke_one(self, kind, connection, name, headers, resource, token):
+    def plan(self, kind, name, resource, token):
+        """What is to be asked for, and what it will be known by."""
         said = claims(token)
-        if kind in ("grant", "client"):
-            # All that a client has is this one grant at this resource; each has a SET of its own.
-            about, body = ("grant", said["grant_id"]), {kind: said["grant_id"] if kind == "grant" else name}
-        else:
-            about, body = ("jti", said["jti"]), {"token": token}
-        by_client = kind in ("token", "token elsewhere")
-        path, asked = ("/revoke", {"form": {"token": token}}) if by_client else ("/admin/revocations", {"body": body})
-        revocation = Revocation(about, resource, kind, time.monotonic())
-        self.truth.append(revocation)
-        if await self.ask(f"revoke {kind}", connection, "POST", path, headers=headers if by_client else self.admin,
-                          **asked):
-            revocation.answered = time.monotonic()
+        headers, path, more = self.admin, "/admin/revocations", {"body": {"token": token}}
+        about = ("jti", said["jti"])
+        if kind in ("token", "token elsewhere"):
+            headers, path = basic(name, self.private["secrets"][name]), "/revoke"
+            more = {"form": {"token": token}}
+        elif kind == "grant":
+            about, more = ("grant", said["grant_id"]), {"body": {"grant": said["grant_id"]}}
+        elif kind == "client":
+            about, more = ("client", name, len(self.ends[name])), {"body": {"client": name}}
+        revocation = Revocation(about, None if kind == "client" else resource, kind, time.monotonic())
+        if kind == "client":
+            self.ends[name].append(revocation)
+        return revocation, {"path": path, "headers": headers} | more
 
 
 def answered(truth):

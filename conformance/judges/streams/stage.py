@@ -1,12 +1,15 @@
 """What the `streams` judge plays on: nodes, receivers, an administrator, and a reader of every SET that is seen."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 from judging import claims, http
 from node import Node
 from scene import secret
 from sets import CAEP, RISC, Reader, Wrong, about, event, looks_like_jws
-from ssf import Receiver, basic
+from ssf import Receiver
+from target import Target
+from wire import basic
 
 WEATHER, CALENDAR = "http://127.0.0.1:9/weather", "http://127.0.0.1:9/calendar"
 ALL = [CAEP + name for name in (
@@ -43,7 +46,7 @@ class Stage:
     """One node and those who talk to it."""
 
     def __init__(self, judge, directory, settings=None, issuer=None):
-        self.judge, self.targets = judge, []
+        self.judge, self.targets, self.threads = judge, [], ThreadPoolExecutor(4)
         self.declared, self.secrets = declarations()
         self.node = Node(directory, self.declared, settings or {}, issuer)
         self.seen, self.spoilt = [], []  # every SET with its audience, and what is wrong with some
@@ -62,8 +65,11 @@ class Stage:
     def receiver(self, name):
         return Receiver(self.node.issuer, name, self.secrets[name], self.node.address)
 
+    def aside(self, work):
+        """Does something meanwhile: a future."""
+        return self.threads.submit(work)
+
     def target(self, *replies):
-        from target import Target
         self.targets.append(Target(*replies))
         return self.targets[-1]
 
