@@ -28,7 +28,7 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from node import Node
 from postgres import bounded, free_port
-from scene import binary, secret
+from scene import secret
 from wire import basic
 
 logging.getLogger("mcp").setLevel(logging.CRITICAL)  # refusals are what is wanted
@@ -41,7 +41,7 @@ OPEN = {"WRIT_FETCH__ALLOW_PRIVATE_ADDRESSES_FOR_TESTS": "true"}  # the servers 
 INITIALIZE = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
     "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "judge", "version": "1"}}}
 SERVERS = {
-    "rust": [binary().with_name("examples") / "revocation"],
+    "rust": [os.environ.get("RUST_SERVER", ROOT / "target/release/examples/revocation")],
     "python": [sys.executable, HERE / "server.py"],
     "typescript": ["node", HERE / "server.mjs"],
 }
