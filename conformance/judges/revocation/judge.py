@@ -64,7 +64,7 @@ class Scene:
         access = [{"resource": name, "scopes": ["*"]} for name in names.values()]
         clients = [{"client_id": name, "name": name, "client_secret": self.secrets[name]} | common
                    | ({"access": access} if name in agents else {"serves": name}) for name in self.secrets]
-        self.names = names
+        self.names, self.clients = names, clients
         self.node = Node(directory / "writ", {"resources": resources, "clients": clients}, OPEN)
         self.node.start()
         self.http = httpx2.AsyncClient(timeout=20, trust_env=False)
@@ -96,8 +96,13 @@ class Scene:
         answer.raise_for_status()
         return at
 
-    async def emit(self, **event):
-        answer = await self.http.post(f"{self.node.address}/admin/events", json=event, headers=self.admin)
+    async def allow(self, agent, place, scopes):
+        """Declares an agent anew, which may do only this at one of the servers."""
+        client = next(one for one in self.clients if one["client_id"] == agent)
+        access = [one if one["resource"] != self.names[place] else one | {"scopes": scopes}
+                  for one in client["access"]]
+        answer = await self.http.post(f"{self.node.address}/admin/apply", headers=self.admin,
+                                      json={"clients": [client | {"access": access}]})
         at = time.monotonic()
         answer.raise_for_status()
         return at
@@ -238,6 +243,30 @@ async def siblings(judge, scene, what, uri):
                 statuses)
 
 
+def call_of(tool):
+    return {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": tool, "arguments": {}}}
+
+
+async def less_scope(judge, scene, what, uri, place):
+    """Check 48: an agent may do less than its token says: that tool is 403, the other one works."""
+    caller = Caller(await scene.token("agent-2", uri))
+    async with caller.connected(uri) as session:
+        both = [(await session.call_tool(tool, {})).is_error for tool in ("forecast", "alert")]
+    reduced = await scene.allow("agent-2", place, ["tool:forecast"])
+    answer = None
+    while time.monotonic() < reduced + 5 and (answer is None or answer.status_code != 403):
+        answer = await scene.http.post(uri, json=call_of("alert"), headers=raw(caller.token))
+    took = (time.monotonic() - reduced) * 1000
+    judge.check(f"{what}, scope reduced: the tool behind the lost scope is refused, 403 insufficient_scope",
+                both == [False, False] and answer.status_code == 403 and took < SOON
+                and 'error="insufficient_scope"' in answer.headers.get("www-authenticate", ""),
+                f"{answer.status_code}, {took:.1f} ms after the answer")
+    async with caller.connected(uri) as session:
+        judge.check(f"{what}, scope reduced: the other tool works",
+                    not (await session.call_tool("forecast", {})).is_error)
+    await scene.allow("agent-2", place, ["*"])
+
+
 async def open_stream(judge, scene, what, uri):
     """Check 50: an open stream (GET) of a revoked grant ends."""
     token = await scene.token("agent-1", uri)
@@ -282,6 +311,7 @@ async def run(judge, directory, languages):
                     judge.note(f"it hears after {await hears(scene, uri):.2f} s")
                     for checks in (next_call, siblings, open_stream):
                         await checks(judge, scene, what, uri)
+                    await less_scope(judge, scene, what, uri, place)
                 except Exception as error:  # noqa: BLE001 -- the others are still judged
                     judge.check(f"{what} could be checked to its end", False, f"{type(error).__name__}: {error}")
     finally:
@@ -290,9 +320,18 @@ async def run(judge, directory, languages):
         judge.check("and never panicked", "panicked at" not in scene.node.log())
 
 
+def compiled():
+    """The TypeScript SDK is what the compiler makes of it."""
+    from sdk_typescript import SDK, install
+    install()
+    subprocess.run(["npx", "--no-install", "tsc"], cwd=SDK, check=True, timeout=300)
+
+
 def main():
     languages = sys.argv[1:] or list(SERVERS)
     judge = Judge("revocation")
+    if "typescript" in languages:
+        compiled()
     directory = ROOT / "target/conformance/scenes/revocation"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)

@@ -144,7 +144,7 @@ class Faults(Play):
         self.judge.check(f"{what}: the server said what it should", not self.load.ledger.wrong,
                          self.load.ledger.wrong[:3] or "")
         stored = places(self.database)
-        tallies = [Tally(one.name, one.ledger, self.truth, one.resource, stored) for one in self.stations]
+        tallies = [Tally(one, self.truth, stored) for one in self.stations]
         report(self.judge, what, tallies, self.truth)
         return tallies
 

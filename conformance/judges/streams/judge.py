@@ -49,7 +49,7 @@ def main():
         run(judge, api_checks.streams, stage, secure)
         later = [delivery_checks.UnknownKey(stage), delivery_checks.GivesUp(stage, GIVE_UP)]
         for checks in (api_checks.status, api_checks.verification, set_checks.what_ended, set_checks.who_sees,
-                       delivery_checks.push, delivery_checks.poll):
+                       set_checks.emitted, set_checks.by_the_transmitter, delivery_checks.push, delivery_checks.poll):
             run(judge, checks, stage)
         for one in later:
             run(judge, one.check)

@@ -44,6 +44,7 @@ class Ledger:
             received = [one for one in map(json.loads, whole.splitlines()) if "jti" in one]
             self.last = received[-1]["jti"] if received else None
         self.file = open(self.path, "ab", buffering=0)
+        self.write({"started": True})
 
     def write(self, line):
         self.file.write(json.dumps(line | {"at": time.monotonic()}).encode() + b"\n")

@@ -94,6 +94,78 @@ def who_sees(judge, stage):
         weather.delete(one["stream_id"])
 
 
+EMITTED = {
+    CAEP + "session-revoked": {},
+    CAEP + "token-claims-change": {"claims": {"scope": "tool:look"}},
+    CAEP + "credential-change": {"credential_type": "fido2-roaming", "change_type": "revoke", "friendly_name": "Key"},
+    CAEP + "assurance-level-change": {"namespace": "NIST-AAL", "current_level": "nist-aal1",
+                                      "previous_level": "nist-aal2", "change_direction": "decrease"},
+    CAEP + "device-compliance-change": {"previous_status": "compliant", "current_status": "not-compliant"},
+    CAEP + "risk-level-change": {"principal": "USER", "current_level": "HIGH", "previous_level": "LOW",
+                                 "risk_reason": "seen elsewhere"},
+    RISC + "account-disabled": {"reason": "hijacking"},
+    RISC + "account-enabled": {},
+    RISC + "account-purged": {},
+    RISC + "credential-compromise": {"credential_type": "password"},
+    RISC + "account-credential-change-required": {},
+}
+
+
+def emitted(judge, stage):
+    """Check 30 for every type: an administrator tells, and both kinds of receivers hear."""
+    receivers = {stage.weather: WEATHER, stage.plain: "plain"}
+    streams = {receiver: receiver.stream(events=ALL) for receiver in receivers}
+    person = {"format": "iss_sub", "iss": stage.node.issuer, "sub": "u-4711"}
+    judge.equal("30: all types that are supported are emitted here",
+                set(streams[stage.weather]["events_supported"]), set(EMITTED))
+    for uri, members in EMITTED.items():
+        answer = stage.admin("POST", "/events", {"type": uri, "subject": person, "event": members, "reason": "a judge"})
+        judge.check(f"30: {uri.rpartition('/')[2]} is emitted", answer.status == 200, answer.body[:200])
+        for receiver, audience in receivers.items():
+            sets = receiver.waiting(streams[receiver])
+            receiver.poll(streams[receiver], ack=list(sets), maxEvents=0)
+            said = stage.read_all(sets, audience)
+            judge.check("30: and arrives with its members, its txn, and the person as it was named",
+                        len(said) == 1 and event(said[0])[0] == uri and members.items() <= event(said[0])[1].items()
+                        and said[0]["sub_id"] == person and said[0]["txn"] == answer.json()["txn"], said)
+    device = {"format": "complex", "user": person, "device": {"format": "opaque", "id": "d-1"}}
+    stage.admin("POST", "/events", {"type": "session-revoked", "subject": device})
+    told = {receiver: stage.read_all(receiver.waiting(streams[receiver]), audience)
+            for receiver, audience in receivers.items()}
+    judge.equal("31: a complex subject reaches who understands it", [len(one) for one in told.values()], [1, 0])
+    for name, body in (
+        ("an unknown type", {"type": "no-such-event", "subject": person}),
+        ("no subject", {"type": "session-revoked"}),
+        ("a member too many", {"type": "session-revoked", "subject": person, "event": {"x": 1}}),
+        ("a member too few", {"type": "credential-change", "subject": person}),
+        ("a subject with a member too many", {"type": "session-revoked", "subject": person | {"x": "y"}}),
+        ("nested complex subjects", {"type": "session-revoked", "subject": {"format": "complex", "user": device}}),
+    ):
+        answer = stage.admin("POST", "/events", body)
+        judge.check(f"30: {name}: 400 with words", answer.status == 400 and answer.json()["error_description"],
+                    answer.status)
+    for receiver, stream in streams.items():
+        receiver.delete(stream["stream_id"])
+
+
+def by_the_transmitter(judge, stage):
+    """Check 24: what an administrator does to a stream is told to its receiver."""
+    receiver, stream = stage.weather, stage.weather.stream(events=ALL)
+    name = stream["stream_id"]
+
+    def updates():
+        sets = receiver.waiting(stream)
+        receiver.poll(stream, ack=list(sets), maxEvents=0)
+        return [members["status"] for uri, members in map(event, stage.read_all(sets))
+                if uri == SSF + "stream-updated"]
+    for word, status in (("pause", "paused"), ("enable", "enabled")):
+        answer = stage.admin("POST", f"/streams/{name}/{word}", {"reason": "a judge"})
+        judge.check(f"24: an administrator can {word} a stream", answer.status == 200
+                    and receiver.status(name).json()["status"] == status, f"{answer.status} {answer.body[:200]}")
+        judge.equal(f"24: {status}: one SET tells of it", updates(), [status])
+    receiver.delete(name)
+
+
 def all_of_them(judge, stage):
     """Check 29, of every SET that was seen."""
     seen, names = stage.seen, Counter((one["jti"], one["set"].split(".")[1]) for one in stage.seen)

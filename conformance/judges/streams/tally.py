@@ -41,14 +41,19 @@ class Ledger:
                 if one.concerns(resource) and one.answered is not None and one.about not in self.first]
 
 
+ANSWER = 100  # SETs in one answer to a poll, at most
+
+
 class Tally:
     """What one receiver has, compared with the truth since `since`."""
 
-    def __init__(self, name, ledger, truth, resource, places):
-        self.name, self.ledger, self.truth, self.resource = name, ledger.refresh(), truth, resource
-        self.places = places
+    def __init__(self, station, truth, places):
+        self.name, self.resource = station.name, station.resource
+        self.ledger, self.truth, self.places = station.ledger.refresh(), truth, places
+        started = sum("started" in line for line in self.ledger.lines)
+        self.restarts = max(0, started - 1) if station.kind == "poll" else 0
         self.known = {one.about: one for one in truth}
-        self.sets = list(ledger.names.values())
+        self.sets = list(self.ledger.names.values())
 
     def lost(self):
         return self.ledger.missing(self.truth, self.resource)
@@ -72,22 +77,51 @@ class Tally:
             names.setdefault(line["about"], set()).add(line["jti"])
         return [about for about, jtis in names.items() if len(jtis) > 1]
 
+    def runs(self):
+        """What has to be in order. Of a poll's answer nobody knows whether it arrived. What was handed out to a
+        receiver that was killed therefore comes again after what never was (contracts/ssf.md 6.2): one answer's worth,
+        once for each time it was started again."""
+        runs, run, place, left = [], [], 0, self.restarts
+        for line in self.sets:
+            here = self.places.get(line["about"], place)
+            if here < place and left:
+                left -= 1
+                runs.append(run)
+                run = []
+            run.append(line)
+            place = here
+        return [*runs, run]
+
+    def again(self):
+        """How many came after newer ones for that reason."""
+        newest, found = 0, 0
+        for run in self.runs():
+            places = [self.places[line["about"]] for line in run if line["about"] in self.places]
+            found += sum(place < newest for place in places)
+            newest = max([newest, *places])
+        return found
+
     def disordered(self):
         """Pairs of which the second had been answered before the first was asked for."""
-        found, newest = [], (0.0, None)
-        for line in self.sets:
-            one = self.known.get(line["about"])
-            if one is None:
-                continue
-            if one.answered is not None and one.answered < newest[0]:
-                found.append((newest[1], one.about))
-            newest = max(newest, (one.sent, one.about))
+        found = []
+        for run in self.runs():
+            newest = (0.0, None)
+            for line in run:
+                one = self.known.get(line["about"])
+                if one is None:
+                    continue
+                if one.answered is not None and one.answered < newest[0]:
+                    found.append((newest[1], one.about))
+                newest = max(newest, (one.sent, one.about))
         return found
 
     def misplaced(self):
         """SETs that came before one which was committed before them, by the order of the database."""
-        places = [self.places[key] for line in self.sets if (key := line["about"]) in self.places]
-        return sum(a > b for a, b in zip(places, places[1:]))
+        found = 0
+        for run in self.runs():
+            places = [self.places[line["about"]] for line in run if line["about"] in self.places]
+            found += sum(a > b for a, b in zip(places, places[1:]))
+        return found + (self.again() > ANSWER * self.restarts)
 
     def foreign(self):
         """Tokens and grants of other resources, and such as nobody revoked."""
@@ -117,7 +151,7 @@ def places(database):
     return found
 
 
-HEAD = (f"{'receiver':<22}{'revoked':>8}{'received':>9}{'lost':>6}{'twice':>7}{'disorder':>9}{'refused':>8}"
+HEAD = (f"{'receiver':<22}{'revoked':>8}{'received':>9}{'lost':>6}{'twice':>7}{'disorder':>9}{'late':>6}{'refused':>8}"
         f"{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}")
 
 
@@ -137,7 +171,8 @@ def report(judge, what, tallies, truth):
         misplaced += out
         late = statistics.quantiles(delays, n=100)[-1] if len(delays) > 1 else 0
         judge.note(f"{tally.name:<22}{len(expected):>8}{tally.received():>9}{len(tally.lost()):>6}"
-                   f"{tally.duplicates():>7}{len(tally.disordered()) + out:>9}{tally.refused():>8}"
+                   f"{tally.duplicates():>7}{len(tally.disordered()) + out:>9}{tally.again():>6}"
+                   f"{tally.refused():>8}"
                    f"{statistics.median(delays) if delays else 0:>9.1f}{late:>9.1f}{max(delays, default=0):>9.1f}")
     for name, words in (
         ("lost", "no revocation that was answered is lost"),
