@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `serve`, `apply`, `resource`, `client`, `revoke`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
+//! | `serve`, `apply`, `resource`, `client`, `revoke`, `event`, `stream`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
 //! | `backup`, `restore` | the database itself, without the server |
 //! | `api`, `token_request`, `possession`, `http` | the admin API from the outside, from top to bottom |
 //! | `import`, `mcp` | a live MCP server's tools, as a declaration |
@@ -20,6 +20,7 @@ mod backup;
 mod client;
 mod doctor;
 mod document;
+mod event;
 mod http;
 mod import;
 mod keys;
@@ -33,6 +34,7 @@ mod resource;
 mod restore;
 mod revoke;
 mod serve;
+mod stream;
 mod tenant;
 mod token;
 mod token_request;
@@ -67,6 +69,10 @@ enum Command {
     Client(client::Client),
     /// End tokens before their time.
     Revoke(revoke::Revoke),
+    /// Tell receivers of security events something.
+    Event(event::Event),
+    /// Streams of security events: who is told what ends, and how.
+    Stream(stream::Stream),
     /// Signing keys.
     Keys(keys::Keys),
     /// What happened, in a chain that shows tampering.
@@ -132,6 +138,8 @@ pub fn run() -> ExitCode {
             Command::Resource(resource) => resource.run(json).await,
             Command::Client(client) => client.run(json).await,
             Command::Revoke(revoke) => revoke.run(json).await,
+            Command::Event(event) => event.run(json).await,
+            Command::Stream(stream) => stream.run(json).await,
             Command::Keys(keys) => keys.run(json).await,
             Command::Audit(audit) => audit.run(json).await,
             Command::Tenant(tenant) => tenant.run(json).await,
@@ -189,6 +197,8 @@ mod tests {
             "writ token",
             "writ revoke",
             "writ revoke client",
+            "writ event emit",
+            "writ stream pause",
             "writ token x --client-id a --key k.pem --client-secret-stdin",
             "writ token x --key k.pem",
             "writ token x --client-id a",

@@ -6,10 +6,12 @@
 pub mod apply;
 mod audit;
 mod clients;
+mod events;
 mod keys;
 mod openapi;
 mod resources;
 mod revocations;
+mod streams;
 pub mod tenants;
 
 use axum::{
@@ -56,6 +58,12 @@ pub fn router() -> Router<AppState> {
         .route("/clients/{client_id}/disable", post(clients::disable))
         .route("/clients/{client_id}/enable", post(clients::enable))
         .route("/revocations", post(revocations::revoke))
+        .route("/events", post(events::emit))
+        .route("/streams", get(streams::list))
+        .route("/streams/{id}", get(streams::show).delete(streams::remove))
+        .route("/streams/{id}/enable", post(streams::enable))
+        .route("/streams/{id}/pause", post(streams::pause))
+        .route("/streams/{id}/disable", post(streams::disable))
         .route("/keys", get(keys::list))
         .route("/keys/rotate", post(keys::rotate))
         .route("/audit", get(audit::list))

@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use super::{apply, audit, clients, keys, resources, revocations, tenants};
+use super::{apply, audit, clients, events, keys, resources, revocations, streams, tenants};
 use crate::{
     endpoints::extract::ForTenant,
     registry::{AdminScope, Tenant},
@@ -25,7 +25,7 @@ const TOKEN: &str = "token";
 #[openapi(
     info(
         title = "Writ admin API",
-        description = "Manage resources, clients, keys and tenants."
+        description = "Manage resources, clients, streams, keys and tenants."
     ),
     paths(
         apply::apply,
@@ -43,6 +43,13 @@ const TOKEN: &str = "token";
         clients::disable,
         clients::enable,
         revocations::revoke,
+        events::emit,
+        streams::list,
+        streams::show,
+        streams::remove,
+        streams::enable,
+        streams::pause,
+        streams::disable,
         keys::list,
         keys::rotate,
         audit::list,

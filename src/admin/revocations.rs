@@ -133,7 +133,11 @@ fn target<'a>(tenant: &Tenant, revocation: &'a Revocation) -> Result<Target<'a>>
     Ok(Target::Grants(whose, format!("{noun} {name}")))
 }
 
-fn reason(reason: Option<&str>) -> Result<Option<&str>> {
+/// Words of an administrator for the audit trail, if they fit there.
+///
+/// # Errors
+/// `invalid_request`
+pub(super) fn reason(reason: Option<&str>) -> Result<Option<&str>> {
     let fits = |text: &&str| text.len() <= 500 && !text.chars().any(char::is_control);
     match reason {
         Some(text) if !fits(&text) => Err(OAuthError::invalid_request(

@@ -236,6 +236,8 @@ pub enum AdminScope {
     ClientRegister,
     /// Revoke tokens and end grants.
     Revocations,
+    /// Tell receivers something, and manage their streams.
+    Events,
     /// Introspect every token (RFC 7662).
     TokenIntrospect,
     /// All of the above.
@@ -244,7 +246,7 @@ pub enum AdminScope {
 
 impl AdminScope {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Read,
         Self::Resources,
         Self::Clients,
@@ -255,6 +257,7 @@ impl AdminScope {
         Self::ResourceRegister,
         Self::ClientRegister,
         Self::Revocations,
+        Self::Events,
         Self::TokenIntrospect,
         Self::Admin,
     ];
@@ -273,6 +276,7 @@ impl AdminScope {
             Self::ResourceRegister => "resource:register",
             Self::ClientRegister => "client:register",
             Self::Revocations => "writ:revocations",
+            Self::Events => "writ:events",
             Self::TokenIntrospect => "token:introspect",
             Self::Admin => "writ:admin",
         }
@@ -281,7 +285,9 @@ impl AdminScope {
     /// Whoever changes a thing may read it.
     const fn includes(self) -> &'static [Self] {
         match self {
-            Self::Resources | Self::Clients | Self::Keys | Self::Tenants => &[Self::Read],
+            Self::Resources | Self::Clients | Self::Keys | Self::Tenants | Self::Events => {
+                &[Self::Read]
+            }
             Self::Admin => &[
                 Self::Resources,
                 Self::Clients,
@@ -292,6 +298,7 @@ impl AdminScope {
                 Self::ResourceRegister,
                 Self::ClientRegister,
                 Self::Revocations,
+                Self::Events,
                 Self::TokenIntrospect,
             ],
             Self::Read
@@ -318,6 +325,7 @@ impl AdminScope {
             Self::ResourceRegister => "Register an MCP server",
             Self::ClientRegister => "Register a client",
             Self::Revocations => "Revoke tokens and end grants",
+            Self::Events => "Tell receivers of security events, and manage their streams",
             Self::TokenIntrospect => "Introspect every token",
             Self::Admin => "Everything an administrator may do",
         }

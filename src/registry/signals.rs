@@ -167,6 +167,16 @@ impl Signals {
         Some(state.recent.range(first..).take(most).cloned().collect())
     }
 
+    /// The place of the one of this name, if it is in memory: the last ones are looked at first.
+    #[must_use]
+    pub fn place_of(&self, id: &str) -> Option<i64> {
+        let state = self.read();
+        let last = state.early.values().chain(&state.recent);
+        last.rev()
+            .find(|signal| signal.row.id == id)
+            .map(|s| s.seq())
+    }
+
     /// The one at a place, if it is in memory.
     #[must_use]
     pub fn at(&self, seq: i64) -> Option<Arc<Signal>> {

@@ -109,7 +109,10 @@ pub(super) async fn change(
 }
 
 /// Takes a stream away, with all that waits for it.
-pub(super) async fn remove(app: &App, tenant: &Tenant, by: By<'_>, stream: &Stream) -> Result<()> {
+///
+/// # Errors
+/// 404 when it is gone already.
+pub async fn remove(app: &App, tenant: &Tenant, by: By<'_>, stream: &Stream) -> Result<()> {
     let change = Change::RemoveStream {
         tenant: tenant.name().to_owned(),
         id: stream.id().to_owned(),

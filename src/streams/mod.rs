@@ -29,7 +29,7 @@ mod poll;
 mod push;
 pub mod queue;
 mod router;
-pub mod secret;
+mod secret;
 pub mod set;
 pub mod status;
 mod subjects;

@@ -14,7 +14,12 @@ fn place(tenant: &str, stream: &str) -> String {
 ///
 /// # Errors
 /// When the cipher fails.
-pub fn seal(app: &App, tenant: &str, stream: &str, header: &str) -> Result<Vec<u8>, KeyError> {
+pub(super) fn seal(
+    app: &App,
+    tenant: &str,
+    stream: &str,
+    header: &str,
+) -> Result<Vec<u8>, KeyError> {
     let sealer = app.registry.sealer();
     sealer.seal(header.as_bytes(), &place(tenant, stream), &app.entropy)
 }
@@ -23,7 +28,7 @@ pub fn seal(app: &App, tenant: &str, stream: &str, header: &str) -> Result<Vec<u
 ///
 /// # Errors
 /// When it was sealed under another key, or was changed or moved.
-pub fn header(app: &App, stream: &Stream) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+pub(super) fn header(app: &App, stream: &Stream) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
     let row = stream.row();
     let sealed = row.authorization.as_ref();
     let open = |sealed: &Vec<u8>| {

@@ -36,18 +36,23 @@ pub(super) async fn play(stage: &Stage, agent: &Client, report: &mut Report) -> 
     let operator = Operator::sign_in(&agent.identity.http, stage.administrator()).await?;
     let mut sessions = Vec::with_capacity(stage.notes.len());
     for notes in &stage.notes {
-        let token = agent.ask(&notes.mcp, &tool_scope("search_notes")).await?;
-        let token = token.success()?;
-        let token = token.text("access_token")?;
-        sessions.push(Session::open(&agent.identity.http, &notes.mcp, Some(token)).await?);
+        let answer = agent.ask(&notes.mcp, &tool_scope("search_notes")).await?;
+        let token = answer.success()?.text("access_token")?.to_owned();
+        let http = agent.identity.http.clone();
+        sessions.push(Caller {
+            session: Session::open(&http, &notes.mcp, Some(&token)).await?,
+            mcp: notes.mcp.clone(),
+            http,
+            token,
+        });
     }
     report.note("Nobody asks Writ about a call: its servers verify tokens by themselves, and hear");
     report.note("from a feed of signed events which of them have ended");
 
     let calls = Arc::new(AtomicUsize::new(0));
     let mut callers = JoinSet::new();
-    for session in sessions {
-        callers.spawn(call_until_refused(session, calls.clone()));
+    for caller in sessions {
+        callers.spawn(caller.call_until_refused(calls.clone()));
     }
     let wanted = CALLS * stage.notes.len();
     let busy = async {
@@ -105,21 +110,31 @@ pub(super) async fn play(stage: &Stage, agent: &Client, report: &mut Report) -> 
     Ok(())
 }
 
-/// Calls a tool again and again, and says when that was refused.
-async fn call_until_refused(session: Session, calls: Arc<AtomicUsize>) -> Result<Instant, Failed> {
-    loop {
+/// An agent's token at one MCP server, and the session that it began.
+struct Caller {
+    http: reqwest::Client,
+    mcp: String,
+    token: String,
+    session: Session,
+}
+
+impl Caller {
+    /// Calls a tool again and again, and says when that was refused.
+    async fn call_until_refused(self, calls: Arc<AtomicUsize>) -> Result<Instant, Failed> {
         let query = json!({ "query": "harbour" });
-        match session.call::<Found>("search_notes", query).await {
-            Ok(_) => {
-                calls.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(refused) => {
-                let at = Instant::now();
-                let challenge = refused.challenge("a call, or a challenge")?;
-                expect("status", &challenge.status, &401)?;
-                expect("error", challenge.get("error"), "invalid_token")?;
-                return Ok(at);
-            }
+        while let Ok(Found { .. }) = self.session.call("search_notes", query.clone()).await {
+            calls.fetch_add(1, Ordering::Relaxed);
         }
+        let at = Instant::now();
+        // What is open for a token that has ended is closed, so the session may have nothing more
+        // to say: the token itself is shown once more.
+        let again = Session::open(&self.http, &self.mcp, Some(&self.token)).await;
+        let Err(refused) = again else {
+            return Err(Failed::new("a challenge", "the session begins anew"));
+        };
+        let challenge = refused.challenge("a challenge")?;
+        expect("status", &challenge.status, &401)?;
+        expect("error", challenge.get("error"), "invalid_token")?;
+        Ok(at)
     }
 }

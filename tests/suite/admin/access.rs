@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Key, ServerKey, TestApp, WEATHER, parts};
 
 /// Every operation and the one scope it needs.
-pub(crate) const OPERATIONS: [(&str, &str, &str); 25] = [
+pub(crate) const OPERATIONS: [(&str, &str, &str); 32] = [
     ("GET", "/resources", "writ:read"),
     ("POST", "/resources", "writ:resources"),
     ("GET", "/resources/weather", "writ:read"),
@@ -20,6 +20,13 @@ pub(crate) const OPERATIONS: [(&str, &str, &str); 25] = [
     ("POST", "/clients/agent/disable", "writ:clients"),
     ("POST", "/clients/agent/enable", "writ:clients"),
     ("POST", "/revocations", "writ:revocations"),
+    ("POST", "/events", "writ:events"),
+    ("GET", "/streams", "writ:read"),
+    ("GET", "/streams/nobody", "writ:read"),
+    ("DELETE", "/streams/nobody", "writ:events"),
+    ("POST", "/streams/nobody/enable", "writ:events"),
+    ("POST", "/streams/nobody/pause", "writ:events"),
+    ("POST", "/streams/nobody/disable", "writ:events"),
     ("GET", "/keys", "writ:read"),
     ("POST", "/keys/rotate", "writ:keys"),
     ("GET", "/audit", "writ:audit"),
@@ -33,7 +40,8 @@ pub(crate) const OPERATIONS: [(&str, &str, &str); 25] = [
     ("DELETE", "/tenants/nobody", "writ:tenants"),
 ];
 
-const SCOPES: [&str; 11] = [
+const SCOPES: [&str; 12] = [
+    "writ:events",
     "writ:read",
     "writ:resources",
     "writ:clients",
@@ -47,7 +55,8 @@ const SCOPES: [&str; 11] = [
     "token:introspect",
 ];
 
-const CHANGING: [&str; 4] = [
+const CHANGING: [&str; 5] = [
+    "writ:events",
     "writ:resources",
     "writ:clients",
     "writ:keys",

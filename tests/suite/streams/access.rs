@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{MONITOR, Receivers, SERVER, SESSION_REVOKED};
+use super::receivers::{MONITOR, Receivers, SERVER, SESSION_REVOKED};
 use crate::support::{TestApp, secret_of};
 
 /// Every operation with the scope it needs.

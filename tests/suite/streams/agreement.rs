@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{MONITOR, Receivers, SERVER, SESSION_REVOKED, id};
+use super::receivers::{MONITOR, Receivers, SERVER, SESSION_REVOKED, id};
 use crate::support::parts;
 
 async fn algorithm(receivers: &Receivers, client: &str) -> String {

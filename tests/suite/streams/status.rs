@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use writ::{registry::Status, streams::status::set_status_by_us};
 
-use super::{Receivers, SERVER, SESSION_REVOKED, STREAM_UPDATED};
+use super::receivers::{Receivers, SERVER, SESSION_REVOKED, STREAM_UPDATED};
 
 #[tokio::test]
 async fn a_new_stream_is_enabled_and_every_status_can_follow_every_other() {

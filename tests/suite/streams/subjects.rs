@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Receivers, SERVER};
+use super::receivers::{CREDENTIAL_CHANGE, Receivers, SERVER, SESSION_REVOKED};
 use crate::support::Answer;
 
 async fn send(receivers: &Receivers, verb: &str, id: &str, subject: &Value) -> Answer {
@@ -90,4 +90,44 @@ async fn there_is_an_end_to_what_can_be_excluded() {
     let answer = send(&receivers, "add", &id, &last.unwrap()).await;
     assert_eq!(answer.status, 200);
     assert_eq!(excluded(&receivers, &id), held - 1);
+}
+
+#[tokio::test]
+async fn an_exclusion_holds_after_a_day_and_never_for_an_end() {
+    let receivers = Receivers::new().await;
+    let id = receivers.stream().await;
+    let subject = json!({ "format": "iss_sub", "iss": "https://as.example", "sub": "u" });
+    send(&receivers, "remove", &id, &subject)
+        .await
+        .with(StatusCode::NO_CONTENT);
+    let emit = async || {
+        for (kind, event) in [
+            ("session-revoked", json!({})),
+            (
+                "credential-change",
+                json!({ "credential_type": "password", "change_type": "update" }),
+            ),
+        ] {
+            let body = json!({ "type": kind, "subject": subject, "event": event });
+            receivers
+                .app
+                .admin("POST", "/events")
+                .await
+                .json(&body)
+                .await
+                .ok();
+        }
+    };
+    emit().await;
+    assert_eq!(
+        receivers.kinds(&id).await,
+        [SESSION_REVOKED, CREDENTIAL_CHANGE]
+    );
+    receivers.app.advance(86_400);
+    emit().await;
+    // What was written before is judged by the clock of now, too.
+    assert_eq!(
+        receivers.kinds(&id).await,
+        [SESSION_REVOKED, SESSION_REVOKED]
+    );
 }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Receivers, SERVER, VERIFICATION};
+use super::receivers::{Receivers, SERVER, VERIFICATION};
 use crate::support::Answer;
 
 async fn verify(receivers: &Receivers, id: &str, state: Value) -> Answer {

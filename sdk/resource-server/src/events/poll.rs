@@ -118,7 +118,7 @@ pub(super) async fn follow(
             tokio::time::sleep(IDLE).await;
         }
         for (jti, compact) in answer.sets {
-            let result = state.receive(&compact).await;
+            let result = state.receive_only_once(&compact).await;
             report.note(jti, result)?;
         }
     }

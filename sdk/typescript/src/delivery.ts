@@ -1,0 +1,239 @@
+/** Keeps the events coming: subscribes, reads, acknowledges, verifies, and begins again after a failure. */
+
+import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { SetError, SetupError, WebError } from './errors.js';
+import type { Receiver, Settled } from './events.js';
+import { ECHO_LIMIT } from './health.js';
+import type { Errors, Stream } from './stream.js';
+import type { Clock } from './web.js';
+
+/** Seconds that the clocks of two machines may differ by. */
+const CLOCKS = 60;
+
+/** Seconds after which a subscription is not taken for one that fails at once. */
+const STEADY = 60;
+
+/** Seconds between two verifications while something is wrong. */
+const RETRY = 10;
+
+/** Seconds between two attempts to reach the transmitter, at most. */
+const LONGEST_PAUSE = 30;
+
+type Task = (signal: AbortSignal) => Promise<void>;
+
+/** One subscription, for as long as `run` runs. */
+export class Delivery {
+  /** Whether there are events that will not come again by themselves. */
+  #gap = true;
+  #last: string | undefined;
+  #acks: string[] = [];
+  #errors: Errors = {};
+  #toAcknowledge = new Bell();
+  readonly #isPushed: boolean;
+  readonly #heartbeats: number;
+
+  constructor(
+    private readonly settings: Settled,
+    private readonly keep: number,
+    private readonly stream: Stream,
+    private readonly receiver: Receiver,
+    private readonly clock: Clock,
+  ) {
+    this.#isPushed = typeof settings.delivery === 'object';
+    this.#heartbeats = settings.maxAge - ECHO_LIMIT;
+  }
+
+  /** Ends when `signal` says so, or when the stream turns out to be one that cannot be trusted. */
+  async run(signal: AbortSignal): Promise<void> {
+    for (let failures = 0; !signal.aborted; ) {
+      const begun = this.clock();
+      try {
+        await this.#subscribe(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        const { message } = error as Error;
+        this.receiver.health.fail(message);
+        console.warn(`writ: events may be missing: ${message}`);
+        if (error instanceof SetupError) return;
+        // Whatever else it is, a server that keeps calls out beats one that stopped listening.
+        if (!(error instanceof WebError)) console.error(error);
+      }
+      // Also after a feed that was ended properly, when it was ended at once.
+      failures = this.clock() - begun >= STEADY ? 0 : Math.min(failures + 1, 10);
+      const seconds = failures === 0 ? 0 : Math.min(2 ** failures / 8, LONGEST_PAUSE);
+      await sleep(seconds * (0.8 + 0.4 * Math.random()), signal);
+    }
+  }
+
+  async #subscribe(signal: AbortSignal): Promise<void> {
+    if (await this.stream.prepare(signal)) [this.#gap, this.#last] = [true, undefined];
+    this.receiver.critical = this.stream.critical;
+    this.receiver.paused = false;
+    if (this.#gap && !this.stream.hasFeed) {
+      this.receiver.denials.coldStart(this.clock() + CLOCKS);
+      this.#gap = false;
+    }
+    if (this.settings.delivery === 'feed') return this.#feed(signal, () => false);
+    if (this.#gap && this.#isPushed) {
+      await this.#replayAll(signal);
+      this.#gap = false;
+    } else if (this.#gap) {
+      await this.#feed(signal, () => !this.#gap);
+    }
+    const main: Task = this.#isPushed ? (until) => this.#wait(until) : (until) => this.#poll(until);
+    return beside(signal, main, (until) => this.#heartbeat(until));
+  }
+
+  /** Reads the live feed to its end, or until `done`. */
+  async #feed(signal: AbortSignal, done: () => boolean): Promise<void> {
+    // What is no longer read must not stay open.
+    const ended = new AbortController();
+    try {
+      const sets = await this.#open(AbortSignal.any([signal, ended.signal]));
+      const read: Task = async () => {
+        for await (const [jti, token] of sets) {
+          await this.#take(jti, token);
+          this.#last = jti;
+          this.#toAcknowledge.ring();
+          if (done()) return;
+        }
+      };
+      await beside(signal, read, (until) => this.#heartbeat(until), (until) => this.#acknowledge(until));
+    } finally {
+      ended.abort();
+    }
+  }
+
+  /** Reads what was before; pushed SETs are acknowledged by their answers, and these need not be. */
+  async #replayAll(signal: AbortSignal): Promise<void> {
+    for await (const [jti, token] of await this.#open(signal)) await this.#take(jti, token);
+    this.#drain();
+  }
+
+  async #open(signal: AbortSignal): Promise<AsyncIterable<[string, string]>> {
+    // What is told again has its own places in the queue: it says nothing about what was taken over.
+    const [past, last] = this.#gap ? [this.keep, undefined] : [undefined, this.#last];
+    const sets = await this.stream.feed(past, last, signal);
+    // What is asked for from now on is echoed after the replay.
+    if (this.#gap) this.receiver.health.fail('catching up with the events of before the start');
+    return sets;
+  }
+
+  async #poll(signal: AbortSignal): Promise<void> {
+    while (!this.receiver.paused) {
+      const { acks, errors } = this.#drain();
+      const asked = this.clock();
+      const sets = await this.stream.poll(acks, errors, signal).catch((error: unknown) => {
+        this.#putBack(acks, errors);
+        throw error;
+      });
+      for (const [jti, token] of sets) await this.#take(jti, token);
+      // A transmitter that does not hold polls.
+      if (sets.length === 0 && this.clock() - asked < 1) await sleep(1, signal);
+    }
+  }
+
+  /** SETs are pushed; looks after the stream when they do not arrive. */
+  async #wait(signal: AbortSignal): Promise<void> {
+    do await sleep(LONGEST_PAUSE, signal);
+    while (this.receiver.health.doubt() === undefined);
+  }
+
+  async #take(jti: string, token: string): Promise<void> {
+    try {
+      await this.receiver.accept(token, jti);
+      this.#acks.push(jti);
+    } catch (error) {
+      if (!(error instanceof SetError)) throw error;
+      console.warn(`writ: refused the SET ${jti}: ${error.message}`);
+      this.#errors[jti] = { err: error.err, description: error.description };
+    }
+    if (this.#gap && this.receiver.health.doubt() === undefined) this.#gap = false;
+  }
+
+  #drain(): { acks: string[]; errors: Errors } {
+    const drained = { acks: this.#acks, errors: this.#errors };
+    [this.#acks, this.#errors] = [[], {}];
+    return drained;
+  }
+
+  #putBack(acks: string[], errors: Errors): void {
+    this.#acks.unshift(...acks);
+    this.#errors = { ...errors, ...this.#errors };
+  }
+
+  async #acknowledge(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#toAcknowledge.rung(signal);
+      const { acks, errors } = this.#drain();
+      await this.stream.acknowledge(acks, errors, signal).catch((error: Error) => {
+        // They go with the next ones, or with `Last-Event-ID`.
+        this.#putBack(acks, errors);
+        if (!signal.aborted) console.warn(`writ: could not acknowledge: ${error.message}`);
+      });
+    }
+  }
+
+  async #heartbeat(signal: AbortSignal): Promise<void> {
+    const { health } = this.receiver;
+    // What was proved a moment ago, over another connection, still holds.
+    if (health.doubt() === undefined) await sleep(this.#heartbeats - (health.age ?? 0), signal);
+    while (!signal.aborted) await sleep(await this.#verify(signal), signal);
+  }
+
+  /** Asks for a verification; answers after how many seconds to ask for the next one. */
+  async #verify(signal: AbortSignal): Promise<number> {
+    const { health } = this.receiver;
+    const state = randomBytes(16).toString('base64url');
+    health.asked(state);
+    try {
+      await this.stream.verify(state, signal);
+    } catch (error) {
+      const { status = 0, retryAfter = RETRY, message } = error as WebError;
+      if (status) health.withdraw(state); // refused: there will be no echo
+      if (status === 429) return Math.max(retryAfter, 1);
+      if (!signal.aborted) health.fail(`a verification cannot be asked for: ${message}`);
+    }
+    return health.doubt() === undefined ? this.#heartbeats : RETRY;
+  }
+}
+
+/** Something to wait for, as often as it happens. */
+class Bell {
+  #isRung = false;
+  #wake: (() => void) | undefined;
+
+  ring(): void {
+    this.#isRung = true;
+    this.#wake?.();
+  }
+
+  async rung(signal: AbortSignal): Promise<void> {
+    if (!this.#isRung && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    }
+    this.#isRung = false;
+  }
+}
+
+/** Keeps no process alive, and returns early when `signal` says so. */
+async function sleep(seconds: number, signal: AbortSignal): Promise<void> {
+  await pause(seconds * 1000, undefined, { ref: false, signal }).catch(() => undefined);
+}
+
+/** Runs `main` to its end, and the others meanwhile. */
+async function beside(signal: AbortSignal, main: Task, ...others: Task[]): Promise<void> {
+  const ended = new AbortController();
+  const until = AbortSignal.any([signal, ended.signal]);
+  const running = others.map((other) => other(until));
+  try {
+    await main(until);
+  } finally {
+    ended.abort();
+    await Promise.all(running);
+  }
+}

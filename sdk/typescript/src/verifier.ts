@@ -1,0 +1,151 @@
+/** Decides whether an access token is good for one resource (RFC 9068 §4), and whether it was revoked. */
+
+import { readClaims, type AccessClaims } from './claims.js';
+import { Delivery } from './delivery.js';
+import { SetupError, UnavailableError, VerifyError } from './errors.js';
+import { Receiver, requested, settled, type Events, type Settled } from './events.js';
+import { Introspector } from './introspection.js';
+import { Keys } from './keys.js';
+import { SetReader } from './sets.js';
+import { Stream } from './stream.js';
+import { ALGORITHMS, Unverified } from './strict.js';
+import { trustedUrl, Web, type Clock, type Credentials } from './web.js';
+
+export interface VerifierOptions {
+  /** The URL of the MCP server as clients know it: tokens must name exactly this in `aud`. */
+  resource: string;
+  /** The authorization server, octet for octet as it calls itself. */
+  issuer: string;
+  /** Has the issuer tell what was revoked. */
+  events?: Events;
+  /** Has the issuer be asked about each token, on each call (RFC 7662), as this client. */
+  introspect?: Credentials;
+  /** Where the issuer's keys are, when its metadata should not be asked. */
+  jwksUri?: string;
+  algorithms?: readonly string[];
+  /** Seconds that the issuer's clock may be off; 30. */
+  leeway?: number;
+  /** The least seconds between two fetches of the keys, however many tokens name unknown ones; 10. */
+  refetchFloor?: number;
+  /** Seconds that one request to the issuer may take; 5. */
+  timeout?: number;
+  /** Where the time comes from, in seconds since 1970. */
+  clock?: Clock;
+}
+
+/** Verifies access tokens of one issuer for one resource. */
+export class Verifier {
+  readonly resource: string;
+  readonly issuer: string;
+  /** Where pushed SETs arrive, when that is how they do. */
+  readonly pushUrl: URL | undefined;
+  /** What hears of revocations, when there are `events`. */
+  readonly receiver: Receiver | undefined;
+  readonly #keys: Keys;
+  readonly #clock: Clock;
+  readonly #algorithms: readonly string[];
+  readonly #leeway: number;
+  readonly #introspector: Introspector | undefined;
+  readonly #inDoubt: Introspector | undefined;
+  readonly #delivery: Delivery | undefined;
+  #running: { controller: AbortController; done: Promise<void> } | undefined;
+
+  constructor(options: VerifierOptions) {
+    const { resource, issuer, jwksUri, algorithms = ALGORITHMS, clock = () => Date.now() / 1000 } = options;
+    const resourceUrl = trustedUrl('resource', resource);
+    if (jwksUri !== undefined) trustedUrl('jwksUri', jwksUri);
+    if (resource.includes('?') || issuer.includes('?')) {
+      throw new SetupError('resource, issuer: neither has a query (RFC 8414 §2, RFC 9728 §1.2)');
+    }
+    if (algorithms.length === 0 || !algorithms.every((name) => (ALGORITHMS as readonly string[]).includes(name))) {
+      throw new SetupError(`algorithms: some of ${ALGORITHMS.join(', ')}`);
+    }
+    [this.resource, this.issuer, this.#clock, this.#algorithms] = [resource, issuer, clock, algorithms];
+    this.#leeway = options.leeway ?? 30;
+    const web = new Web(issuer, options.timeout ?? 5);
+    this.#keys = new Keys(web, clock, jwksUri, options.refetchFloor ?? 10);
+    this.#introspector = options.introspect && new Introspector(web, options.introspect);
+    if (options.events === undefined) return;
+
+    const events: Settled = settled(options.events);
+    const { delivery } = events;
+    if (typeof delivery === 'object') {
+      const url = delivery.push.startsWith('/') ? new URL(delivery.push, resourceUrl).href : delivery.push;
+      this.pushUrl = trustedUrl('push', url);
+    }
+    // A token may come so long after its `iat`, by the clocks of two machines.
+    const keep = events.tokenLifetime + Math.max(60, 2 * this.#leeway);
+    const reader = new SetReader(this.#keys, issuer, resource, clock);
+    const receiver = new Receiver(events, keep, reader, issuer, clock);
+    const push = this.pushUrl && { url: this.pushUrl.href, authorization: receiver.pushSecret };
+    const wanted = { description: `writ-resource ${events.instance}`, events: requested(events), ...(push && { push }) };
+    const stream = new Stream(web, resource, events, clock, wanted);
+    this.receiver = receiver;
+    this.#delivery = new Delivery(events, keep, stream, receiver, clock);
+    this.#inDoubt = events.whenStale === 'introspect' ? new Introspector(web, events) : undefined;
+  }
+
+  /**
+   * Checks a token that came as a bearer token, and gives what it says. Throws `UnavailableError` when it cannot be
+   * judged at the moment; every other `VerifyError` is its own fault.
+   */
+  async verify(token: string): Promise<AccessClaims> {
+    let claims = await this.#check(token);
+    if (this.receiver !== undefined) claims = await this.#heedEvents(token, claims, this.receiver);
+    return this.#introspector === undefined ? claims : this.#introspector.confirm(token, claims);
+  }
+
+  /** Fetches the issuer's keys if there are none yet, so that a wrong setting shows at start. */
+  loadKeys(): Promise<void> {
+    return this.#keys.load();
+  }
+
+  /** Begins to listen for revocations. `protect` does so by itself. */
+  start(): void {
+    if (this.#delivery === undefined || this.#running !== undefined) return;
+    const controller = new AbortController();
+    this.#running = { controller, done: this.#delivery.run(controller.signal) };
+  }
+
+  /** Ends that. */
+  async stop(): Promise<void> {
+    const running = this.#running;
+    this.#running = undefined;
+    running?.controller.abort();
+    this.receiver?.health.fail('no events are received any more');
+    await running?.done;
+  }
+
+  /** What needs nobody's opinion. What needs no key comes first, so that other tokens cause no fetch. */
+  async #check(token: string): Promise<AccessClaims> {
+    const unverified = Unverified.parse(token);
+    if (!this.#algorithms.includes(unverified.alg)) throw new VerifyError('the signature algorithm is not accepted');
+    if (!unverified.isTyp('at+jwt')) throw new VerifyError('the token is not an access token');
+    const key = await this.#keys.find(unverified.kid, unverified.alg);
+    if (key === undefined) throw new VerifyError('the issuer has no such key');
+    const claims = readClaims(await unverified.verify(key));
+    const now = this.#clock();
+    if (claims.iss !== this.issuer) throw new VerifyError('the token is from another issuer');
+    if (!claims.aud.includes(this.resource)) throw new VerifyError('the token is for another resource');
+    if (now - this.#leeway >= claims.exp) throw new VerifyError('the token has expired');
+    if (now + this.#leeway < Math.max(claims.iat, claims.nbf ?? 0)) {
+      throw new VerifyError('the token is not valid yet');
+    }
+    // RFC 9449 §7.2, RFC 8705 §3: without its proof a bound token is nothing.
+    if (claims.bound) throw new VerifyError('the token is bound to a key and cannot be used as a bearer token');
+    return claims;
+  }
+
+  async #heedEvents(token: string, claims: AccessClaims, receiver: Receiver): Promise<AccessClaims> {
+    let decision = receiver.decide(claims);
+    let asked = claims;
+    if (decision.verdict === 'ask') {
+      if (this.#inDoubt === undefined) throw new UnavailableError('revocations cannot be heard of at the moment');
+      asked = await this.#inDoubt.confirm(token, claims);
+      // Something may have arrived while the answer was on its way.
+      decision = receiver.decide(asked);
+    }
+    if (decision.verdict === 'denied') throw new VerifyError(decision.reason);
+    return { ...asked, scopes: decision.scopes };
+  }
+}
