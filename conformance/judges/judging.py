@@ -97,7 +97,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
 
 
-def http(method, url, headers=None, form=None, body=None):
+def http(method, url, headers=None, form=None, body=None, timeout=10):
     """One plain request without any OAuth library between us and the wire."""
     headers = dict(headers or {})
     if form is not None:
@@ -105,7 +105,7 @@ def http(method, url, headers=None, form=None, body=None):
         headers["Content-Type"] = "application/x-www-form-urlencoded"
     request = urllib.request.Request(url, data=body, headers=headers, method=method)
     try:
-        with _opener.open(request, timeout=10) as answer:
+        with _opener.open(request, timeout=timeout) as answer:
             return Answer(answer.status, answer.headers, answer.read())
     except urllib.error.HTTPError as answer:
         return Answer(answer.code, answer.headers, answer.read())

@@ -121,7 +121,7 @@ class Load:
         self.workers, self.seed, self.prefix = workers, seed, prefix
         self.in_flight, self.stopping, self.tasks, self.admin = 0, False, [], None
         self.own = {number: [] for number in range(workers)}  # registered clients of each worker
-        self.versions = Counter()
+        self.versions, self.mix = Counter(), MIX
         self.operations = {
             "token": self.token, "exchange": self.exchange, "assertion": self.assertion, "register": self.register,
             "registered token": self.registered_token, "replace": self.replace, "delete": self.delete,
@@ -340,7 +340,7 @@ class Load:
 
     async def work(self, number):
         rng = random.Random(f"{self.seed} {number}")
-        kinds, weights = list(MIX), list(MIX.values())
+        kinds, weights = list(self.mix), list(self.mix.values())
         connection = Connection(self.node.port)
         try:
             while not self.stopping:
