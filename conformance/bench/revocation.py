@@ -94,9 +94,6 @@ def run(bench, case):
     server.start()
     try:
         return measure(bench, case, server, cores)
-    except Exception as error:
-        error.add_note(f"in the case {case}; the server said:\n{server.log.read_text()[-2000:]}")
-        raise
     finally:
         server.stop()
 
@@ -113,7 +110,7 @@ def measure(bench, case, server, cores):
         try:
             if line(process) != "ready\n":
                 raise CannotRun(f"no scene: {process.stderr.read()[-2000:]}")
-            with (tokens if case.tokens else contextlib.nullcontext)(bench, server, cores) as issued:
+            with tokens(bench, server, cores) if case.tokens else contextlib.nullcontext() as issued:
                 process.stdin.write("\n")
                 process.stdin.flush()
                 found = line(process)

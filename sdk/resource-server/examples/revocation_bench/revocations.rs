@@ -62,9 +62,9 @@ pub(super) async fn revoke(
     let http = reqwest::Client::builder().no_proxy().build()?;
     let mut all = Vec::with_capacity(times);
     for number in 0..times {
-        server.knows()?;
         let resource = &server.resource;
         let token = administrator.token(AGENT, resource).await?;
+        server.knows_of(&token)?;
         let answered = Arc::new(AtomicU64::new(0));
         let calls = calls::until_refused(
             http.clone(),
@@ -80,7 +80,7 @@ pub(super) async fn revoke(
         sleep(Duration::from_micros(number as u64 * 137 % 1000)).await;
         let asked = administrator.revoke(&token).await?;
         let refused = calling.await??;
-        server.knows()?;
+        server.knows_of(&token)?;
         all.push(Revoked {
             from_answer_ms: milliseconds(asked.answered, refused.at),
             from_request_ms: milliseconds(asked.at, refused.at),

@@ -7,7 +7,8 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
-use writ_resource::{Events, Protect, ProtectLayer};
+use writ_resource::jws::Unverified;
+use writ_resource::{AccessClaims, Events, Health, Protect, ProtectLayer};
 
 use super::api::{RECEIVER, SECRET, TOOL};
 use super::{Failure, Way};
@@ -63,6 +64,8 @@ pub(super) async fn serve(
         }
         sleep(Duration::from_millis(20)).await;
     }
+    // Tokens of the second in which it started count as older than it.
+    sleep(Duration::from_secs(1)).await;
     Ok(server)
 }
 
@@ -72,13 +75,22 @@ async fn answer(Json(call): Json<Value>) -> Json<Value> {
 }
 
 impl Server {
-    /// That a refusal comes from an event: in any other state the layer asks
-    /// the authorization server, and would refuse without one.
-    pub(super) fn knows(&self) -> Result<(), Failure> {
+    /// That a refusal of this token comes from an event: in any other state
+    /// the layer asks the authorization server, and would refuse without one.
+    pub(super) fn knows_of(&self, token: &str) -> Result<(), Failure> {
+        let health = self.knows()?;
+        let claims: AccessClaims = Unverified::parse(token)?.unverified_claims()?;
+        match health.unknown_before {
+            Some(start) if claims.iat < start => Err("the token is older than the layer".into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn knows(&self) -> Result<Health, Failure> {
         let health = self.layer.health().ok_or("the layer receives no events")?;
-        match (health.trouble, health.unknown_before) {
-            (None, None) => Ok(()),
-            _ => Err(format!("the layer does not rely on its events: {health:?}").into()),
+        match health.trouble {
+            None => Ok(health),
+            Some(_) => Err(format!("the layer does not rely on its events: {health:?}").into()),
         }
     }
 }
