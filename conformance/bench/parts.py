@@ -17,7 +17,7 @@ from dataclasses import replace
 from generator import Requests, phase, summary, wrk
 from kernel import CannotRun, output
 from revocation import revocation
-from scene import (basic, exchange_body, prove_token, resource_for, token_body, token_file,
+from scene import (basic, exchange_body, fetch_tokens, prove_token, resource_for, token_body, token_file,
                    token_requests)
 from servers import HERE, PEER, Database, Writ
 
@@ -186,6 +186,7 @@ def clients(bench):
         bench.say(f"clients: writing {count:,} rows")
         server.forget()
         server.start()
+        fetch_tokens(server, bench.scene, "EdDSA", 1)
         server.stop()
         secrets = add_clients(server.data / "writ.db", count)
         starts = []
@@ -201,7 +202,6 @@ def clients(bench):
         file.write_text("".join(random.Random(1).choices(lines, k=4 * SAMPLE)))
         requests = Requests(server.metadata()["token_endpoint"], file=file)
         bench.say(f"clients: load from {count:,}")
-        # The first token of each client writes its grant; what is measured is what comes after.
         wrk(requests, 64, 3 * options.warm_up, options.load_core)
         phases = [phase(server, requests, 64, options) for _ in range(options.repetitions)]
         loaded, _ = server.memory()
@@ -211,20 +211,26 @@ def clients(bench):
 
 
 def add_clients(database, count):
-    """Copies the declared client `count` times, as the server itself wrote it, each with a secret of its own; says
-    which secret."""
+    """Copies the declared client and its grant `count` times, as the server itself wrote them, each with a name and
+    a secret of its own, so that no two documents are the same; says which secret."""
     def secret(number):
         return f"writ_cs_{number:043d}"
-    with sqlite3.connect(database) as connection:
-        found = connection.execute("SELECT * FROM client WHERE client_id = 'bench-agent'")
-        names, row = [column[0] for column in found.description], list(found.fetchone())
-        known, digest = names.index("client_id"), names.index("secret_digest")
 
-        def copies():
-            for number in range(count):
-                row[known], row[digest] = f"agent-{number}", hashlib.sha256(secret(number).encode()).digest()
-                yield row
-        connection.executemany(f"INSERT INTO client VALUES ({', '.join('?' * len(names))})", copies())
+    def client(row, number):
+        named = json.loads(row["document"]) | {"name": f"Agent {number}"}
+        return {"client_id": f"agent-{number}", "secret_digest": hashlib.sha256(secret(number).encode()).digest(),
+                "document": json.dumps(named, separators=(",", ":"))}
+
+    def grant(row, number):
+        return {"id": f"{number:022d}", "client_id": f"agent-{number}", "subject": f"agent-{number}",
+                "identity": row["identity"].replace("bench-agent", f"agent-{number}")}
+
+    with sqlite3.connect(database) as connection:
+        connection.row_factory = sqlite3.Row
+        for table, own in (("client", client), ("grant", grant)):
+            row = dict(connection.execute(f"SELECT * FROM \"{table}\" WHERE client_id = 'bench-agent'").fetchone())
+            copies = (list((row | own(row, number)).values()) for number in range(count))
+            connection.executemany(f"INSERT INTO \"{table}\" VALUES ({', '.join('?' * len(row))})", copies)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return secret

@@ -7,6 +7,8 @@ use std::{
 
 use entity::grant;
 
+use super::index::{Index, Key};
+
 /// Most grants between a grant and the one it all began with.
 const MAX_ANCESTORS: usize = 32;
 
@@ -15,16 +17,34 @@ const MAX_ANCESTORS: usize = 32;
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Grant {
     client_id: Arc<str>,
-    id: Arc<str>,
-    identity: Arc<str>,
-    parent: Option<Arc<str>>,
+    id: Box<str>,
+    identity: Box<str>,
+    parent: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+struct Id;
+
+impl Key<Grant> for Id {
+    fn of(grant: &Grant) -> &str {
+        &grant.id
+    }
+}
+
+#[derive(Debug)]
+struct Identity;
+
+impl Key<Grant> for Identity {
+    fn of(grant: &Grant) -> &str {
+        &grant.identity
+    }
 }
 
 /// All of them. Each takes the same little room, whether a client holds one or a million.
 #[derive(Debug, Default)]
 pub(super) struct Grants {
-    by_identity: papaya::HashMap<Arc<str>, Arc<Grant>>,
-    by_id: papaya::HashMap<Arc<str>, Arc<Grant>>,
+    by_identity: Index<Identity, Grant>,
+    by_id: Index<Id, Grant>,
     /// For those who remove clients: nobody on the token path asks.
     by_holder: Mutex<BTreeSet<Arc<Grant>>>,
 }
@@ -36,42 +56,36 @@ impl Grants {
     }
 
     /// The id of the grant of this identity, if this client holds it.
-    pub(super) fn find(&self, client_id: &str, identity: &str) -> Option<Arc<str>> {
-        let grants = self.by_identity.pin();
-        let grant = grants.get(identity)?;
-        (*grant.client_id == *client_id).then(|| grant.id.clone())
+    pub(super) fn find(&self, client_id: &str, identity: &str) -> Option<String> {
+        let grant = self.by_identity.get(identity)?;
+        (*grant.client_id == *client_id).then(|| grant.id.to_string())
     }
 
     /// Whether this client holds this grant, and every grant it was derived from is held.
     pub(super) fn holds(&self, client_id: &str, id: &str) -> bool {
-        let grants = self.by_id.pin();
-        let Some(grant) = grants.get(id).filter(|g| *g.client_id == *client_id) else {
+        let Some(mut grant) = self.own(client_id, id) else {
             return false;
         };
-        let mut parent = grant.parent.as_deref();
         for _ in 0..MAX_ANCESTORS {
-            let Some(id) = parent else { return true };
-            let Some(grant) = grants.get(id) else {
+            let Some(parent) = grant.parent.as_deref() else {
+                return true;
+            };
+            let Some(parent) = self.by_id.get(parent) else {
                 return false;
             };
-            parent = grant.parent.as_deref();
+            grant = parent;
         }
         false
     }
 
     /// The grant that a client's own grant was carried from: the nearest one that is another
     /// client's, or that began with the client itself.
-    pub(super) fn carried_from(&self, client_id: &str, id: &str) -> Arc<str> {
-        let grants = self.by_id.pin();
-        let mut from: Arc<str> = id.into();
+    pub(super) fn carried_from(&self, client_id: &str, id: &str) -> String {
+        let mut from = id.to_owned();
         for _ in 0..MAX_ANCESTORS {
-            let parent = grants.get(&*from).and_then(|grant| grant.parent.clone());
-            let own = |id: &Arc<str>| {
-                let grant = grants.get(&**id);
-                grant.is_some_and(|grant| *grant.client_id == *client_id)
-            };
-            match parent.filter(own) {
-                Some(parent) => from = parent,
+            let parent = self.by_id.get(&from).and_then(|g| g.parent.clone());
+            match parent.and_then(|parent| self.own(client_id, &parent)) {
+                Some(parent) => from = parent.id.to_string(),
                 None => break,
             }
         }
@@ -92,22 +106,20 @@ impl Grants {
             parent: row.parent.as_deref().map(Into::into),
         });
         self.holders().insert(grant.clone());
-        self.by_id.pin().insert(grant.id.clone(), grant.clone());
-        let identity = grant.identity.clone();
-        self.by_identity.pin().insert(identity, grant);
+        self.by_id.put(grant.clone());
+        self.by_identity.put(grant);
     }
 
     /// Forgets a grant.
     pub(super) fn end(&self, id: &str) {
-        let (by_id, by_identity) = (self.by_id.pin(), self.by_identity.pin());
-        let Some(grant) = by_id.remove(id) else {
+        let Some(grant) = self.by_id.remove(id) else {
             return;
         };
-        self.holders().remove(grant);
+        self.holders().remove(&grant);
         // There may be another grant of this identity already.
-        let known = by_identity.get(&grant.identity);
-        if known.is_some_and(|known| Arc::ptr_eq(known, grant)) {
-            by_identity.remove(&grant.identity);
+        let known = self.by_identity.get(&grant.identity);
+        if known.is_some_and(|known| Arc::ptr_eq(&known, &grant)) {
+            self.by_identity.remove(&grant.identity);
         }
     }
 
@@ -123,10 +135,14 @@ impl Grants {
 
     /// Forgets every grant but these.
     pub(super) fn keep(&self, ids: &HashSet<String>) {
-        let held: Vec<Arc<str>> = self.by_id.pin().keys().cloned().collect();
-        for id in held.iter().filter(|id| !ids.contains(&***id)) {
-            self.end(id);
+        for gone in self.by_id.all_that(|grant| !ids.contains(&*grant.id)) {
+            self.end(&gone.id);
         }
+    }
+
+    fn own(&self, client_id: &str, id: &str) -> Option<Arc<Grant>> {
+        let grant = self.by_id.get(id)?;
+        (*grant.client_id == *client_id).then_some(grant)
     }
 
     fn holders(&self) -> MutexGuard<'_, BTreeSet<Arc<Grant>>> {

@@ -6,6 +6,7 @@
 
 mod client;
 mod grants;
+mod index;
 mod resource;
 mod signals;
 mod stream;

@@ -8,7 +8,11 @@ use std::{
     },
 };
 
-use super::{Client, Origin, Resource, Stream, grants::Grants};
+use super::{
+    Client, Origin, Resource, Stream,
+    grants::Grants,
+    index::{Index, Key},
+};
 use crate::{config::RegistrationMode, keys::KeyRing, oauth::resource::normalise};
 use arc_swap::{ArcSwap, Guard};
 use entity::{grant, revoked_token};
@@ -82,6 +86,15 @@ pub struct Sizes {
     pub grants: usize,
 }
 
+#[derive(Debug)]
+struct ClientId;
+
+impl Key<Client> for ClientId {
+    fn of(client: &Client) -> &str {
+        client.id()
+    }
+}
+
 /// One issuer with everything that belongs to it.
 #[derive(Debug)]
 pub struct Tenant {
@@ -91,7 +104,7 @@ pub struct Tenant {
     registration: ArcSwap<RegistrationMode>,
     keys: ArcSwap<KeyRing>,
     resources: ArcSwap<Resources>,
-    clients: papaya::HashMap<Arc<str>, Arc<Client>>,
+    clients: Index<ClientId, Client>,
     /// Clients that nobody declared: there is a limit to them.
     registered: AtomicUsize,
     grants: Grants,
@@ -117,7 +130,7 @@ impl Tenant {
             registration: ArcSwap::from_pointee(registration),
             keys: ArcSwap::default(),
             resources: ArcSwap::from_pointee(resources),
-            clients: papaya::HashMap::new(),
+            clients: Index::default(),
             registered: AtomicUsize::new(0),
             grants: Grants::default(),
             revoked_tokens: papaya::HashMap::new(),
@@ -188,13 +201,13 @@ impl Tenant {
     /// One of its clients.
     #[must_use]
     pub fn client(&self, client_id: &str) -> Option<Arc<Client>> {
-        self.clients.pin().get(client_id).cloned()
+        self.clients.get(client_id)
     }
 
     /// All its clients, by id.
     #[must_use]
     pub fn clients(&self) -> Vec<Arc<Client>> {
-        let mut all: Vec<_> = self.clients.pin().values().cloned().collect();
+        let mut all = self.clients_that(|_| true);
         all.sort_by(|a, b| a.id().cmp(b.id()));
         all
     }
@@ -202,9 +215,7 @@ impl Tenant {
     /// Those of its clients of which something is true, in no order.
     #[must_use]
     pub fn clients_that(&self, holds: impl Fn(&Client) -> bool) -> Vec<Arc<Client>> {
-        let clients = self.clients.pin();
-        let found = clients.values().filter(|client| holds(client));
-        found.cloned().collect()
+        self.clients.all_that(holds)
     }
 
     /// How many clients registered themselves.
@@ -215,7 +226,7 @@ impl Tenant {
 
     /// The id of a client's grant of this identity.
     #[must_use]
-    pub fn grant(&self, client_id: &str, identity: &str) -> Option<Arc<str>> {
+    pub fn grant(&self, client_id: &str, identity: &str) -> Option<String> {
         self.grants.find(client_id, identity)
     }
 
@@ -228,7 +239,7 @@ impl Tenant {
     /// The grant that a client's own grant was carried from: the nearest one that is another
     /// client's, or that began with the client itself.
     #[must_use]
-    pub fn carried_from(&self, client_id: &str, id: &str) -> Arc<str> {
+    pub fn carried_from(&self, client_id: &str, id: &str) -> String {
         self.grants.carried_from(client_id, id)
     }
 
@@ -291,8 +302,7 @@ impl Tenant {
 
     pub(super) fn put_client(&self, client: Client) {
         let added = usize::from(client.origin() == Origin::Registered);
-        let (id, client) = (client.shared_id(), Arc::new(client));
-        let old = self.clients.pin().insert(id, client).cloned();
+        let old = self.clients.put(Arc::new(client));
         let removed = old.map_or(0, |c| usize::from(c.origin() == Origin::Registered));
         self.registered.fetch_add(added, Ordering::Relaxed);
         self.registered.fetch_sub(removed, Ordering::Relaxed);
@@ -300,7 +310,7 @@ impl Tenant {
 
     pub(super) fn remove_client(&self, client_id: &str) {
         self.grants.end_all_of(client_id);
-        if let Some(old) = self.clients.pin().remove(client_id)
+        if let Some(old) = self.clients.remove(client_id)
             && old.origin() == Origin::Registered
         {
             self.registered.fetch_sub(1, Ordering::Relaxed);
@@ -331,9 +341,8 @@ impl Tenant {
 
     /// Removes every client but these.
     pub(super) fn keep_clients(&self, ids: &HashSet<String>) {
-        let held: Vec<Arc<str>> = self.clients.pin().keys().cloned().collect();
-        for id in held.iter().filter(|id| !ids.contains(&***id)) {
-            self.remove_client(id);
+        for gone in self.clients_that(|client| !ids.contains(client.id())) {
+            self.remove_client(gone.id());
         }
     }
 

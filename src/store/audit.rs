@@ -81,43 +81,57 @@ pub async fn put_heads(
 /// # Errors
 /// When the database does.
 pub async fn append(db: &impl ConnectionTrait, rows: Vec<audit_event::Model>) -> Result<(), DbErr> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     if db.get_database_backend() == DbBackend::Postgres {
-        return match rows.is_empty() {
-            true => Ok(()),
-            false => db.execute_raw(unnest(rows)).await.map(drop),
-        };
+        return db.execute_raw(unnest(rows)).await.map(drop);
     }
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
-        let chunk = rows
-            .by_ref()
-            .take(CHUNK)
-            .map(audit_event::Model::into_active_model);
-        audit_event::Entity::insert_many(chunk)
-            .exec_without_returning(db)
-            .await?;
+        db.execute_raw(values(rows.by_ref().take(CHUNK))).await?;
     }
     Ok(())
 }
 
+/// A row's values, in the order of [`COLUMNS`].
+fn columns(row: audit_event::Model) -> [Value; 7] {
+    [
+        row.tenant.into(),
+        row.node.into(),
+        row.seq.into(),
+        row.at.into(),
+        row.kind.into(),
+        row.event.into(),
+        row.hash.into(),
+    ]
+}
+
+const COLUMNS: &str = "tenant, node, seq, at, kind, event, hash";
+
+/// A parameter for each value. Every token passes here: the statement is written down, not built.
+fn values(rows: impl Iterator<Item = audit_event::Model>) -> Statement {
+    let mut sql = format!("INSERT INTO audit_event ({COLUMNS}) VALUES ");
+    let mut values = Vec::with_capacity(CHUNK * 7);
+    for row in rows {
+        let separator = if values.is_empty() { "" } else { "," };
+        sql.push_str(separator);
+        sql.push_str("(?,?,?,?,?,?,?)");
+        values.extend(columns(row));
+    }
+    Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
+}
+
 /// One array for each column: a twentieth of the database's work for a row at a time.
 fn unnest(rows: Vec<audit_event::Model>) -> Statement {
-    const SQL: &str = "INSERT INTO audit_event (tenant, node, seq, at, kind, event, hash) \
-         SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], \
-         $6::text[], $7::bytea[])";
-    let mut columns: [Vec<Value>; 7] = Default::default();
+    let sql = format!(
+        "INSERT INTO audit_event ({COLUMNS}) SELECT * FROM UNNEST($1::text[], $2::text[], \
+         $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bytea[])"
+    );
+    let mut arrays: [Vec<Value>; 7] = Default::default();
     for row in rows {
-        let values: [Value; 7] = [
-            row.tenant.into(),
-            row.node.into(),
-            row.seq.into(),
-            row.at.into(),
-            row.kind.into(),
-            row.event.into(),
-            row.hash.into(),
-        ];
-        for (column, value) in columns.iter_mut().zip(values) {
-            column.push(value);
+        for (array, value) in arrays.iter_mut().zip(columns(row)) {
+            array.push(value);
         }
     }
     let kinds = [
@@ -129,9 +143,9 @@ fn unnest(rows: Vec<audit_event::Model>) -> Statement {
         ArrayType::String,
         ArrayType::Bytes,
     ];
-    let arrays = kinds.into_iter().zip(columns);
-    let values = arrays.map(|(kind, column)| super::array(kind, column));
-    Statement::from_sql_and_values(DbBackend::Postgres, SQL, values)
+    let arrays = kinds.into_iter().zip(arrays);
+    let values = arrays.map(|(kind, values)| super::array(kind, values));
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
 }
 
 /// The nodes that have a chain in this tenant, by name: those with a head and those with rows.

@@ -4,8 +4,6 @@
 //! handed on to it. It is looked up in memory; only the first token of its kind waits for a row to
 //! be written. Narrowing a token again and again makes no more of them.
 
-use std::sync::Arc;
-
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use entity::grant;
 
@@ -26,9 +24,9 @@ const LONGEST_IDENTITY: usize = 1000;
 ///
 /// # Errors
 /// When the journal cannot write it.
-pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Result<Arc<str>> {
+pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Result<String> {
     if let Grant::Same(id) = permit.grant() {
-        return Ok(id.as_str().into());
+        return Ok(id.clone());
     }
     let (client_id, identity) = (permit.client().id(), identity(tenant, permit));
     if let Some(known) = tenant.grant(client_id, &identity) {
@@ -43,12 +41,12 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
         resources: references(permit).join(" "),
         parent: match permit.grant() {
             Grant::Own => None,
-            Grant::Carried(from) => Some(tenant.carried_from(client_id, from).to_string()),
+            Grant::Carried(from) => Some(tenant.carried_from(client_id, from)),
             Grant::Same(from) | Grant::Derived(from) => Some(from.clone()),
         },
         created_at: app.clock.seconds(),
     };
-    let id: Arc<str> = row.id.as_str().into();
+    let id = row.id.clone();
     let changes = vec![Change::PutGrant(row)];
     let command = Command::new(changes, Vec::new());
     app.journal

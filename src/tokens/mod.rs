@@ -105,7 +105,7 @@ pub async fn issue(
         jti: app.entropy.id(),
         client_id: permit.client().id().to_owned(),
         scope: Some(permit.scope().to_owned()),
-        grant_id: Some(grant_id.to_string()),
+        grant_id: Some(grant_id),
         act: permit.act().cloned(),
         may_act: permit
             .may_act()
@@ -136,7 +136,7 @@ pub async fn issue(
         act: claims.act.as_ref(),
         aud: Some(&claims.aud),
         scope: claims.scope.as_deref(),
-        grant_id: Some(&grant_id),
+        grant_id: claims.grant_id.as_deref(),
         jti: Some(&claims.jti),
         cnf: claims.cnf.as_ref(),
         ..Event::default()

@@ -443,6 +443,7 @@ impl VerifierBuilder {
             Introspector::new(introspect, &self.issuer, &issuer_url, clock, jwks)
         };
         let configured = self.introspect.map(introspector).transpose()?.map(Arc::new);
+        let leeway = i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX);
         let receiver = match self.events {
             None => None,
             Some(events) => {
@@ -452,6 +453,7 @@ impl VerifierBuilder {
                     resource: &self.resource,
                     resource_url: &resource_url,
                     clock: &clock,
+                    leeway,
                     http: &discovery::http_client(self.fetch_timeout, &issuer_url)
                         .map_err(SetupError::Http)?,
                     answers: configured.clone(),
@@ -469,7 +471,7 @@ impl VerifierBuilder {
                 issuer: self.issuer,
                 audience: self.resource,
                 algorithms: self.algorithms,
-                leeway: i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX),
+                leeway,
                 clock,
             }),
         })

@@ -56,7 +56,8 @@ pub struct Client {
     document: Arc<Document>,
     secret: Option<[u8; 32]>,
     secret_expires_at: i64,
-    registration: Option<[u8; 32]>,
+    /// Few have one.
+    registration: Option<Box<[u8; 32]>>,
     created_at: i64,
     updated_at: i64,
     origin: Origin,
@@ -97,7 +98,7 @@ impl Client {
             document: documents.read(&row.document).map_err(broken)?,
             secret: digest(&row.secret_digest)?,
             secret_expires_at: row.secret_expires_at,
-            registration: digest(&row.registration_digest)?,
+            registration: digest(&row.registration_digest)?.map(Box::new),
             created_at: row.created_at,
             updated_at: row.updated_at,
             origin,
@@ -112,9 +113,9 @@ impl Client {
             tenant: tenant.to_owned(),
             client_id: self.id().to_owned(),
             origin: self.origin.as_str().to_owned(),
-            secret_digest: self.secret.map(Into::into),
+            secret_digest: self.secret.map(|digest| digest.to_vec()),
             secret_expires_at: self.secret_expires_at,
-            registration_digest: self.registration.map(Into::into),
+            registration_digest: self.registration.as_deref().map(|d| d.to_vec()),
             document: self.document.text().to_owned(),
             disabled: self.disabled,
             created_at: self.created_at,
@@ -182,8 +183,8 @@ impl Client {
 
     /// SHA-256 of its registration access token (RFC 7592 §3).
     #[must_use]
-    pub const fn registration_digest(&self) -> Option<&[u8; 32]> {
-        self.registration.as_ref()
+    pub fn registration_digest(&self) -> Option<&[u8; 32]> {
+        self.registration.as_deref()
     }
 
     /// When it was created, Unix seconds.

@@ -3,17 +3,15 @@
 //! Many clients are one piece of software, registered many times: their documents are the same to
 //! the letter. Many more differ in a name or an address, and may do exactly the same.
 
-use std::{
-    borrow::Borrow,
-    collections::HashSet,
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use writ_resource::jws::KeySet;
 
 use super::document::{Access, ClientDocument, Profile};
-use crate::oauth::grant_type::AuthMethod;
+use crate::{
+    oauth::grant_type::AuthMethod,
+    registry::index::{By, Key},
+};
 
 /// What the token path asks of a client.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -118,29 +116,15 @@ impl Document {
     }
 }
 
-/// A document where it is found by its text.
+/// A document is found by its text.
 #[derive(Debug)]
-struct ByText(Arc<Document>);
+struct Text;
 
-impl Borrow<str> for ByText {
-    fn borrow(&self) -> &str {
-        self.0.text()
+impl Key<Document> for Text {
+    fn of(document: &Document) -> &str {
+        &document.text
     }
 }
-
-impl Hash for ByText {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.text().hash(state);
-    }
-}
-
-impl PartialEq for ByText {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.text() == other.0.text()
-    }
-}
-
-impl Eq for ByText {}
 
 /// Fewest documents that are looked through for those that nobody uses any more.
 const FEW: usize = 1024;
@@ -149,7 +133,7 @@ const FEW: usize = 1024;
 /// had.
 #[derive(Debug, Default)]
 pub(in crate::registry) struct Documents {
-    documents: HashSet<ByText>,
+    documents: HashSet<By<Text, Document>>,
     rights: HashSet<Arc<Rights>>,
     /// How many documents there were after those without clients had been forgotten.
     in_use: usize,
@@ -161,8 +145,8 @@ impl Documents {
     /// # Errors
     /// A sentence when the document or the keys in it cannot be read.
     pub(super) fn read(&mut self, text: &str) -> Result<Arc<Document>, String> {
-        if let Some(ByText(known)) = self.documents.get(text) {
-            return Ok(known.clone());
+        if let Some(known) = self.documents.get(text) {
+            return Ok(known.0.clone());
         }
         let mut parsed: ClientDocument = serde_json::from_str(text).map_err(|e| e.to_string())?;
         let keys = match (parsed.jwks.take(), parsed.jwks_uri.take()) {
@@ -179,7 +163,7 @@ impl Documents {
             keys: keys.map(Box::new),
         });
         self.forget_unused();
-        self.documents.insert(ByText(document.clone()));
+        self.documents.insert(By::new(document.clone()));
         Ok(document)
     }
 
@@ -197,8 +181,7 @@ impl Documents {
         if self.documents.len() < 2 * self.in_use.max(FEW) {
             return;
         }
-        self.documents
-            .retain(|ByText(one)| Arc::strong_count(one) > 1);
+        self.documents.retain(|one| Arc::strong_count(&one.0) > 1);
         self.rights.retain(|one| Arc::strong_count(one) > 1);
         self.in_use = self.documents.len();
     }

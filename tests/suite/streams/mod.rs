@@ -5,6 +5,7 @@ mod agreement;
 mod feed;
 mod manage;
 mod metadata;
+mod nodes;
 mod poll;
 mod push;
 mod status;

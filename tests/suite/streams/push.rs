@@ -26,7 +26,7 @@ use crate::support::{TestApp, WEATHER, parts};
 
 /// What a receiver does with a push.
 #[derive(Clone, Copy, Debug)]
-enum Reply {
+pub(super) enum Reply {
     Status(u16),
     Err(&'static str),
     Wait(u16),
@@ -35,15 +35,15 @@ enum Reply {
 
 /// A server that takes pushes, on loopback.
 #[derive(Clone, Default)]
-struct Target {
+pub(super) struct Target {
     replies: Arc<Mutex<VecDeque<Reply>>>,
     came: Arc<Mutex<Vec<(HeaderMap, Value, Instant)>>>,
     news: Arc<Notify>,
-    url: String,
+    pub(super) url: String,
 }
 
 impl Target {
-    async fn start(replies: &[Reply]) -> Self {
+    pub(super) async fn start(replies: &[Reply]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Self {
             replies: Arc::new(Mutex::new(replies.iter().copied().collect())),
@@ -81,7 +81,7 @@ impl Target {
     }
 
     /// Waits for so many pushes, and says what they were.
-    async fn wait(&self, count: usize) -> Vec<(HeaderMap, Value, Instant)> {
+    pub(super) async fn wait(&self, count: usize) -> Vec<(HeaderMap, Value, Instant)> {
         let enough = async {
             while self.came.lock().unwrap().len() < count {
                 self.news.notified().await;
@@ -93,7 +93,7 @@ impl Target {
         all
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.came.lock().unwrap().len()
     }
 }

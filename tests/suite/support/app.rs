@@ -206,7 +206,7 @@ impl TestApp {
 
     /// Another node on the same database, with the clock of this one.
     pub(crate) async fn another_node(&self, name: &str) -> Self {
-        let mut config = Config::default();
+        let mut config = self.state.config.clone();
         config.storage.node = name.to_owned();
         let app = Self::start(self.directory.neighbour(), &self.issuer, config, 99).await;
         app.advance(self.now() - NOW);

@@ -11,9 +11,6 @@ use super::health::{Attention, Flag};
 use super::subject::{self, Key, Subject};
 use crate::claims::AccessClaims;
 
-/// Seconds that clocks may differ by, when a marker is given up.
-pub(super) const SLACK: i64 = 60;
-
 /// What holds for the tokens of a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
@@ -92,7 +89,7 @@ pub(super) struct Deny {
     markers: papaya::HashMap<Key<Box<str>>, Vec<Marker>>,
     book: Mutex<Book>,
     attention: Arc<Attention>,
-    lifetime: i64,
+    needed: i64,
     capacity: usize,
 }
 
@@ -127,13 +124,13 @@ pub(super) enum Judgement {
 }
 
 impl Deny {
-    /// `lifetime` is how many seconds a token lives at most.
-    pub(super) fn new(attention: Arc<Attention>, lifetime: i64, capacity: usize) -> Self {
+    /// `needed` is how many seconds from its `iat` a token may come.
+    pub(super) fn new(attention: Arc<Attention>, needed: i64, capacity: usize) -> Self {
         Self {
             markers: papaya::HashMap::new(),
             book: Mutex::default(),
             attention,
-            lifetime,
+            needed,
             capacity,
         }
     }
@@ -147,8 +144,7 @@ impl Deny {
 
     /// Applying a rule twice, or in another order, comes to the same.
     pub(super) fn apply(&self, subject: Subject, rule: Rule, now: i64) -> Kept {
-        let last = rule.at(now).saturating_add(self.lifetime);
-        let until = last.saturating_add(SLACK);
+        let until = rule.at(now).saturating_add(self.needed);
         if until <= now {
             return Kept::Known;
         }

@@ -19,6 +19,9 @@ use crate::discovery::FetchError;
 /// times what a transmitter waits with its comments.
 const SILENCE: i64 = 45;
 
+/// How long opening may take.
+const OPENING: Duration = Duration::from_secs(10);
+
 /// How long reports are collected.
 const COLLECT: Duration = Duration::from_millis(200);
 
@@ -68,18 +71,18 @@ impl Feed<'_> {
             url.query_pairs_mut()
                 .append_pair("replay", &seconds.to_string());
         }
-        self.transmitter
-            .send(&url, |http| {
-                let request = http
-                    .get(url.clone())
-                    .timeout(LONGEST_FEED)
-                    .header(ACCEPT, "text/event-stream");
-                match last {
-                    Some(last) => request.header("Last-Event-ID", last),
-                    None => request,
-                }
-            })
-            .await
+        let opened = self.transmitter.send(&url, |http| {
+            let request = http
+                .get(url.clone())
+                .timeout(LONGEST_FEED)
+                .header(ACCEPT, "text/event-stream");
+            match last {
+                Some(last) => request.header("Last-Event-ID", last),
+                None => request,
+            }
+        });
+        let opened = tokio::time::timeout(OPENING, opened).await;
+        opened.unwrap_or(Err(Problem::Silent))
     }
 
     /// Takes what comes, opens the next answer when one has ended, and

@@ -32,9 +32,8 @@ impl Push {
     /// A path is one at the origin of the resource.
     pub(super) fn new(path_or_url: &str, resource: &Url) -> Result<Self, SetupError> {
         let url = if path_or_url.starts_with('/') {
-            let mut url = resource.clone();
-            url.set_path(path_or_url);
-            url
+            let origin = resource.origin().ascii_serialization();
+            trusted_url("push", &format!("{origin}{path_or_url}"))?
         } else {
             trusted_url("push", path_or_url)?
         };

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -13,13 +14,12 @@ use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 use url::Url;
 
-use super::deny::SLACK;
 use super::health::{Flag, Health};
 use super::push::Push;
 use super::revoked::Revoked;
 use super::settings::{Delivery, Events, WhenStale};
 use super::state::{Certainty, Parts, State};
-use super::subscription::{ECHO, Subscription, Way};
+use super::subscription::{ECHO, MAX_REPLAY, Subscription, Way};
 use super::transmitter::Transmitter;
 use super::types;
 use crate::claims::AccessClaims;
@@ -27,11 +27,12 @@ use crate::clock::Clock;
 use crate::introspection::{Introspect, Introspector, basic};
 use crate::verifier::{SetupError, VerifyError};
 
-/// How far back a transmitter tells what it sent, seconds.
-const MAX_REPLAY: u64 = 604_800;
+/// The longest that tokens may live, seconds: what a transmitter tells of the
+/// past, and some time for clocks that differ.
+const MAX_LIFETIME: i64 = MAX_REPLAY - 24 * 3600;
 
 /// The least age of the last proof, seconds.
-const MIN_AGE: u64 = 15;
+const MIN_AGE: i64 = 15;
 
 /// Whose events are received, and for what.
 pub(crate) struct Context<'a> {
@@ -40,6 +41,8 @@ pub(crate) struct Context<'a> {
     pub(crate) resource: &'a str,
     pub(crate) resource_url: &'a Url,
     pub(crate) clock: &'a Clock,
+    /// Seconds that tokens are accepted past their end.
+    pub(crate) leeway: i64,
     pub(crate) http: &'a reqwest::Client,
     /// The answers to forget when something is revoked.
     pub(crate) answers: Option<Arc<Introspector>>,
@@ -68,15 +71,13 @@ impl Receiver {
         context: Context<'_>,
         introspector: impl FnOnce(Introspect) -> Result<Introspector, SetupError>,
     ) -> Result<Self, SetupError> {
-        let age = settings.max_age.as_secs();
-        let lifetime = settings.token_lifetime.as_secs();
+        let age = seconds(settings.max_age);
+        let lifetime = seconds(settings.token_lifetime);
         if age < MIN_AGE {
             return Err(SetupError::Events("max_age: 15 seconds or more"));
         }
-        if lifetime == 0 || lifetime > MAX_REPLAY - SLACK.unsigned_abs() {
-            return Err(SetupError::Events(
-                "token_lifetime: 1 second to a week without a minute",
-            ));
+        if !(1..=MAX_LIFETIME).contains(&lifetime) {
+            return Err(SetupError::Events("token_lifetime: 1 second to 6 days"));
         }
         let push = match &settings.delivery {
             Delivery::Feed | Delivery::Poll => None,
@@ -97,7 +98,8 @@ impl Receiver {
             issuer: context.issuer.to_owned(),
             resource: context.resource.to_owned(),
             clock: context.clock.clone(),
-            lifetime: i64::try_from(lifetime).unwrap_or(i64::MAX),
+            lifetime,
+            leeway: context.leeway,
             capacity: settings.capacity,
             hooks: settings.hooks,
             answers: context.answers,
@@ -121,7 +123,7 @@ impl Receiver {
                 Some(instance) => format!("writ-resource {instance}"),
             },
             events,
-            interval: i64::try_from(age).unwrap_or(i64::MAX) - ECHO,
+            interval: age - ECHO,
         };
         let fallback = match settings.when_stale {
             WhenStale::Refuse => None,
@@ -209,4 +211,8 @@ impl fmt::Debug for Receiver {
             .field("health", &self.health())
             .finish_non_exhaustive()
     }
+}
+
+fn seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }

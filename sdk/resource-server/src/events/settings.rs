@@ -132,7 +132,7 @@ impl Events {
     }
 
     /// The longest time between `iat` and `exp` of this resource's tokens; an
-    /// hour by default, a week at most. So long a revocation is remembered. A
+    /// hour by default, six days at most. So long a revocation is remembered. A
     /// token that lives longer is always asked about, or refused.
     pub const fn token_lifetime(mut self, lifetime: Duration) -> Self {
         self.token_lifetime = lifetime;
@@ -187,9 +187,12 @@ impl fmt::Debug for Events {
 /// Whom to call.
 #[derive(Clone, Default)]
 pub(super) struct Hooks {
-    event: Option<Arc<dyn Fn(&Event<'_>) -> Reaction + Send + Sync>>,
-    revoked: Option<Arc<dyn Fn(&Revocation) + Send + Sync>>,
+    event: Option<Arc<Decide>>,
+    revoked: Option<Arc<Tell>>,
 }
+
+type Decide = dyn Fn(&Event<'_>) -> Reaction + Send + Sync;
+type Tell = dyn Fn(&Revocation) + Send + Sync;
 
 impl Hooks {
     pub(super) fn decide(&self, event: &Event<'_>) -> Reaction {

@@ -1,28 +1,30 @@
 //! What is known of revocations, and what a SET changes about it.
 
+mod effects;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use url::Url;
 
-use super::deny::{Deny, Judgement, Kept, Rule, SLACK};
+use super::deny::{Deny, Judgement};
 use super::health::{Attention, Flag, Health, Trouble};
 use super::seen::Seen;
 use super::set::{self, Expected, Set, SetError};
-use super::settings::{Event, Hooks, Reaction, Revocation};
-use super::subject::{self, Meant, Subject};
-use super::types;
+use super::settings::Hooks;
 use crate::claims::AccessClaims;
 use crate::clock::Clock;
 use crate::introspection::Introspector;
 use crate::jwks::Jwks;
 use crate::verifier::VerifyError;
+
+/// Seconds that clocks may differ by, when something is given up.
+const SLACK: i64 = 60;
 
 /// How many verification events may be on their way.
 const MAX_EXPECTED: usize = 16;
@@ -44,6 +46,8 @@ pub(super) struct State {
     pub(super) attention: Arc<Attention>,
     /// Seconds a token lives at most.
     pub(super) lifetime: i64,
+    /// Seconds from its `iat` for which something about it has to be known.
+    pub(super) needed: i64,
     deny: Deny,
     hooks: Hooks,
     /// The answers to forget when something is revoked.
@@ -51,6 +55,8 @@ pub(super) struct State {
     trust: ArcSwapOption<Trust>,
     changes: watch::Sender<u64>,
     echoes: watch::Sender<Option<String>>,
+    /// The transmitter said that it delivers no more.
+    stop: Notify,
     doubt_until: AtomicI64,
     /// Tokens with an `iat` up to the first are unknown until the second.
     cold: (AtomicI64, AtomicI64),
@@ -86,6 +92,8 @@ pub(super) struct Parts {
     pub(super) resource: String,
     pub(super) clock: Clock,
     pub(super) lifetime: i64,
+    /// Seconds that tokens are accepted past their end.
+    pub(super) leeway: i64,
     pub(super) capacity: usize,
     pub(super) hooks: Hooks,
     pub(super) answers: Option<Arc<Introspector>>,
@@ -94,8 +102,12 @@ pub(super) struct Parts {
 impl State {
     pub(super) fn new(parts: Parts) -> Self {
         let attention = Arc::new(Attention::new(Flag::Starting));
+        let needed = parts
+            .lifetime
+            .saturating_add(SLACK.max(parts.leeway.saturating_mul(2)));
         Self {
-            deny: Deny::new(Arc::clone(&attention), parts.lifetime, parts.capacity),
+            deny: Deny::new(Arc::clone(&attention), needed, parts.capacity),
+            needed,
             attention,
             issuer: parts.issuer,
             resource: parts.resource,
@@ -106,6 +118,7 @@ impl State {
             trust: ArcSwapOption::empty(),
             changes: watch::Sender::new(0),
             echoes: watch::Sender::new(None),
+            stop: Notify::new(),
             doubt_until: AtomicI64::new(i64::MIN),
             cold: (AtomicI64::new(i64::MIN), AtomicI64::new(i64::MIN)),
             notes: Mutex::default(),
@@ -201,134 +214,6 @@ impl State {
         Ok(())
     }
 
-    fn take(&self, set: &Set, trust: &Trust, now: i64) -> Result<(), SetError> {
-        let at = set.at;
-        match &*set.event_type {
-            types::VERIFICATION => return self.echoed(set),
-            types::STREAM_UPDATED => {
-                if set.payload.get("status").and_then(Value::as_str) != Some("enabled") {
-                    self.degrade(Flag::Delivery, "the transmitter stopped the stream");
-                }
-                return Ok(());
-            }
-            _ => {}
-        }
-        let meant =
-            subject::read(&set.sub_id, &self.issuer, &trust.critical).map_err(SetError::Claims)?;
-        match &*set.event_type {
-            types::SESSION_REVOKED => self.end(set, meant, now),
-            types::TOKEN_CLAIMS_CHANGE => {
-                let claims = set.payload.get("claims").and_then(Value::as_object);
-                let claims = claims.ok_or(SetError::Claims("claims must be an object"))?;
-                if let Some(scope) = set::text(claims, "scope")? {
-                    let scopes = scope.split(' ').map(Into::into).collect();
-                    let scopes = Arc::new(scopes);
-                    self.mark(set, meant, |_| Rule::Narrowed { scopes, at }, now);
-                }
-                self.react(set, now);
-            }
-            types::ACCOUNT_DISABLED | types::ACCOUNT_PURGED => {
-                let meant = of_account(meant);
-                self.mark(set, meant, |_| Rule::Account { disabled: true, at }, now);
-            }
-            types::ACCOUNT_ENABLED => {
-                let meant = of_account(meant);
-                let enabled = Rule::Account {
-                    disabled: false,
-                    at,
-                };
-                // Who that is need not be known to refuse nobody.
-                if matches!(meant, Meant::Tokens(_)) {
-                    self.mark(set, meant, |_| enabled, now);
-                }
-            }
-            _ => self.react(set, now),
-        }
-        Ok(())
-    }
-
-    /// `session-revoked`: for one grant or token it is final, for anything
-    /// wider it ends what was issued until then (CAEP 1.0 §3.1).
-    fn end(&self, set: &Set, meant: Meant, now: i64) {
-        let at = set.at;
-        let rule = |subject: &Subject| Rule::Ended {
-            cut_off: (!subject.is_session()).then_some(at),
-        };
-        self.mark(set, meant, rule, now);
-    }
-
-    /// The author decides.
-    fn react(&self, set: &Set, now: i64) {
-        let reaction = self.hooks.decide(&Event {
-            event_type: &set.event_type,
-            sub_id: &set.sub_id,
-            payload: &set.payload,
-            at: set.at,
-            jti: &set.jti,
-            txn: set.txn.as_deref(),
-        });
-        if reaction == Reaction::EndTokens {
-            let critical = self.trusted();
-            let critical = critical.as_ref().map_or(&[][..], |trust| &trust.critical);
-            if let Ok(meant) = subject::read(&set.sub_id, &self.issuer, critical) {
-                self.end(set, meant, now);
-            }
-        }
-    }
-
-    fn mark(&self, set: &Set, meant: Meant, rule: impl FnOnce(&Subject) -> Rule, now: i64) {
-        let needed = set.at.max(now).saturating_add(self.lifetime + SLACK);
-        let subject = match meant {
-            Meant::Others => return,
-            Meant::Tokens(subject) => subject,
-            Meant::Unknown => return self.doubt(needed, "its subject is not in the tokens"),
-            Meant::Critical => return self.doubt(needed, "a critical member is not understood"),
-        };
-        let rule = rule(&subject);
-        match self.deny.apply(subject.clone(), rule.clone(), now) {
-            Kept::Known => {}
-            Kept::Full { until } => self.doubt(until, "there is no room to remember it"),
-            Kept::New => self.changed(set, subject, &rule),
-        }
-    }
-
-    fn changed(&self, set: &Set, subject: Subject, rule: &Rule) {
-        if let Some(answers) = &self.answers {
-            answers.forget();
-        }
-        self.changes.send_modify(|count| *count += 1);
-        tracing::info!(
-            jti = set.jti,
-            txn = set.txn,
-            event_type = set.event_type,
-            ?subject,
-            "tokens were revoked or narrowed"
-        );
-        let cut_off = match rule {
-            Rule::Ended { cut_off } => *cut_off,
-            Rule::Account { disabled: true, .. } => None,
-            Rule::Account { .. } | Rule::Narrowed { .. } => return,
-        };
-        self.hooks.tell(&Revocation {
-            subject,
-            cut_off,
-            event_type: set.event_type.clone(),
-            jti: set.jti.clone(),
-            txn: set.txn.clone(),
-        });
-    }
-
-    /// Every token is doubtful until then.
-    fn doubt(&self, until: i64, why: &str) {
-        tracing::warn!(
-            why,
-            until,
-            "an event may be about any token: all are asked about or refused"
-        );
-        self.doubt_until.fetch_max(until, Ordering::AcqRel);
-        self.attention.set(Flag::Doubt);
-    }
-
     /// A verification event (SSF 1.0 §8.1.4). One without a state is the
     /// transmitter's own, and proves nothing.
     fn echoed(&self, set: &Set) -> Result<(), SetError> {
@@ -352,6 +237,7 @@ impl State {
         {
             notes.lag = Some(sent.elapsed());
             notes.verified_at = Some(self.clock.now());
+            tracing::debug!(lag = ?notes.lag, "a verification event came back");
             self.recovered(&mut notes, set.iat);
             drop(notes);
             self.echoes.send_replace(Some(state));
@@ -363,7 +249,7 @@ impl State {
     fn recovered(&self, notes: &mut Notes, iat: i64) {
         if !notes.has_history {
             notes.has_history = true;
-            let until = self.clock.now().saturating_add(self.lifetime + SLACK);
+            let until = self.clock.now().saturating_add(self.needed);
             self.cold.0.store(iat, Ordering::Release);
             self.cold.1.store(until, Ordering::Release);
             self.attention.set(Flag::Cold);
@@ -384,6 +270,11 @@ impl State {
                 "revocations do not arrive: all tokens are asked about or refused"
             );
         }
+    }
+
+    /// Waits until the transmitter says that it delivers no more.
+    pub(super) async fn stopped(&self) {
+        self.stop.notified().await;
     }
 
     /// Expects the echo of a state that is about to be sent.
@@ -456,15 +347,5 @@ impl State {
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An account is a user's, whatever else a subject names.
-fn of_account(meant: Meant) -> Meant {
-    match meant {
-        Meant::Tokens(subject) => subject
-            .of_user_alone()
-            .map_or(Meant::Unknown, Meant::Tokens),
-        meant => meant,
     }
 }

@@ -15,6 +15,10 @@ use serde_json::{Map, Value};
 
 use crate::claims::AccessClaims;
 
+/// The longest identifier that is remembered, bytes; more is meant by the
+/// subject then.
+const MAX_NAME: usize = 8 * 1024;
+
 /// Selects tokens of the issuer; without any member, all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
@@ -266,6 +270,12 @@ fn identifier(value: &Value) -> Result<Identifier<'_>, &'static str> {
             .filter(|text| !text.is_empty())
             .ok_or("a subject identifier lacks a member of its format")
     };
+    if value.as_object().is_some_and(|members| {
+        let texts = members.values().filter_map(Value::as_str);
+        texts.map(str::len).sum::<usize>() > MAX_NAME
+    }) {
+        return Ok(Identifier::Other);
+    }
     Ok(match format {
         "iss_sub" => Identifier::IssSub {
             iss: needed("iss")?,

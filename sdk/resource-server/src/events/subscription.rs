@@ -12,7 +12,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use url::Url;
 
-use super::deny::SLACK;
 use super::feed::{Feed, Open};
 use super::health::Flag;
 use super::poll;
@@ -28,6 +27,12 @@ pub(super) const ECHO: i64 = 10;
 /// Seconds until one is asked for again that did not: what transmitters may
 /// ask for between two of them.
 const AGAIN: i64 = 5;
+
+/// How far back a transmitter tells what it sent, seconds.
+pub(super) const MAX_REPLAY: i64 = 604_800;
+
+/// How many of them are missed before everything begins again.
+const MOST_MISSED: u32 = 2;
 
 /// The least time between two fetches of the transmitter's keys.
 const KEYS_FLOOR: Duration = Duration::from_secs(60);
@@ -69,8 +74,9 @@ impl Subscription {
         let _ended = Ended(Arc::clone(&self.state));
         let mut attempt = 0;
         loop {
-            let verified = self.state.health().verified_at;
+            let echoes = self.state.echoes();
             let Err(problem) = self.follow().await;
+            let is_mute = matches!(problem, Problem::Mute);
             let problem = match problem {
                 Problem::Final(why) => {
                     tracing::error!(why, "no revocations are received any more");
@@ -78,8 +84,10 @@ impl Subscription {
                 }
                 problem => problem.to_string(),
             };
-            self.state.degrade(Flag::Delivery, &problem);
-            if self.state.health().verified_at != verified {
+            if !is_mute {
+                self.state.degrade(Flag::Delivery, &problem);
+            }
+            if echoes.has_changed().is_ok_and(|changed| changed) {
                 attempt = 0;
             }
             tracing::debug!(problem, attempt, "beginning again");
@@ -95,7 +103,7 @@ impl Subscription {
         let id = &*stream.stream_id;
         // Nobody has anything to tell of before a stream was made.
         let told = is_new || self.state.has_history(id);
-        let replay = (!told).then_some(self.state.lifetime + SLACK);
+        let replay = (!told).then_some(self.state.needed.min(MAX_REPLAY));
         let feed = metadata.feed.as_ref().map(|url| Feed {
             transmitter: &self.transmitter,
             state: &self.state,
@@ -251,27 +259,50 @@ impl Subscription {
     /// Has the stream proved at intervals (SSF 1.0 §8.1.4).
     async fn heartbeat(&self, metadata: &Metadata, stream_id: &str) -> Result<Infallible, Problem> {
         let (state, clock) = (&self.state, &self.state.clock);
+        let (mut missed, mut put_off) = (0, 0);
         loop {
             state.tidy();
             let name = random_name()?;
             let mut echo = state.expect(&name);
-            let asked = self.transmitter.verify(metadata, stream_id, &name);
-            let pause = match asked.await {
-                Ok(()) => tokio::select! {
-                    _ = echo.wait_for(|echoed| echoed.as_ref() == Some(&name)) => self.interval,
-                    () = clock.sleep(ECHO) => {
-                        state.degrade(Flag::Echo, "a verification event did not come back");
+            let proved = async {
+                self.transmitter.verify(metadata, stream_id, &name).await?;
+                // Fails only when the state is gone, which is held here.
+                let _ = echo.wait_for(|echoed| echoed.as_ref() == Some(&name)).await;
+                Ok(())
+            };
+            let pause = tokio::select! {
+                proved = proved => match proved {
+                    Ok(()) => {
+                        (missed, put_off) = (0, 0);
+                        self.interval
+                    }
+                    Err(Problem::Gone) => return Err(Problem::Gone),
+                    Err(Problem::TooSoon(seconds)) => {
+                        put_off += seconds;
+                        if put_off > ECHO {
+                            state.degrade(Flag::Echo, "verification events are put off");
+                        }
+                        seconds
+                    }
+                    Err(problem) => {
+                        state.degrade(Flag::Delivery, &problem.to_string());
                         AGAIN
                     }
                 },
-                Err(Problem::Gone) => return Err(Problem::Gone),
-                Err(Problem::TooSoon(seconds)) => seconds,
-                Err(problem) => {
-                    state.degrade(Flag::Delivery, &problem.to_string());
+                () = clock.sleep(ECHO) => {
+                    state.degrade(Flag::Echo, "a verification event did not come back");
+                    missed += 1;
                     AGAIN
                 }
             };
-            clock.sleep(pause).await;
+            // The stream may have been stopped, or be told another secret.
+            if missed == MOST_MISSED {
+                return Err(Problem::Mute);
+            }
+            tokio::select! {
+                () = clock.sleep(pause) => {}
+                () = state.stopped() => return Err(Problem::Stopped),
+            }
         }
     }
 }

@@ -45,6 +45,10 @@ pub(super) enum Problem {
     TooSoon(i64),
     #[error("nothing arrives any more")]
     Silent,
+    #[error("verification events do not come back")]
+    Mute,
+    #[error("the transmitter stopped the stream")]
+    Stopped,
     /// Trying again is of no use.
     #[error("{0}")]
     Final(String),

@@ -7,6 +7,7 @@
 mod calls;
 mod claims;
 mod dpop;
+mod events;
 mod introspection;
 mod jws;
 mod keys;

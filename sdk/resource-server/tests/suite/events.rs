@@ -1,0 +1,10 @@
+//! Revocations that arrive (SSF 1.0, CAEP 1.0, RFC 8935, RFC 8936).
+
+mod delivery;
+mod doubt;
+mod effects;
+mod hostile;
+mod rules;
+mod stage;
+mod start;
+mod transmitter;
