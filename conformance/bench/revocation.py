@@ -163,7 +163,7 @@ def row(case, found, issued, load):
                   for key in ("answer_ms", "half_ms", "most_ms", "all_ms", "all_from_request_ms")}
         known["all_ms_max"] = max(one["all_ms"] for one in switches)
         known["cpu_us"] = sum(one["cpu_s"] for one in switches) / max(told, 1) * 1e6
-    if case.way == "feed" and case.receivers >= 200:
+    if case.streams_each > 1:
         kib = found["resident_kib"]
         known["feed_kib"] = (kib["listening"] - kib["subscribed"]) / case.receivers
         known["stream_kib"] = (kib["listening"] - kib["declared"]) / case.receivers
@@ -193,8 +193,8 @@ def tables(rows):
                        f"({r['all_ms_max']:,.1f})", r["all_from_request_ms"], r["answer_ms"],
                        "-" if r["tokens"] else r["cpu_us"], per_second(r), r["load_average"], failed(r)]
                       for r in rows if "all_ms" in r]
-    yield ["open feeds", "", "KiB/feed", "KiB/feed and stream"], [
-        ["idle", f"{r['receivers']:,}", r["feed_kib"], r["stream_kib"]] for r in rows if "feed_kib" in r]
+    yield ["idle", "receivers", "KiB/feed", "KiB/feed and stream"], [
+        [r["case"], f"{r['receivers']:,}", r["feed_kib"], r["stream_kib"]] for r in rows if "feed_kib" in r]
 
 
 def per_second(r):
