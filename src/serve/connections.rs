@@ -158,10 +158,11 @@ impl Room {
             let Some(tls) = tls else {
                 return guest.converse(Impatient::new(stream, stalled)).await;
             };
-            // In the connection's own task, so that nobody waits for another's handshake.
-            let shaken = guest.unless_it_leaves(timeout(handshake, tls.accept(stream, stalled)));
-            if let Some(Ok(Some(stream))) = shaken.await {
-                guest.converse(stream).await;
+            // In the connection's own task, so that nobody waits for another's handshake; on the
+            // heap, so that not every task has room for one, and for the state of TLS.
+            let shaken = timeout(handshake, Box::pin(tls.accept(stream, stalled)));
+            if let Some(Ok(Some(stream))) = guest.unless_it_leaves(shaken).await {
+                Box::pin(guest.converse(stream)).await;
             }
         });
         self.seats.insert(task.id(), seat);
