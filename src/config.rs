@@ -187,7 +187,7 @@ pub struct Events {
     /// Streams that one receiver may have.
     pub streams_per_client: usize,
     /// Seconds between two requests to verify a stream.
-    pub verification_interval: i64,
+    pub verification_interval: u64,
     /// Seconds that a poll waits when there is nothing.
     pub poll_wait: u64,
     /// Seconds after which an idle feed sends a comment.

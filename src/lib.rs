@@ -27,8 +27,8 @@
 //! | [`tokens`] | the only place tokens begin | the above |
 //! | [`grant_types`] | the back channel, one file for each | the above |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |
-//! | [`resources`] | a room: registered MCP servers | the above |
 //! | [`streams`] | a room: receivers of security events, their streams, delivery | the above |
+//! | [`resources`] | a room: registered MCP servers | the above |
 //! | [`trail`] | a room: the audit trail, verified, listed, signed, exported, cut | the above |
 //! | [`admin`] | the operators' API | the above |
 //! | [`router`], [`serve`], [`cli`], `demo` | the URL table, the sockets, the command line | everything |

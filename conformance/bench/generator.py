@@ -24,25 +24,29 @@ class Requests:
     file: Path | None = None
     once: bool = False
     keep: Path | None = None
+    pause_ms: float | None = None
 
     def environment(self):
         named = {
             "BENCH_HEADERS": "\n".join(f"{name}: {value}" for name, value in self.headers.items()),
             "BENCH_BODY": self.body, "BENCH_MARK": self.mark, "BENCH_REQUESTS": self.file and str(self.file),
             "BENCH_ONCE": "1" if self.once else None, "BENCH_KEEP": self.keep and str(self.keep),
+            "BENCH_PAUSE": self.pause_ms and str(self.pause_ms),
         }
         return {name: value for name, value in named.items() if value}
 
 
-def start(requests, connections, seconds, core):
+def begin(requests, connections, seconds, core):
+    """Starts wrk; the process, and when that was."""
     return subprocess.Popen(
         ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",
          "-s", HERE / "load.lua", requests.url],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | requests.environment(),
-    )
+    ), time.perf_counter()
 
 
 def finish(process, begun):
+    """Waits for its end; what it saw."""
     try:
         said = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -60,9 +64,8 @@ def finish(process, begun):
 def wrk(requests, connections, seconds, core):
     """One stretch of load; several at a time when there are several lists of requests."""
     several = requests if isinstance(requests, list) else [requests]
-    begun = time.perf_counter()
-    running = [start(one, max(1, connections // len(several)), seconds, core) for one in several]
-    results = [finish(process, begun) for process in running]
+    running = [begin(one, max(1, connections // len(several)), seconds, core) for one in several]
+    results = [finish(*begun) for begun in running]
     counted = ("answered", "refused", "ran_out", "socket_errors", "generator_busy")
     slowest = ("seconds", "p50_ms", "p99_ms", "max_ms")
     refusals = [r["first_refusal"] for r in results if r["first_refusal"]]

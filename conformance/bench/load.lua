@@ -5,6 +5,7 @@
 --   BENCH_ONCE                  set: each request of the file may be sent once only
 --   BENCH_MARK                  what the body of a good answer contains; a good answer is 200
 --   BENCH_KEEP                  a file for the access tokens that were answered
+--   BENCH_PAUSE                 milliseconds between two requests of a connection
 --
 -- Anything but a good answer is an error, and the first one is kept to be shown. The last line printed is
 -- "RESULT" and a JSON object.
@@ -22,6 +23,11 @@ local function headers_of(text, into)
 end
 
 local file, once, mark, keep
+
+local pause = tonumber(os.getenv("BENCH_PAUSE"))
+if pause then -- wrk looks whether there is such a function
+  function delay() return pause end
+end
 
 local function next_line()
   local text = file:read("*l")

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from generator import Requests, phase, summary, wrk
 from kernel import CannotRun, output
+from revocation import revocation
 from scene import (basic, exchange_body, fetch_tokens, prove_token, resource_for, token_body, token_file,
                    token_requests)
 from servers import HERE, PEER, Database, Writ
@@ -288,4 +289,5 @@ def verification(bench):
             })
 
 
-PARTS = {part.__name__: part for part in (start, tokens, exchange, introspection, dpop, clients, nodes, verification)}
+PARTS = {part.__name__: part for part in (start, tokens, exchange, introspection, dpop, clients, nodes, revocation,
+                                          verification)}

@@ -2,6 +2,8 @@
 
 import statistics
 
+from revocation import tables
+
 
 def table(head, rows):
     if not rows:
@@ -53,6 +55,9 @@ def report(result):
     table(["clients", "start ms", "idle MiB", "B/client", *LOAD_HEAD],
           [[f"{r['clients']:,}", r["start_ms"], r["idle_mib"], per_client(r, fewest), *load_cells(r)]
            for r in result.get("clients", [])])
+
+    for head, rows in tables(result.get("revocation", [])):
+        table(head, rows)
 
     table(["verification", "alg", "CPU us/token", "tokens/CPU s"],
           [[r["verifier"], r["alg"], r["cpu_us"], f"{1e6 / r['cpu_us']:,.0f}"] for r in result.get("verification", [])])

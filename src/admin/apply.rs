@@ -3,30 +3,30 @@
 //! The same document twice changes nothing the second time. What it does not mention stays. One
 //! tenant's changes are committed together or not at all.
 
+mod planned;
+
 use axum::{
     Json,
     extract::{Query, Request, State},
 };
 use serde::{Deserialize, Serialize};
 
+use self::planned::plan;
 use super::{
     By, may, read,
     tenants::{self, Credentials},
 };
 use crate::{
     app::{App, AppState},
-    audit::{Event, Kind},
-    clients::declaration::{self as client_declaration, ClientDeclaration},
+    clients::declaration::ClientDeclaration,
     config::RegistrationMode,
     endpoints::{
         extract::ForTenant,
         protected::{Needs, Presented, allows},
     },
     error::{OAuthError, Result},
-    journal::Command,
-    registry::{AdminScope, Resource, Tenant, check_tenant_name},
-    resources::declaration::{self as resource_declaration, ResourceDeclaration},
-    store::Change,
+    registry::{AdminScope, Tenant, check_tenant_name},
+    resources::declaration::ResourceDeclaration,
 };
 
 /// What `writ apply` reads.
@@ -79,7 +79,7 @@ pub enum Action {
 pub struct Line {
     /// In which tenant.
     pub tenant: String,
-    /// `resource`, `client` or `tenant`.
+    /// `resource`, `client`, `stream` or `tenant`.
     pub kind: String,
     /// Which one.
     pub id: String,
@@ -248,122 +248,5 @@ fn tenant_line(declared: &DeclaredTenant, known: Option<&Tenant>) -> Line {
         client_secret: None,
         administrator: None,
         metadata_url: None,
-    }
-}
-
-/// One tenant's part.
-struct Planned {
-    changes: Vec<Change>,
-    lines: Vec<Line>,
-}
-
-fn plan(
-    app: &App,
-    tenant: &Tenant,
-    by: By<'_>,
-    resources: &[ResourceDeclaration],
-    clients: &[ClientDeclaration],
-) -> Result<Planned> {
-    let now = app.clock.seconds();
-    let private = app.config.fetch.allow_private_addresses_for_tests;
-    refuse_twice("resource", resources.iter().map(|r| r.id.as_str()))?;
-    refuse_twice("client", clients.iter().map(|c| c.client_id.as_str()))?;
-    let mut planned = Planned {
-        changes: Vec::new(),
-        lines: Vec::new(),
-    };
-    // Clients may name resources that are declared beside them.
-    let mut known = (**tenant.resources()).clone();
-    for declaration in resources {
-        let owner = known
-            .by_id(&declaration.id)
-            .and_then(|r| r.row().registered_by.clone());
-        let change =
-            resource_declaration::plan(tenant, &known, declaration, owner.as_deref(), now)?;
-        if let Some(Change::PutResource { row, .. }) = &change {
-            known.insert(Resource::from_row(row).map_err(OAuthError::server_error)?);
-        }
-        let url = format!("/resources/{}/oauth-protected-resource", declaration.id);
-        let metadata_url = Some(tenant.url(&url));
-        planned.add(
-            tenant,
-            "resource",
-            &declaration.id,
-            change,
-            None,
-            metadata_url,
-        );
-    }
-    for declaration in clients {
-        let id = &declaration.client_id;
-        let plan =
-            client_declaration::plan(tenant, &known, declaration, &app.entropy, private, now)?;
-        by.may_change(tenant, id, plan.change.as_ref())?;
-        planned.add(tenant, "client", id, plan.change, plan.secret, None);
-    }
-    Ok(planned)
-}
-
-impl Planned {
-    fn add(
-        &mut self,
-        tenant: &Tenant,
-        kind: &str,
-        id: &str,
-        change: Option<Change>,
-        client_secret: Option<String>,
-        metadata_url: Option<String>,
-    ) {
-        let action = match &change {
-            None => Action::Unchanged,
-            Some(
-                Change::PutClient { before: None, .. } | Change::PutResource { before: None, .. },
-            ) => Action::Created,
-            Some(_) => Action::Changed,
-        };
-        self.changes.extend(
-            change
-                .into_iter()
-                .flat_map(client_declaration::with_consequences),
-        );
-        self.lines.push(Line {
-            tenant: tenant.name().to_owned(),
-            kind: kind.to_owned(),
-            id: id.to_owned(),
-            action,
-            client_secret,
-            administrator: None,
-            metadata_url,
-        });
-    }
-
-    async fn commit(&mut self, app: &App, tenant: &Tenant, who: &str) -> Result<()> {
-        let changes = std::mem::take(&mut self.changes);
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let audit = self
-            .lines
-            .iter()
-            .filter(|line| line.action != Action::Unchanged)
-            .map(|line| {
-                let kind = if line.kind == "client" {
-                    Kind::ClientChanged
-                } else {
-                    Kind::ResourceChanged
-                };
-                let event = Event {
-                    client_id: Some(who),
-                    object: Some(&line.id),
-                    reason: Some(match line.action {
-                        Action::Created => "created",
-                        _ => "changed",
-                    }),
-                    ..Event::default()
-                };
-                app.record(tenant, kind, &event)
-            })
-            .collect();
-        Ok(app.journal.commit(Command::new(changes, audit)).await?)
     }
 }

@@ -7,12 +7,12 @@ use axum::{
 use http::StatusCode;
 use serde::Serialize;
 
-use super::{By, commit, may, read};
+use super::{By, commit, consequences::with_consequences, may, read};
 use crate::{
     app::{App, AppState},
     audit::Kind,
     clients::{
-        declaration::{ClientDeclaration, ClientView, plan, with_consequences},
+        declaration::{ClientDeclaration, ClientView, plan},
         digest_of,
     },
     endpoints::{
@@ -282,7 +282,7 @@ async fn switch(
         row.updated_at = app.clock.seconds();
         let change = Change::PutClient { row, before };
         let reason = if disabled { "disabled" } else { "enabled" };
-        let changes = with_consequences(change);
+        let changes = with_consequences(app, tenant, &tenant.resources(), change)?;
         let kind = Kind::ClientChanged;
         commit(app, tenant, &who, kind, client_id, reason, changes).await?;
     }
@@ -305,17 +305,9 @@ async fn put(
     )?;
     By::Token(who).may_change(tenant, &declaration.client_id, plan.change.as_ref())?;
     if let Some(change) = plan.change {
-        let id = &declaration.client_id;
-        commit(
-            app,
-            tenant,
-            who,
-            Kind::ClientChanged,
-            id,
-            "put",
-            with_consequences(change),
-        )
-        .await?;
+        let (kind, id) = (Kind::ClientChanged, &declaration.client_id);
+        let changes = with_consequences(app, tenant, &tenant.resources(), change)?;
+        commit(app, tenant, who, kind, id, "put", changes).await?;
     }
     Ok(plan.secret)
 }

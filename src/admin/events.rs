@@ -111,7 +111,7 @@ fn draft(tenant: &Tenant, kind: Option<&'static EventKind>, emission: &Emission)
         return verification(kind, stream.as_deref(), emission);
     }
     let subject = emission.subject.clone();
-    let subject = subject.ok_or_else(|| refuse("subject: whom or what it is about".to_owned()))?;
+    let subject = subject.ok_or_else(|| refuse("subject: whom or what it is about"))?;
     subject::check(&subject).map_err(refuse)?;
     let level = if subject::is_plain(&subject) {
         Level::Subject
@@ -123,7 +123,7 @@ fn draft(tenant: &Tenant, kind: Option<&'static EventKind>, emission: &Emission)
     let short = level == Level::Access && of_tokens.iter().any(|one| one.uri == kind.uri);
     let (level, audience) = match (stream, &emission.resources) {
         (Some(_), Some(_)) => {
-            return Err(refuse("resources, stream: not both".to_owned()));
+            return Err(refuse("resources, stream: not both"));
         }
         (Some(stream), None) => {
             hears(&stream, kind, level)?;
@@ -149,13 +149,13 @@ fn verification(
     emission: &Emission,
 ) -> Result<Draft> {
     let Some(stream) = stream else {
-        return Err(refuse("stream: which one is to be verified".to_owned()));
+        return Err(refuse("stream: which one is to be verified"));
     };
     let subject = subject::stream(stream.id());
     let other = emission.subject.as_ref().is_some_and(|s| *s != subject);
     if other || emission.resources.is_some() || !emission.event.is_empty() {
         return Err(refuse(
-            "a verification has nothing but type, stream and reason".to_owned(),
+            "a verification has nothing but type, stream and reason",
         ));
     }
     Ok(Draft {
@@ -179,8 +179,7 @@ fn hears(stream: &Stream, kind: &EventKind, level: Level) -> Result<()> {
     }
     if document.subjects == SubjectStyle::Plain && level != Level::Subject {
         return Err(refuse(
-            "stream: its receiver understands subjects of the formats iss_sub and email only"
-                .to_owned(),
+            "stream: its receiver understands subjects of the formats iss_sub and email only",
         ));
     }
     Ok(())
@@ -188,7 +187,7 @@ fn hears(stream: &Stream, kind: &EventKind, level: Level) -> Result<()> {
 
 fn references(tenant: &Tenant, names: &[String]) -> Result<Vec<String>> {
     if names.is_empty() {
-        return Err(refuse("resources: at least one".to_owned()));
+        return Err(refuse("resources: at least one"));
     }
     let resources = tenant.resources();
     let reference = |name: &String| {
@@ -228,6 +227,6 @@ async fn tell(
     seq.ok_or_else(|| OAuthError::server_error("a signal has got no place"))
 }
 
-fn refuse(why: String) -> OAuthError {
+fn refuse(why: impl std::fmt::Display) -> OAuthError {
     OAuthError::invalid_request(format!("{why}."))
 }

@@ -6,6 +6,7 @@
 pub mod apply;
 mod audit;
 mod clients;
+mod consequences;
 mod events;
 mod keys;
 mod openapi;

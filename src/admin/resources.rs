@@ -16,8 +16,10 @@ use crate::{
     },
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
-    registry::{AdminScope, Tenant},
+    registry::{AdminScope, Resource, Tenant},
     resources::declaration::{ResourceDeclaration, ResourceView, plan, removal},
+    store::Change,
+    streams::declared,
 };
 
 /// Lists resources.
@@ -164,19 +166,21 @@ async fn put(
         .by_id(&declaration.id)
         .and_then(|r| r.row().registered_by.clone());
     let now = app.clock.seconds();
-    let Some(change) = plan(tenant, &resources, declaration, owner.as_deref(), now)? else {
-        return Ok(());
+    let change = plan(tenant, &resources, declaration, owner.as_deref(), now)?;
+    let mut known = (**resources).clone();
+    if let Some(Change::PutResource { row, .. }) = &change {
+        known.insert(Resource::from_row(row).map_err(OAuthError::server_error)?);
+    }
+    let stream = match &declaration.stream {
+        Some(stream) => declared::plan(app, tenant, &known, &[], &declaration.id, stream)?.change,
+        None => None,
     };
-    commit(
-        app,
-        tenant,
-        who,
-        Kind::ResourceChanged,
-        &declaration.id,
-        "put",
-        vec![change],
-    )
-    .await
+    let changes: Vec<Change> = change.into_iter().chain(stream).collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let (kind, id) = (Kind::ResourceChanged, &declaration.id);
+    commit(app, tenant, who, kind, id, "put", changes).await
 }
 
 fn view(tenant: &Tenant, id: &str) -> Result<ResourceView> {

@@ -83,7 +83,7 @@ enum KeyAction {
 #[derive(Debug, Args)]
 struct Add {
     /// One client: .toml, .json, .yaml or .yml.
-    #[arg(conflicts_with_all = ["id", "name", "credential", "access", "grant"])]
+    #[arg(conflicts_with_all = ["id", "name", "credential", "access", "grant", "serves"])]
     file: Option<PathBuf>,
     /// Its client_id.
     #[arg(long, required_unless_present = "file")]
@@ -106,6 +106,9 @@ struct Add {
     /// A grant type; repeat for more. Without it client_credentials.
     #[arg(long, value_name = "TYPE")]
     grant: Vec<String>,
+    /// The resource whose server this client is, by id or URI: it hears what becomes of its tokens.
+    #[arg(long, value_name = "RESOURCE")]
+    serves: Option<String>,
 }
 
 impl Client {
@@ -204,6 +207,9 @@ impl Add {
         }
         if !self.grant.is_empty() {
             declaration["grant_types"] = json!(self.grant);
+        }
+        if let Some(resource) = &self.serves {
+            declaration["serves"] = json!(resource);
         }
         let _: ClientDeclaration = document::fits(declaration.clone())?;
         Ok(declaration)

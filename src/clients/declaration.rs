@@ -19,7 +19,7 @@ use crate::{
     registry::{
         Access, Client, ClientDocument, Origin, Profile, Receiver, Resources, SubjectStyle, Tenant,
     },
-    store::{Change, Whose},
+    store::Change,
 };
 
 /// Shortest secret that may be declared: it is stored as one SHA-256.
@@ -165,19 +165,6 @@ pub fn plan(
         change,
         secret: generated,
     })
-}
-
-/// A change of a client with what follows from it: a disabled one holds nothing.
-#[must_use]
-pub fn with_consequences(change: Change) -> Vec<Change> {
-    let ended = match &change {
-        Change::PutClient { row, .. } if row.disabled => Some(Change::EndGrants {
-            tenant: row.tenant.clone(),
-            whose: Whose::Client(row.client_id.clone()),
-        }),
-        _ => None,
-    };
-    std::iter::once(change).chain(ended).collect()
 }
 
 fn document(

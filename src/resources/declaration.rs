@@ -1,7 +1,10 @@
 //! A resource as it is declared, and what has to change for it to be so.
 
 use entity::resource;
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -11,6 +14,7 @@ use crate::{
         ADMIN_ID, Client, EVENTS_ID, Origin, Resource, ResourceDocument, Resources, Tenant,
     },
     store::Change,
+    streams::declared::StreamDeclaration,
 };
 
 /// A declared resource: its names and its document.
@@ -23,6 +27,9 @@ pub struct ResourceDeclaration {
     /// The canonical resource URI, as it will stand in `aud`.
     #[schema(format = Uri, pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]+[^?#]*$")]
     pub resource: String,
+    /// The stream of security events of the client that serves it.
+    #[serde(default, skip_serializing)]
+    pub stream: Option<StreamDeclaration>,
     /// Tools, scopes and token rules.
     #[serde(flatten)]
     pub document: ResourceDocument,
@@ -39,20 +46,31 @@ impl<'de> Deserialize<'de> for ResourceDeclaration {
         };
         let id = text("id")?.unwrap_or_default();
         let resource = text("resource")?.ok_or_else(|| D::Error::missing_field("resource"))?;
-        let document = serde_path_to_error::deserialize(Value::Object(members)).map_err(|why| {
-            let (path, inner) = (why.path().to_string(), why.inner());
-            D::Error::custom(if path == "." {
-                inner.to_string()
-            } else {
-                format!("{path}: {inner}")
-            })
-        })?;
+        let stream = members.remove("stream");
+        let stream = stream.map(|stream| read("stream", stream)).transpose();
+        let stream = stream.map_err(D::Error::custom)?;
+        let document = read("", Value::Object(members)).map_err(D::Error::custom)?;
         Ok(Self {
             id,
             resource,
+            stream,
             document,
         })
     }
+}
+
+/// Reads a part of a declaration; what is wrong is named by its place.
+fn read<T: DeserializeOwned>(place: &str, part: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(part).map_err(|why| {
+        let (path, inner) = (why.path().to_string(), why.inner());
+        let path = [place, path.trim_matches('.')];
+        let path: Vec<&str> = path.into_iter().filter(|part| !part.is_empty()).collect();
+        if path.is_empty() {
+            inner.to_string()
+        } else {
+            format!("{}: {inner}", path.join("."))
+        }
+    })
 }
 
 /// Whether `id` may name a resource.
@@ -192,6 +210,7 @@ impl ResourceView {
             declaration: ResourceDeclaration {
                 id: row.id.clone(),
                 resource: row.uri.clone(),
+                stream: None,
                 document: resource.document().clone(),
             },
             registered_by: row.registered_by.clone(),

@@ -11,8 +11,9 @@ use crate::{
     error::{OAuthError, Result},
     journal::Command,
     oauth::grant_type::{AuthMethod, CLIENT_CREDENTIALS, TOKEN_EXCHANGE},
-    registry::{ClientDocument, Origin, Profile, RegisteredMetadata, Tenant},
+    registry::{ClientDocument, Origin, Profile, RegisteredMetadata, Resource, Tenant},
     store::Change,
+    streams::{agreement, changes::By, declared},
 };
 
 /// What came of a registration.
@@ -59,6 +60,10 @@ pub(super) async fn register(
         .into_iter()
         .collect();
     let mut credentials = None;
+    let mut planned = (**resources).clone();
+    if let Some(Change::PutResource { row, .. }) = changes.first() {
+        planned.insert(Resource::from_row(row).map_err(OAuthError::server_error)?);
+    }
     if created {
         let (client_id, secret) = (
             format!("rs-{}", app.entropy.id()),
@@ -72,6 +77,17 @@ pub(super) async fn register(
         changes.push(Change::PutClient { row, before: None });
         credentials = Some((client_id, secret));
     }
+    let mut audit = Vec::new();
+    let mut server = None;
+    if let Some(stream) = &declaration.stream {
+        let id = &declaration.id;
+        let plan = declared::plan(app, tenant, &planned, &changes, id, stream)?;
+        if let Some(change) = plan.change {
+            changes.push(change);
+            audit.push(By::Server.record(app, tenant, &plan.id, "declared"));
+        }
+        server = Some(plan.id);
+    }
     if !changes.is_empty() {
         let event = Event {
             client_id: Some(owner),
@@ -79,7 +95,7 @@ pub(super) async fn register(
             reason: Some(if created { "created" } else { "changed" }),
             ..Event::default()
         };
-        let audit = vec![app.record(tenant, Kind::ResourceRegistered, &event)];
+        audit.insert(0, app.record(tenant, Kind::ResourceRegistered, &event));
         app.journal.commit(Command::new(changes, audit)).await?;
     }
     let resources = tenant.resources();
@@ -93,6 +109,10 @@ pub(super) async fn register(
         body["client_id"] = json!(client_id);
         body["client_secret"] = json!(secret);
         body["client_secret_expires_at"] = json!(0);
+    }
+    if let Some(stream) = server.and_then(|id| tenant.stream(&id)) {
+        let interval = app.config.events.verification_interval;
+        body["stream"] = agreement::shown(tenant, &stream, interval);
     }
     Ok(Registered { body, created })
 }

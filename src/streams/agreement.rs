@@ -184,7 +184,7 @@ impl Wish {
 /// A stream as its receiver sees it (SSF 1.0 §8.1.1). The `Authorization` header of pushes is
 /// never shown.
 #[must_use]
-pub fn shown(tenant: &Tenant, stream: &Stream, verification_interval: i64) -> Value {
+pub fn shown(tenant: &Tenant, stream: &Stream, verification_interval: u64) -> Value {
     let document = stream.document();
     let uris = |kinds: &mut dyn Iterator<Item = &'static EventKind>| -> Vec<&str> {
         kinds.map(|kind| kind.uri).collect()

@@ -103,12 +103,7 @@ pub(super) fn unnamed() -> OAuthError {
 ///
 /// # Errors
 /// 404
-pub(super) async fn own(
-    app: &App,
-    tenant: &Tenant,
-    who: &AccessClaims,
-    id: &str,
-) -> Result<Arc<Stream>> {
+pub async fn own(app: &App, tenant: &Tenant, who: &AccessClaims, id: &str) -> Result<Arc<Stream>> {
     let is_theirs = |stream: &Arc<Stream>| stream.client_id() == who.client_id;
     let find = || tenant.stream(id).filter(is_theirs);
     if let Some(stream) = find() {

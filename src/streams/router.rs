@@ -13,13 +13,6 @@ pub fn metadata_router() -> Router<AppState> {
     Router::new().route("/.well-known/ssf-configuration", get(metadata::show))
 }
 
-/// The URLs that may take longer than others to answer.
-pub fn patient_router() -> Router<AppState> {
-    Router::new()
-        .route("/ssf/poll/{stream_id}", post(poll::poll))
-        .route("/ssf/feed", get(feed::open))
-}
-
 /// The stream management API (SSF 1.0 §8.1).
 pub fn router() -> Router<AppState> {
     Router::new()
@@ -35,4 +28,11 @@ pub fn router() -> Router<AppState> {
         .route("/ssf/subjects/add", post(subjects::add))
         .route("/ssf/subjects/remove", post(subjects::remove))
         .route("/ssf/verify", post(verification::verify))
+}
+
+/// What may take longer than other answers.
+pub fn patient_router() -> Router<AppState> {
+    Router::new()
+        .route("/ssf/poll/{stream_id}", post(poll::poll))
+        .route("/ssf/feed", get(feed::open))
 }

@@ -14,12 +14,7 @@ fn place(tenant: &str, stream: &str) -> String {
 ///
 /// # Errors
 /// When the cipher fails.
-pub(super) fn seal(
-    app: &App,
-    tenant: &str,
-    stream: &str,
-    header: &str,
-) -> Result<Vec<u8>, KeyError> {
+pub fn seal(app: &App, tenant: &str, stream: &str, header: &str) -> Result<Vec<u8>, KeyError> {
     let sealer = app.registry.sealer();
     sealer.seal(header.as_bytes(), &place(tenant, stream), &app.entropy)
 }
@@ -28,7 +23,7 @@ pub(super) fn seal(
 ///
 /// # Errors
 /// When it was sealed under another key, or was changed or moved.
-pub(super) fn header(app: &App, stream: &Stream) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+pub fn header(app: &App, stream: &Stream) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
     let row = stream.row();
     let sealed = row.authorization.as_ref();
     let open = |sealed: &Vec<u8>| {

@@ -56,7 +56,9 @@ pub(super) async fn verify(
 /// Each stream by itself: a receiver may have many.
 fn not_too_often(app: &App, stream: &Stream) -> Result<()> {
     let seconds = app.config.events.verification_interval;
-    let interval = seconds * 1000;
+    let interval = i64::try_from(seconds)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1000);
     let now = app.clock.millis();
     let verified_at = &stream.live().verified_at;
     let verify = |last: i64| (now.saturating_sub(last) >= interval).then_some(now);

@@ -16,8 +16,11 @@ use super::{
 use crate::{
     app::AppState,
     registry::{Signal, Status, Stream, Tenant},
-    store::progress::Step,
-    streams::{queue, secret, set, status},
+    store::{DbErr, progress::Step},
+    streams::{
+        queue::{self, Waiting},
+        secret, set, status,
+    },
 };
 
 /// Signals that are looked up at a time.
@@ -39,6 +42,8 @@ pub(super) struct Courier {
     pub(super) connections: Arc<Semaphore>,
     position: i64,
     settled: BTreeSet<i64>,
+    /// When the stream had last changed, when it was looked at.
+    version: Option<i64>,
     /// In a row, and since when.
     failures: usize,
     failing_since: Option<i64>,
@@ -69,6 +74,7 @@ impl Courier {
             connections,
             position: from.position,
             settled: from.settled,
+            version: None,
             failures: 0,
             failing_since: None,
             refusals: 0,
@@ -83,10 +89,7 @@ impl Courier {
             tokio::pin!(bell);
             // From here on nothing is missed.
             bell.as_mut().enable();
-            let (app, tenant) = (&self.app, &self.tenant);
-            let waiting =
-                queue::waiting(app, tenant, &stream, self.position, &self.settled, PAGE).await;
-            let waiting = match waiting {
+            let waiting = match self.waiting(&stream).await {
                 Ok(waiting) => waiting,
                 Err(error) => {
                     tracing::warn!(%error, "signals cannot be read");
@@ -106,6 +109,19 @@ impl Courier {
                 }
             }
         }
+    }
+
+    /// What is to be sent next. Whoever has stopped a stream meanwhile may have thrown away what
+    /// waited, which is written down.
+    async fn waiting(&mut self, stream: &Stream) -> Result<Waiting, DbErr> {
+        let (app, tenant, version) = (&self.app, &self.tenant, stream.row().updated_at);
+        if self.version.is_some_and(|known| known != version) {
+            let step = queue::progress(app, stream).await?;
+            let stored = step.map_or(0, |step| step.position);
+            self.position = self.position.max(stored);
+        }
+        self.version = Some(version);
+        queue::waiting(app, tenant, stream, self.position, &self.settled, PAGE).await
     }
 
     /// The stream, while there is something to do for it.

@@ -4,9 +4,7 @@ use serde_json::{Value, json};
 use writ::signals::KINDS;
 
 use crate::{
-    streams::receivers::{
-        CREDENTIAL_CHANGE, MONITOR, Receivers, SERVER, SESSION_REVOKED, VERIFICATION, id,
-    },
+    streams::{CREDENTIAL_CHANGE, MONITOR, Receivers, SERVER, SESSION_REVOKED, VERIFICATION, id},
     support::{ACME, Answer, TestApp},
 };
 

@@ -4,6 +4,7 @@ pub(crate) mod access;
 mod apply;
 mod audit;
 mod clients;
+mod consequences;
 mod events;
 mod keys;
 mod openapi;

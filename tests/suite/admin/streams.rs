@@ -3,9 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::streams::receivers::{
-    MONITOR, PUSH, Receivers, SERVER, SESSION_REVOKED, STREAM_UPDATED, id,
-};
+use crate::streams::{MONITOR, PUSH, Receivers, SERVER, SESSION_REVOKED, STREAM_UPDATED, id};
 
 async fn admin(receivers: &Receivers, method: &str, path: &str, body: Value) -> Value {
     let call = receivers

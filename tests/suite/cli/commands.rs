@@ -255,3 +255,77 @@ fn what_is_wrong_is_named() {
         assert!(said.contains(words), "{line}: {said}");
     }
 }
+
+#[test]
+fn receivers_are_told_and_their_streams_managed() {
+    let scene = Scene::start();
+    let declaration = r#"
+        [[resources]]
+        id = "weather"
+        resource = "https://weather.example/mcp"
+        stream = { delivery = { method = "urn:ietf:rfc:8936" } }
+
+        [[clients]]
+        client_id = "weather-server"
+        serves = "weather"
+    "#;
+    scene.file("a.toml", declaration);
+    let applied = scene.json("apply a.toml");
+    let id = applied[2]["id"].as_str().unwrap();
+    assert_eq!(
+        (&applied[2]["kind"], &applied[2]["action"]),
+        (&json!("stream"), &json!("created"))
+    );
+    let all = scene.json("stream list");
+    assert_eq!(
+        (&all[0]["stream_id"], all.as_array().unwrap().len()),
+        (&json!(id), 1)
+    );
+    assert!(scene.writ("stream list").stdout.contains("weather-server"));
+
+    let told = scene.json("event emit session-revoked --client agent --reason gone");
+    assert_eq!(told["seq"], 1);
+    let change = "event emit credential-change --user u --member credential_type=password";
+    assert!(scene.refused(change).contains("change_type"));
+    let told = scene.writ(&format!(
+        "{change} --member change_type=update --resource weather"
+    ));
+    assert!(
+        told.stdout.contains("told receivers of credential-change"),
+        "{told:?}"
+    );
+    scene.json(&format!("event emit verification --stream {id}"));
+    let shown = scene.json(&format!("stream show {id}"));
+    assert_eq!(
+        shown["backlog"],
+        json!({ "position": 0, "head": 3, "waiting": 3 })
+    );
+    let shown = scene.writ(&format!("stream show {id}"));
+    assert!(
+        shown.stdout.contains("https://weather.example/mcp"),
+        "{shown:?}"
+    );
+
+    let paused = scene.json(&format!("stream pause {id} --reason slow"));
+    assert_eq!(
+        (&paused["status"], &paused["reason"]),
+        (&json!("paused"), &json!("slow"))
+    );
+    assert_eq!(
+        scene.json(&format!("stream disable {id}"))["status"],
+        "disabled"
+    );
+    assert_eq!(
+        scene.json(&format!("stream enable {id}"))["status"],
+        "enabled"
+    );
+    let removed = scene.json(&format!("stream remove {id}"));
+    assert_eq!(removed, json!({ "removed": { "stream": id } }));
+    assert!(
+        scene
+            .refused(&format!("stream show {id}"))
+            .contains("no such stream")
+    );
+    let kinds = scene.json("audit list --kind event.emitted");
+    assert_eq!(kinds.as_array().unwrap().len(), 3);
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::receivers::{MONITOR, Receivers, SERVER, SESSION_REVOKED};
+use super::{MONITOR, Receivers, SERVER, SESSION_REVOKED};
 use crate::support::{TestApp, secret_of};
 
 /// Every operation with the scope it needs.
@@ -24,6 +24,7 @@ const BROKEN: &str = ";{ broken";
 
 #[tokio::test]
 async fn without_a_token_the_challenge_is_bare() {
+    // AC-289
     let app = TestApp::new().await;
     for (method, path, scope) in OPERATIONS {
         let answer = app.call(method, path).raw("application/json", BROKEN).await;
@@ -69,6 +70,7 @@ async fn refused_everywhere(app: &TestApp, token: &str) {
 
 #[tokio::test]
 async fn who_may_read_may_do_nothing_else() {
+    // AC-289
     let receivers = Receivers::new().await;
     let app = &receivers.app;
     let stream = receivers.stream().await;
@@ -145,6 +147,7 @@ async fn receivers_get_tokens_as_the_profile_has_it() {
 
 #[tokio::test]
 async fn another_ones_stream_is_not_there() {
+    // AC-292
     let receivers = Receivers::new().await;
     let id = receivers.stream().await;
     let before = receivers.read(SERVER, &id).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::receivers::{MONITOR, Receivers, SERVER, SESSION_REVOKED, id};
+use super::{MONITOR, Receivers, SERVER, SESSION_REVOKED, id};
 use crate::support::parts;
 
 async fn algorithm(receivers: &Receivers, client: &str) -> String {
@@ -46,6 +46,7 @@ async fn only_a_resource_server_hears_of_tokens_and_clients() {
 
 #[tokio::test]
 async fn a_set_is_one_and_nothing_else() {
+    // AC-296
     let receivers = Receivers::new().await;
     let stream = receivers.stream().await;
     receivers.end_agent().await;

@@ -3,9 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::receivers::{
-    CREDENTIAL_CHANGE, MONITOR, POLL, PUSH, Receivers, SERVER, SESSION_REVOKED, id,
-};
+use super::{CREDENTIAL_CHANGE, MONITOR, POLL, PUSH, Receivers, SERVER, SESSION_REVOKED, id};
 use crate::support::{TestApp, WEATHER};
 
 const ENDPOINT: &str = "https://weather.example/events";
@@ -19,10 +17,11 @@ fn push(header: Option<&str>) -> Value {
     delivery
 }
 
-/// Whether a header goes with the pushes of a stream.
-fn has_header(receivers: &Receivers, id: &str) -> bool {
+/// What is stored of the header that goes with pushes.
+fn stored(receivers: &Receivers, id: &str) -> Option<String> {
     let stream = receivers.app.tenant(None).stream(id).unwrap();
-    stream.row().authorization.is_some()
+    let header = writ::streams::secret::header(&receivers.app.state, &stream).unwrap();
+    header.map(|header| String::from_utf8(header.to_vec()).unwrap())
 }
 
 #[tokio::test]
@@ -51,7 +50,7 @@ async fn a_pushed_stream_is_created_as_it_was_asked_for() {
     let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     assert!(id.len() >= 20 && id.bytes().all(unreserved), "{id}");
     assert_eq!(receivers.read(SERVER, &id).await, stream);
-    assert!(has_header(&receivers, &id));
+    assert_eq!(stored(&receivers, &id).as_deref(), Some(HEADER));
     assert_eq!(receivers.app.count("stream.changed").await, 1);
 }
 
@@ -111,6 +110,7 @@ async fn a_receiver_that_serves_nothing_is_its_own_audience() {
 
 #[tokio::test]
 async fn what_cannot_be_agreed_on_is_refused() {
+    // AC-290, AC-299
     let receivers = Receivers::new().await;
     let to = |url: &str| json!({ "delivery": { "method": PUSH, "endpoint_url": url } });
     let header = |text: &str| json!({ "delivery": push(Some(text)) });
@@ -180,6 +180,7 @@ async fn the_test_switch_lets_pushes_go_to_this_machine() {
 
 #[tokio::test]
 async fn a_receiver_has_several_streams_up_to_a_limit() {
+    // AC-291
     let app = TestApp::with(|config| config.events.streams_per_client = 3).await;
     app.declare_weather(None).await;
     let receivers = Receivers::in_scene(app).await;
@@ -236,7 +237,7 @@ async fn patch_changes_what_it_names_and_put_everything() {
         send("PATCH", json!({ "description": "Wind" })).await,
         expected
     );
-    assert!(has_header(&receivers, &id));
+    assert_eq!(stored(&receivers, &id).as_deref(), Some(HEADER));
 
     let narrowed = send(
         "PUT",
@@ -247,13 +248,13 @@ async fn patch_changes_what_it_names_and_put_everything() {
     .await;
     assert_eq!(narrowed["events_delivered"], json!([SESSION_REVOKED]));
     assert_eq!(narrowed.get("description"), None);
-    assert!(has_header(&receivers, &id));
+    assert_eq!(stored(&receivers, &id).as_deref(), Some(HEADER));
 
     // A secret does not follow: a delivery is one member.
     let moved = json!({ "method": PUSH, "endpoint_url": "https://weather.example/other" });
     let answer = send("PATCH", json!({ "delivery": moved })).await;
     assert_eq!(answer["delivery"], moved);
-    assert!(!has_header(&receivers, &id));
+    assert_eq!(stored(&receivers, &id), None);
 
     let bare = send("PUT", json!({})).await;
     assert_eq!(bare["delivery"]["method"], POLL);
@@ -286,6 +287,7 @@ async fn changes_of_one_moment_follow_each_other() {
 
 #[tokio::test]
 async fn what_the_transmitter_says_may_be_repeated_and_not_contradicted() {
+    // AC-293
     let receivers = Receivers::new().await;
     let id = receivers.stream().await;
     let shown = receivers.read(SERVER, &id).await;
@@ -332,6 +334,7 @@ async fn what_the_transmitter_says_may_be_repeated_and_not_contradicted() {
 
 #[tokio::test]
 async fn a_deleted_stream_is_gone_with_what_waited_for_it() {
+    // AC-292
     let receivers = Receivers::new().await;
     let id = receivers.stream().await;
     receivers.end_agent().await;

@@ -21,6 +21,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use writ::store::{Change, progress::Step};
+
 use super::{Receiver, event, pushed};
 use crate::support::{TestApp, WEATHER, parts};
 
@@ -226,4 +228,62 @@ async fn a_stream_that_nobody_takes_from_is_paused_and_keeps_what_it_has() {
         audit.contains("stream.changed") && audit.contains("paused"),
         "{audit}"
     );
+}
+
+#[tokio::test]
+async fn what_was_thrown_away_does_not_come_when_the_stream_is_enabled_again() {
+    let app = scene().await;
+    let target = Target::start(&[Reply::Status(503), Reply::Status(503)]).await;
+    let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    target.wait(2).await;
+    // In one moment, as another node may hear of it.
+    let tenant = app.tenant(None);
+    let before = tenant.stream(&receiver.stream).unwrap().row().clone();
+    let after = |status: &str, updated_at: i64| entity::stream::Model {
+        status: status.to_owned(),
+        updated_at: before.updated_at + updated_at,
+        ..before.clone()
+    };
+    let put = |row: entity::stream::Model, before: entity::stream::Model| Change::PutStream {
+        row,
+        before: Some(Box::new(before)),
+    };
+    let thrown_away = Step {
+        tenant: before.tenant.clone(),
+        stream: before.id.clone(),
+        position: app.state.registry.signals().head(),
+        settled: std::collections::BTreeSet::new(),
+    };
+    let changes = vec![
+        put(after("disabled", 1), before.clone()),
+        Change::Progress(vec![thrown_away]),
+        put(after("enabled", 2), after("disabled", 1)),
+    ];
+    app.commit(changes).await.unwrap();
+    app.end(json!({ "client": "agent" })).await;
+    let came = target.wait(3).await;
+    let names = names(&came);
+    assert_eq!(names[0], names[1]);
+    assert_ne!(names[1], names[2]);
+}
+
+#[tokio::test]
+async fn the_header_that_a_receiver_gave_goes_with_every_push_and_with_no_other_url() {
+    let app = scene().await;
+    let (target, other) = (Target::start(&[]).await, Target::start(&[]).await);
+    let mut delivery = pushed(&target.url);
+    delivery["authorization_header"] = json!("Bearer of-the-receiver");
+    let receiver = Receiver::of(&app, "weather", delivery).await;
+    app.end(json!({ "client": "agent" })).await;
+    let came = target.wait(1).await;
+    assert_eq!(came[0].0["authorization"], "Bearer of-the-receiver");
+    let body = json!({ "stream_id": receiver.stream, "delivery": pushed(&other.url) });
+    let token = receiver.token().await;
+    let call = app.call("PATCH", "/ssf/streams").bearer(&token);
+    call.json(&body).await.ok();
+    app.end(json!({ "client": "agent" })).await;
+    let came = other.wait(1).await;
+    assert!(!came[0].0.contains_key("authorization"));
+    assert_eq!(target.count(), 1);
 }

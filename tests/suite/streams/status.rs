@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use writ::{registry::Status, streams::status::set_status_by_us};
 
-use super::receivers::{Receivers, SERVER, SESSION_REVOKED, STREAM_UPDATED};
+use super::{Receivers, SERVER, SESSION_REVOKED, STREAM_UPDATED};
 
 #[tokio::test]
 async fn a_new_stream_is_enabled_and_every_status_can_follow_every_other() {
@@ -41,6 +41,7 @@ async fn the_reason_is_kept_with_the_status() {
 
 #[tokio::test]
 async fn what_is_no_status_is_refused() {
+    // AC-294
     let receivers = Receivers::new().await;
     let id = receivers.stream().await;
     for status in [
@@ -67,6 +68,7 @@ async fn what_is_no_status_is_refused() {
 
 #[tokio::test]
 async fn a_paused_stream_keeps_and_a_disabled_one_forgets() {
+    // AC-294
     let receivers = Receivers::new().await;
     let id = receivers.stream().await;
     receivers.set(&id, "paused").await.ok();

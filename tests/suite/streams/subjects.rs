@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::receivers::{CREDENTIAL_CHANGE, Receivers, SERVER, SESSION_REVOKED};
+use super::{CREDENTIAL_CHANGE, Receivers, SERVER, SESSION_REVOKED};
 use crate::support::Answer;
 
 async fn send(receivers: &Receivers, verb: &str, id: &str, subject: &Value) -> Answer {

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::receivers::{Receivers, SERVER, VERIFICATION};
+use super::{Receivers, SERVER, VERIFICATION};
 use crate::support::Answer;
 
 async fn verify(receivers: &Receivers, id: &str, state: Value) -> Answer {
@@ -13,6 +13,7 @@ async fn verify(receivers: &Receivers, id: &str, state: Value) -> Answer {
 
 #[tokio::test]
 async fn every_request_is_echoed_with_its_own_state() {
+    // AC-295
     let receivers = Receivers::new().await;
     let id = receivers.stream().await;
     // A verification need not be asked for among the events.
@@ -36,6 +37,7 @@ async fn every_request_is_echoed_with_its_own_state() {
 
 #[tokio::test]
 async fn a_stream_is_verified_only_so_often_and_another_is_not_concerned() {
+    // AC-295
     let receivers = Receivers::new().await;
     let (one, other) = (receivers.stream().await, receivers.stream().await);
     verify(&receivers, &one, json!("a"))

@@ -150,6 +150,9 @@ impl Deny {
         }
         let key = subject.key();
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if book.count >= self.capacity {
+            self.give_up(&mut book, now);
+        }
         let markers = self.markers.pin();
         let mut list = markers.get(&key).cloned().unwrap_or_default();
         let known = list.iter_mut().find_map(|marker| {
@@ -189,6 +192,10 @@ impl Deny {
     /// Gives up what no token can need any more.
     pub(super) fn forget_before(&self, now: i64) {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        self.give_up(&mut book, now);
+    }
+
+    fn give_up(&self, book: &mut Book, now: i64) {
         let markers = self.markers.pin();
         while let Some(first) = book.ends.first_entry() {
             let second = *first.key();

@@ -111,6 +111,11 @@ impl Subject {
         self.session.is_some()
     }
 
+    /// Whether a user is all that it names.
+    pub(super) const fn is_user_alone(&self) -> bool {
+        self.user.is_some() && self.application.is_none() && self.session.is_none()
+    }
+
     /// The same user's subject, whatever else is said.
     pub(super) fn of_user_alone(self) -> Option<Self> {
         self.user.map(|user| Self {
@@ -156,6 +161,8 @@ fn takes_part(client: &str, claims: &AccessClaims) -> bool {
 pub(super) enum Meant {
     /// These tokens.
     Tokens(Subject),
+    /// These tokens or fewer: something was said that cannot be compared.
+    Fewer(Subject),
     /// Tokens of some other issuer.
     Others,
     /// Nothing in it can be compared with a token.
@@ -201,9 +208,8 @@ fn complex(
     critical: &[String],
 ) -> Result<Meant, &'static str> {
     let mut subject = Subject::default();
-    let (mut named, mut compared, mut others) = (false, false, false);
+    let (mut compared, mut left_out, mut others) = (false, false, false);
     for (name, value) in members.iter().filter(|(name, _)| *name != "format") {
-        named = true;
         let identifier = identifier(value)?;
         if matches!(&**name, "user" | "application" | "session") {
             others |= identifier.issuer().is_some_and(|named| named != issuer);
@@ -228,19 +234,19 @@ fn complex(
                     name,
                     "a member of a subject cannot be compared with tokens: more of them are meant"
                 );
+                left_out = true;
                 continue;
             }
         }
         compared = true;
     }
-    if !named {
-        return Err("a complex subject has no members");
+    match (others, compared, left_out) {
+        (_, false, false) => Err("a complex subject has no members"),
+        (true, _, _) => Ok(Meant::Others),
+        (false, true, false) => Ok(Meant::Tokens(subject)),
+        (false, true, true) => Ok(Meant::Fewer(subject)),
+        (false, false, true) => Ok(Meant::Unknown),
     }
-    Ok(match (others, compared) {
-        (true, _) => Meant::Others,
-        (false, true) => Meant::Tokens(subject),
-        (false, false) => Meant::Unknown,
-    })
 }
 
 /// A simple identifier, as far as it can be compared.

@@ -8,3 +8,4 @@ mod rules;
 mod stage;
 mod start;
 mod transmitter;
+mod vectors;

@@ -45,13 +45,13 @@ impl State {
                 self.mark(set, meant, |_| Rule::Account { disabled: true, at }, now);
             }
             types::ACCOUNT_ENABLED => {
-                let meant = of_account(meant);
                 let enabled = Rule::Account {
                     disabled: false,
                     at,
                 };
-                // Who that is need not be known to refuse nobody.
-                if matches!(meant, Meant::Tokens(_)) {
+                // What widens a refusal would let in more than was meant; and
+                // who is meant need not be known to refuse nobody.
+                if matches!(&meant, Meant::Tokens(subject) if subject.is_user_alone()) {
                     self.mark(set, meant, |_| enabled, now);
                 }
             }
@@ -104,7 +104,7 @@ impl State {
         let needed = set.at.max(now).saturating_add(self.needed);
         let subject = match meant {
             Meant::Others => return,
-            Meant::Tokens(subject) => subject,
+            Meant::Tokens(subject) | Meant::Fewer(subject) => subject,
             Meant::Unknown => return self.doubt(needed, "its subject is not in the tokens"),
             Meant::Critical => return self.doubt(needed, "a critical member is not understood"),
         };
@@ -157,7 +157,7 @@ impl State {
 /// An account is a user's, whatever else a subject names.
 fn of_account(meant: Meant) -> Meant {
     match meant {
-        Meant::Tokens(subject) => subject
+        Meant::Tokens(subject) | Meant::Fewer(subject) => subject
             .of_user_alone()
             .map_or(Meant::Unknown, Meant::Tokens),
         meant => meant,
