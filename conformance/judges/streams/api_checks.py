@@ -251,7 +251,8 @@ def changes(judge, stage, pushed, target):
         same = {name: now[name] for name in OURS if name in now}
         status, read = change(method, **same, delivery=now["delivery"])
         judge.equal(f"19: {method} with the right ones: 200", status, 200)
-        judge.equal(f"19: {method} without stream_id: 400", receiver.call(method, url, {"description": "x"}).status, 400)
+        judge.equal(f"19: {method} without stream_id: 400",
+                    receiver.call(method, url, {"description": "x"}).status, 400)
         judge.equal(f"19: {method} of an unknown one: 404",
                     receiver.call(method, url, {"stream_id": UNKNOWN}).status, 404)
 

@@ -177,7 +177,8 @@ def crash(judge, stage):
 def poll(judge, stage):
     receiver, other = stage.weather, stage.calendar
     stream = receiver.stream(events=[ENDED])
-    for name, members in (("38: maxEvents 0", {"maxEvents": 0}), ("38: returnImmediately", {"returnImmediately": True})):
+    for name, members in (("38: maxEvents 0", {"maxEvents": 0}),
+                          ("38: returnImmediately", {"returnImmediately": True})):
         begun = time.monotonic()
         judge.equal(f"{name}, nothing there: an empty object at once", receiver.poll(stream, **members).json(),
                     {"sets": {}})

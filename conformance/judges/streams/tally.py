@@ -53,7 +53,14 @@ class Tally:
         started = sum("started" in line for line in self.ledger.lines)
         self.restarts = max(0, started - 1) if station.kind == "poll" else 0
         self.known = {one.about: one for one in truth}
-        self.sets = list(self.ledger.names.values())
+        self.sets = [self.named(line) for line in self.ledger.names.values()]
+        self.first = {line["about"]: line for line in reversed(self.sets)}
+
+    def named(self, line):
+        """With the end of an agent counted in the order of commits, and not in which it came."""
+        if line["about"][0] != "client":
+            return line
+        return line | {"about": self.places["txn", line["txn"]]}
 
     def lost(self):
         return self.ledger.missing(self.truth, self.resource)
@@ -135,19 +142,27 @@ class Tally:
 
     def delays(self, truth=None):
         """Milliseconds from the answer to the receipt."""
-        first = self.ledger.first
+        first = self.first
         return [max(0.0, (first[one.about]["at"] - one.answered) * 1000) for one in truth or self.truth
                 if one.concerns(self.resource) and one.answered is not None and one.about in first]
 
 
 def places(database):
-    """Where each thing stands in the order of commits, read from the database by another program than Writ."""
-    found = {}
-    for seq, subject in database.rows("SELECT seq, subject FROM signal ORDER BY seq"):
-        session = json.loads(subject).get("session")
+    """Where each thing stands in the order of commits, read from the database by another program than Writ; and for
+    the `txn` of each end of an agent which one of that agent's it is."""
+    found, ends = {}, Counter()
+    for seq, txn, subject in database.rows("SELECT seq, txn, subject FROM signal ORDER BY seq"):
+        subject = json.loads(subject)
+        session, agent = subject.get("session"), subject.get("application")
         if session:
             key = ("jti", session["jti"]) if session["format"] == "jwt_id" else ("grant", session["id"])
-            found[key] = int(seq)
+        elif agent:
+            key = ("client", agent["sub"], ends[agent["sub"]])
+            ends[agent["sub"]] += 1
+            found["txn", txn] = key
+        else:
+            continue
+        found[key] = int(seq)
     return found
 
 
