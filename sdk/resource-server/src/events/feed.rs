@@ -115,6 +115,10 @@ impl Feed<'_> {
         loop {
             let opened = Instant::now();
             self.take(response, &mut last, Some(&reports)).await?;
+            // The next answer would not tell the rest of the past.
+            if !self.state.is_settled(self.stream_id) {
+                return Err(Problem::Interrupted);
+            }
             // Its token has ended, or the stream was stopped.
             tokio::time::sleep(REOPEN.saturating_sub(opened.elapsed())).await;
             response = self.request(None, last.as_deref()).await?;

@@ -57,7 +57,7 @@ pub(super) struct State {
     trust: ArcSwapOption<Trust>,
     changes: watch::Sender<u64>,
     echoes: watch::Sender<Option<String>>,
-    /// The transmitter said that it delivers no more.
+    /// The transmitter said that it stopped the stream, or set it going.
     stop: Notify,
     doubt_until: AtomicI64,
     /// Tokens with an `iat` up to the first are unknown until the second.
@@ -78,14 +78,26 @@ struct Notes {
     seen: Seen,
     /// The states of verification events that are on their way, the newest last.
     expected: VecDeque<(String, Instant)>,
-    /// What was revoked before the start is here: a stream told.
-    has_history: bool,
+    past: Past,
     stream_id: Option<String>,
     lag: Option<Duration>,
     verified_at: Option<i64>,
     received: u64,
     repeated: u64,
     refused: u64,
+}
+
+/// Whether the stream told what was revoked before it was followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Past {
+    /// It did not.
+    #[default]
+    Untold,
+    /// It began to. A verification event that was asked for since comes after
+    /// all of it.
+    Coming,
+    /// It is here, or tokens from then are unknown.
+    Settled,
 }
 
 /// What a [`State`] is made from.
@@ -271,8 +283,7 @@ impl State {
 
     /// Events arrive, and all that came before this one has.
     fn recovered(&self, notes: &mut Notes, iat: i64) {
-        if !notes.has_history {
-            notes.has_history = true;
+        if std::mem::replace(&mut notes.past, Past::Settled) == Past::Untold {
             let until = self.clock.now().saturating_add(self.needed);
             self.cold.0.store(iat, Ordering::Release);
             self.cold.1.store(until, Ordering::Release);
@@ -296,7 +307,8 @@ impl State {
         }
     }
 
-    /// Waits until the transmitter says that it delivers no more.
+    /// Waits until the transmitter says that it stopped the stream, or set it
+    /// going.
     pub(super) async fn stopped(&self) {
         self.stop.notified().await;
     }
@@ -316,21 +328,32 @@ impl State {
         self.echoes.subscribe()
     }
 
-    /// A stream of another name knows nothing of what came before it.
-    pub(super) fn follows(&self, stream_id: &str, has_history: bool) {
+    /// What was revoked before, and until now, has to be told: by a stream
+    /// that was not followed, or that threw away what it should have delivered.
+    pub(super) fn lacks_past(&self) {
         let mut notes = self.notes();
-        if notes.stream_id.as_deref() != Some(stream_id) {
-            notes.stream_id = Some(stream_id.to_owned());
-            notes.has_history = false;
-            self.attention.set(Flag::Starting);
-        }
-        notes.has_history |= has_history;
+        notes.past = Past::Untold;
+        self.attention.set(Flag::Starting);
     }
 
-    /// Whether what was revoked before has been told.
-    pub(super) fn has_history(&self, stream_id: &str) -> bool {
+    /// A stream is followed, which tells the past first when it `replays`.
+    pub(super) fn follows(&self, stream_id: &str, replays: bool) {
+        if !self.is_settled(stream_id) {
+            self.lacks_past();
+        }
+        let mut notes = self.notes();
+        notes.stream_id = Some(stream_id.to_owned());
+        if notes.past != Past::Settled && replays {
+            notes.past = Past::Coming;
+            // What was asked for earlier may come back in the midst of it.
+            notes.expected.clear();
+        }
+    }
+
+    /// Whether this stream need not tell the past any more.
+    pub(super) fn is_settled(&self, stream_id: &str) -> bool {
         let notes = self.notes();
-        notes.has_history && notes.stream_id.as_deref() == Some(stream_id)
+        notes.past == Past::Settled && notes.stream_id.as_deref() == Some(stream_id)
     }
 
     /// Gives up what is over.

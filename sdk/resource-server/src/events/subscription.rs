@@ -100,8 +100,8 @@ impl Subscription {
         let id = &*stream.stream_id;
         // Also of a stream that was made just now: what is told again does not
         // depend on who listened then.
-        let told = self.state.has_history(id);
-        let replay = (!told).then_some(self.state.needed.min(MAX_REPLAY));
+        let settled = self.state.is_settled(id);
+        let replay = (!settled).then_some(self.state.needed.min(MAX_REPLAY));
         let feed = metadata.feed.as_ref().map(|url| Feed {
             transmitter: &self.transmitter,
             state: &self.state,
@@ -230,7 +230,12 @@ impl Subscription {
         if changes.as_object().is_some_and(|changes| changes.len() > 1) {
             stream = self.transmitter.update(metadata, &changes).await?;
         }
-        self.transmitter.enable(metadata, &stream.stream_id).await?;
+        let id = &stream.stream_id;
+        if self.transmitter.is_stopped(metadata, id).await? {
+            // For one that is disabled nothing was kept (SSF 1.0 §8.1.2).
+            self.state.lacks_past();
+            self.transmitter.enable(metadata, id).await?;
+        }
         Ok(stream)
     }
 

@@ -45,9 +45,11 @@ pub(super) enum Problem {
     TooSoon(i64),
     #[error("nothing arrives any more")]
     Silent,
+    #[error("what was revoked before was not all told")]
+    Interrupted,
     #[error("verification events do not come back")]
     Mute,
-    #[error("the transmitter stopped the stream")]
+    #[error("the transmitter stopped the stream, or set it going")]
     Stopped,
     /// Trying again is of no use.
     #[error("{0}")]
@@ -176,23 +178,32 @@ impl Transmitter {
         Ok(())
     }
 
-    /// Has a stream deliver that was paused while nobody was here.
-    pub(super) async fn enable(&self, metadata: &Metadata, stream_id: &str) -> Result<(), Problem> {
+    /// Whether a stream delivers nothing (SSF 1.0 §8.1.2).
+    pub(super) async fn is_stopped(
+        &self,
+        metadata: &Metadata,
+        stream_id: &str,
+    ) -> Result<bool, Problem> {
         #[derive(Deserialize)]
         struct Status {
             status: String,
         }
+        let Some(mut url) = metadata.status.clone() else {
+            return Ok(false);
+        };
+        url.query_pairs_mut().append_pair("stream_id", stream_id);
+        let status: Status = self.json(Method::GET, &url, None).await?;
+        Ok(status.status != "enabled")
+    }
+
+    /// Has a stream deliver.
+    pub(super) async fn enable(&self, metadata: &Metadata, stream_id: &str) -> Result<(), Problem> {
         let Some(url) = &metadata.status else {
             return Ok(());
         };
-        let mut one = url.clone();
-        one.query_pairs_mut().append_pair("stream_id", stream_id);
-        let status: Status = self.json(Method::GET, &one, None).await?;
-        if status.status != "enabled" {
-            let enabled = json!({ "stream_id": stream_id, "status": "enabled" });
-            self.json::<Value>(Method::POST, url, Some(&enabled))
-                .await?;
-        }
+        let enabled = json!({ "stream_id": stream_id, "status": "enabled" });
+        self.json::<Value>(Method::POST, url, Some(&enabled))
+            .await?;
         Ok(())
     }
 

@@ -62,13 +62,17 @@ impl State {
 
     /// The transmitter stopped the stream, or set it going (SSF 1.0 §8.1.5).
     fn updated(&self, set: &Set) {
-        let enabled = set.payload.get("status").and_then(Value::as_str) == Some("enabled");
         // What is told of the past was so then.
-        let past = self.attention.look().has(Flag::Starting);
-        if !enabled && !past {
-            self.degrade(Flag::Delivery, "the transmitter stopped the stream");
-            self.stop.notify_one();
+        if self.attention.look().has(Flag::Starting) {
+            return;
         }
+        if set.payload.get("status").and_then(Value::as_str) == Some("enabled") {
+            // It was stopped before: of that nothing may have been kept.
+            self.lacks_past();
+        } else {
+            self.degrade(Flag::Delivery, "the transmitter stopped the stream");
+        }
+        self.stop.notify_one();
     }
 
     /// `session-revoked`: for one grant or token it is final, for anything

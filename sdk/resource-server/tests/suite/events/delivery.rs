@@ -8,7 +8,7 @@ use writ_resource::WhenStale;
 use writ_resource::events::Trouble;
 
 use super::stage::{Stage, Way, eventually};
-use super::transmitter::{caep, risc};
+use super::transmitter::{caep, risc, ssf};
 use crate::support::{ED, NOW, RSA};
 
 #[tokio::test]
@@ -169,11 +169,7 @@ async fn a_transmitter_that_breaks_is_noticed_and_found_again() {
 async fn a_stream_that_is_stopped_by_the_transmitter_is_not_relied_on() {
     let stage = Stage::with(Way::Push, |events| events.when_stale(WhenStale::Refuse)).await;
     let id = json!({ "format": "opaque", "id": "stream0" });
-    let updated = super::transmitter::ssf("stream-updated");
-    stage
-        .hears(&id, &updated, &json!({ "status": "enabled" }))
-        .await;
-    assert_eq!(stage.health().trouble, None);
+    let updated = ssf("stream-updated");
     let status = |status: &str| {
         let mut world = stage.transmitter.world();
         status.clone_into(&mut world.streams.get_mut("stream0").unwrap().status);
@@ -273,5 +269,36 @@ async fn nothing_is_lost_in_a_burst() {
         stage.is_dead(&json!({ "sub": "u0" })).await;
         stage.is_dead(&json!({ "sub": "u299" })).await;
         stage.lives(&json!({ "sub": "u300" })).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_stopped_stream_threw_away_is_told_again() {
+    for way in Way::ALL {
+        let stage = Stage::with(way, |events| events.when_stale(WhenStale::Refuse)).await;
+        stage.lives(&json!({})).await;
+        // Disabled and enabled again, with nobody looking; in between, this.
+        let set = stage
+            .transmitter
+            .set(&stage.user("alice"), &caep("session-revoked"), &json!({}));
+        let lost = stage.transmitter.sign(&RSA, &set);
+        let jti = set["jti"].as_str().unwrap().to_owned();
+        {
+            let mut world = stage.transmitter.world();
+            let stream = world.streams.values_mut().next().unwrap();
+            stream.sets.push((jti, lost, true));
+        }
+        let id = json!({ "format": "opaque", "id": "stream0" });
+        let (updated, enabled) = (ssf("stream-updated"), json!({ "status": "enabled" }));
+        if way == Way::Push {
+            stage.hears(&id, &updated, &enabled).await;
+        } else {
+            stage.transmitter.emit(&id, &updated, &enabled);
+        }
+        stage.until(|health| health.remembered == 1).await;
+        stage.is_troubled_by(None).await;
+        stage.is_dead(&json!({})).await;
+        stage.lives(&json!({ "sub": "bob" })).await;
+        assert_eq!(stage.transmitter.world().replays, [3660, 3660], "{way:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use serde_json::json;
 use writ_resource::events::Trouble;
 use writ_resource::{Events, ManualClock, Protect, SetupError, Verifier, WhenStale};
@@ -107,6 +108,45 @@ async fn until_all_of_it_is_here_nothing_is_relied_on() {
     }
     stage.is_troubled_by(None).await;
     stage.lives(&json!({})).await;
+}
+
+#[tokio::test]
+async fn a_past_that_was_not_told_to_its_end_is_told_again() {
+    let refuse = |events: Events| events.when_stale(WhenStale::Refuse);
+    for way in [Way::Feed, Way::Poll] {
+        for broken in [true, false] {
+            let arrange = |transmitter: &Transmitter| transmitter.world().mute = true;
+            let stage = Stage::before(way, arrange, refuse).await;
+            let replays = || stage.transmitter.world().replays.len();
+            eventually(|| replays() == 1, || "not asked for".to_owned()).await;
+            let open = || stage.transmitter.listening() == 1;
+            eventually(open, || "not open".to_owned()).await;
+            // The answer ends, or nothing works for a moment.
+            let status = |status: &str, code| {
+                let mut world = stage.transmitter.world();
+                status.clone_into(&mut world.streams.get_mut("stream0").unwrap().status);
+                world.broken = code;
+                drop(world);
+                stage.transmitter.changed();
+            };
+            if broken {
+                status("enabled", Some(StatusCode::BAD_GATEWAY));
+                stage
+                    .until(|health| health.trouble == Some(Trouble::Starting))
+                    .await;
+                eventually(|| !open(), || "still open".to_owned()).await;
+            } else {
+                status("paused", None);
+                eventually(|| !open(), || "still open".to_owned()).await;
+            }
+            stage.transmitter.world().mute = false;
+            status("enabled", None);
+            stage.is_troubled_by(None).await;
+            assert!(replays() >= 2, "{way:?} {broken}");
+            assert_eq!(stage.health().unknown_before, None);
+            stage.lives(&json!({})).await;
+        }
+    }
 }
 
 #[tokio::test]
