@@ -227,6 +227,16 @@ impl Verifier {
         Some(self.receiver.as_ref()?.health())
     }
 
+    /// Receives no more events, and deletes the stream, unless
+    /// [`Events::instance`] names it: for when the server has stopped. Takes
+    /// five seconds at most. Tokens are asked about or refused from now on, as
+    /// while nothing arrives.
+    pub async fn close(&self) {
+        if let Some(receiver) = &self.receiver {
+            receiver.close().await;
+        }
+    }
+
     pub(crate) const fn receiver(&self) -> Option<&Arc<Receiver>> {
         self.receiver.as_ref()
     }
@@ -397,7 +407,7 @@ impl VerifierBuilder {
     /// Signals), so that a revoked token is refused from that moment on and
     /// nobody is asked. Receiving begins here when there is a tokio runtime,
     /// otherwise with the first token, and ends with the last clone of the
-    /// verifier.
+    /// verifier, or with [`Verifier::close`].
     pub fn events(mut self, events: Events) -> Self {
         self.events = Some(events);
         self

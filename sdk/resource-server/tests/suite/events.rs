@@ -4,6 +4,7 @@ mod delivery;
 mod doubt;
 mod effects;
 mod hostile;
+mod names;
 mod rules;
 mod stage;
 mod start;

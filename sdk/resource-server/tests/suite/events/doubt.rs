@@ -133,7 +133,7 @@ async fn only_the_state_that_was_asked_for_proves_anything() {
         .push(&stage.transmitter.sign(&RSA, &guessed))
         .await;
     assert_eq!((status, &body["err"]), (400, &json!("invalid_state")));
-    assert_eq!(stage.health().trouble, Some(Trouble::NoEcho));
+    assert_eq!(stage.health().trouble, Some(Trouble::Starting));
     stage.is_unknown(&json!({})).await;
 }
 

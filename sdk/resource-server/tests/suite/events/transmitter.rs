@@ -74,6 +74,8 @@ pub(crate) struct World {
     /// Tokens of the API that count.
     pub(crate) valid: BTreeSet<String>,
     pub(crate) created: usize,
+    /// How many streams a client may have.
+    pub(crate) most: usize,
     pub(crate) verifications: usize,
     pub(crate) feeds: usize,
     /// The `replay` of each feed that asked for one.
@@ -118,6 +120,7 @@ impl Transmitter {
                 tokens: 0,
                 valid: BTreeSet::new(),
                 created: 0,
+                most: 16,
                 verifications: 0,
                 feeds: 0,
                 replays: Vec::new(),
@@ -178,7 +181,7 @@ impl Transmitter {
 
     /// A stream that is there from before, as the layer leaves one behind.
     pub(crate) fn has_stream(&self, method: &str) -> String {
-        let object = json!({ "delivery": { "method": method }, "description": "writ-resource" });
+        let object = json!({ "delivery": { "method": method }, "description": "writ-resource rs" });
         self.inner.add(object)
     }
 
@@ -412,6 +415,10 @@ async fn create(
 ) -> Response {
     if let Err(refusal) = inner.authorize(&headers) {
         return refusal.into_response();
+    }
+    let is_full = |world: &World| world.streams.len() >= world.most;
+    if is_full(&inner.world()) {
+        return StatusCode::FORBIDDEN.into_response();
     }
     let id = inner.add(object);
     let mut world = inner.world();
