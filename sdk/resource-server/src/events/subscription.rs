@@ -159,9 +159,10 @@ impl Subscription {
                 self.state.follows(id, false);
                 if let (Some(feed), Some(_)) = (feed, replay) {
                     let open = feed.open(replay).await?;
-                    let replays = open.replays;
-                    feed.take_all(open).await?;
-                    self.state.follows(id, replays);
+                    if open.replays {
+                        feed.take_all(open).await?;
+                        self.state.follows(id, true);
+                    }
                 }
                 heartbeat().await
             }

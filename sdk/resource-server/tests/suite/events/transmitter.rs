@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(crate) refusals: Vec<Value>,
     pub(crate) has_feed: bool,
     pub(crate) has_replay: bool,
+    /// Replays end after so many SETs, as if that were all.
+    pub(crate) cut_after: Option<usize>,
     pub(crate) issuer: Option<String>,
     /// For whom streams are.
     pub(crate) resource: String,
@@ -128,6 +130,7 @@ impl Transmitter {
                 refusals: Vec::new(),
                 has_feed: true,
                 has_replay: true,
+                cut_after: None,
                 issuer: None,
                 resource: String::new(),
                 critical: Vec::new(),
@@ -626,7 +629,7 @@ async fn feed(
         let mut next = first;
         loop {
             news.mark_unchanged();
-            let sets = {
+            let (sets, is_cut) = {
                 let world = inner.world();
                 let Some(stream) = world.streams.get(&id) else {
                     return;
@@ -634,7 +637,9 @@ async fn feed(
                 if world.broken.is_some() || stream.status != "enabled" {
                     return;
                 }
-                stream.sets[next.min(stream.sets.len())..].to_vec()
+                let cut = world.cut_after.filter(|_| ends);
+                let last = stream.sets.len().min(cut.unwrap_or(usize::MAX));
+                (stream.sets[next.min(last)..last].to_vec(), cut.is_some())
             };
             next += sets.len();
             for (jti, compact, _) in sets {
@@ -644,6 +649,10 @@ async fn feed(
                 }
             }
             if ends {
+                if !is_cut {
+                    // Fails only when nobody listens any more.
+                    let _ = sender.send("event: end\ndata: {}\n\n".into()).await;
+                }
                 return;
             }
             // A comment, as when nothing happens.
