@@ -8,10 +8,11 @@
 //! | one `Authorization` header, scheme `Bearer` or `DPoP` | 401, 400 | 401, 400 |
 //! | under `DPoP`, a proof for this request and token | 401 | 401 |
 //! | the token verifies, and is bound to the proof's key or to none | 401 | 401 |
-//! | the token was not revoked | 401, 503 | 401, 503 |
+//! | the token was not revoked, as far as was told | 401, 503 | 401, 503 |
 //! | the proof was not used before | 401 | 401 |
 //! | no content coding, no form, UTF-8 | 415, 400 | – |
-//! | the body is within the limit | 413 | never passed on |
+//! | the body is within the limit, and in time | 413, 408 | never passed on |
+//! | the token still holds, and the issuer says so where it is asked | 401, 503 | 401, 503 |
 //! | one unambiguous JSON-RPC message or batch | 400 | – |
 //! | the token allows every call in it | 403 | – |
 //!

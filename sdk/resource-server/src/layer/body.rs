@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -76,8 +77,14 @@ impl<B: Body> Body for UntilRevoked<B> {
     }
 }
 
-/// The whole body, which is bounded whatever its length claims to be.
-pub(super) async fn read<B>(headers: &HeaderMap, body: B, most: usize) -> Result<Bytes, Refusal>
+/// The whole body, which is bounded whatever its length claims to be, and has
+/// to be here in time.
+pub(super) async fn read<B>(
+    headers: &HeaderMap,
+    body: B,
+    most: usize,
+    time: Duration,
+) -> Result<Bytes, Refusal>
 where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -89,12 +96,16 @@ where
     if is_announced_over(headers, most) {
         return Err(TOO_LONG);
     }
-    match Limited::new(body, most).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(TOO_LONG),
-        Err(_) => Err(Refusal::Unreadable(
+    match tokio::time::timeout(time, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(TOO_LONG),
+        Ok(Err(_)) => Err(Refusal::Unreadable(
             StatusCode::BAD_REQUEST,
             "the body could not be read",
+        )),
+        Err(_) => Err(Refusal::Unreadable(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
         )),
     }
 }

@@ -6,6 +6,7 @@ mod effects;
 mod hostile;
 mod names;
 mod rules;
+mod slow;
 mod stage;
 mod start;
 mod transmitter;
