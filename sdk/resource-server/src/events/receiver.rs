@@ -110,6 +110,7 @@ impl Receiver {
             clock: context.clock.clone(),
             name: Name::new(settings.instance.as_deref())?,
             lifetime,
+            max_age: age,
             leeway: context.leeway,
             keys_floor: context.keys_floor,
             capacity: settings.capacity,

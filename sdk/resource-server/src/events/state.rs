@@ -51,6 +51,11 @@ pub(super) struct State {
     pub(super) attention: Arc<Attention>,
     /// Seconds a token lives at most.
     pub(super) lifetime: i64,
+    /// Seconds that a proof counts.
+    max_age: i64,
+    /// Until when the last one does. Timers find a lack of proof as well, but
+    /// in a process that was frozen they run after the first requests.
+    proved_until: AtomicI64,
     /// The least time between two fetches of the transmitter's keys.
     pub(super) keys_floor: Duration,
     /// Seconds from its `iat` for which something about it has to be known.
@@ -116,6 +121,8 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) name: Name,
     pub(super) lifetime: i64,
+    /// Seconds that a proof counts.
+    pub(super) max_age: i64,
     /// Seconds that tokens are accepted past their end.
     pub(super) leeway: i64,
     pub(super) keys_floor: Duration,
@@ -140,6 +147,8 @@ impl State {
             clock: parts.clock,
             name: parts.name,
             lifetime: parts.lifetime,
+            max_age: parts.max_age,
+            proved_until: AtomicI64::new(i64::MIN),
             keys_floor: parts.keys_floor,
             hooks: parts.hooks,
             answers: parts.answers,
@@ -159,11 +168,11 @@ impl State {
     pub(super) fn judge(&self, claims: &mut AccessClaims) -> Result<Certainty, VerifyError> {
         // A marker may be given up before such a token ends.
         let outlives = claims.exp.saturating_sub(claims.iat) > self.lifetime;
-        let look = self.attention.look();
-        if look.is_clear() && !outlives {
+        let (look, now) = (self.attention.look(), self.clock.now());
+        let stale = self.is_stale(now);
+        if look.is_clear() && !outlives && !stale {
             return Ok(Certainty::Known);
         }
-        let now = self.clock.now();
         if look.has(Flag::Markers) {
             match self.deny.judge(claims, now) {
                 Judgement::Stands => {}
@@ -173,7 +182,7 @@ impl State {
         }
         let doubtful = look.has(Flag::Doubt) && now < self.doubt_until.load(Ordering::Acquire);
         let cold = look.has(Flag::Cold) && self.is_before_start(claims, now);
-        if outlives || doubtful || cold || look.trouble().is_some() {
+        if outlives || stale || doubtful || cold || look.trouble().is_some() {
             Ok(Certainty::Unknown)
         } else {
             Ok(Certainty::Known)
@@ -184,6 +193,11 @@ impl State {
     pub(super) fn ends(&self, claims: &AccessClaims) -> bool {
         self.attention.look().has(Flag::Markers)
             && self.deny.judge(claims, self.clock.now()) == Judgement::Ended
+    }
+
+    /// Whether the last proof is too old.
+    fn is_stale(&self, now: i64) -> bool {
+        now >= self.proved_until.load(Ordering::Acquire)
     }
 
     fn is_before_start(&self, claims: &AccessClaims, now: i64) -> bool {
@@ -329,11 +343,15 @@ impl State {
     pub(super) fn health(&self) -> Health {
         let (look, now) = (self.attention.look(), self.clock.now());
         let in_doubt = look.has(Flag::Doubt) && now < self.doubt_until.load(Ordering::Acquire);
+        let stale = self.is_stale(now).then_some(Trouble::NoEcho);
         let is_cold = look.has(Flag::Cold) && now < self.cold.1.load(Ordering::Acquire);
         let remembered = self.deny.len();
         let notes = self.notes();
         Health {
-            trouble: look.trouble().or(in_doubt.then_some(Trouble::Doubt)),
+            trouble: look
+                .trouble()
+                .or(stale)
+                .or(in_doubt.then_some(Trouble::Doubt)),
             unknown_before: is_cold.then(|| self.cold.0.load(Ordering::Acquire) + 1),
             lag: notes.lag,
             verified_at: notes.verified_at,

@@ -64,6 +64,8 @@ impl State {
             self.cold.1.store(until, Ordering::Release);
             self.attention.set(Flag::Cold);
         }
+        let until = self.clock.now().saturating_add(self.max_age);
+        self.proved_until.store(until, Ordering::Release);
         let was = self.attention.look().trouble();
         for flag in [Flag::Starting, Flag::Delivery, Flag::Echo] {
             self.attention.clear(flag);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::json;
 use writ_resource::events::Trouble;
-use writ_resource::{Events, WhenStale};
+use writ_resource::{Events, VerifyError, WhenStale};
 
 use super::stage::{Stage, Way, eventually};
 use super::transmitter::{caep, risc, ssf};
@@ -96,6 +96,25 @@ async fn the_age_of_a_proof_is_the_authors_choice() {
     stage
         .until(|health| health.verified_at == Some(NOW + 5))
         .await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_frozen_does_not_rely_on_what_it_knew() {
+    for way in Way::ALL {
+        let stage = Stage::with(way, |events| events.when_stale(WhenStale::Refuse)).await;
+        stage.lives(&json!({})).await;
+        for (seconds, stale) in [(69, false), (1, true)] {
+            stage.clock.advance(seconds);
+            // At once, before any timer.
+            let token = stage.token(&json!({}));
+            let verified = stage.layer.verifier().verify(&token).await;
+            let expected = stale.then_some(VerifyError::Stale);
+            assert_eq!(verified.err(), expected, "{way:?}");
+        }
+        assert_eq!(stage.health().trouble, Some(Trouble::NoEcho));
+        stage.is_troubled_by(None).await;
+        stage.lives(&json!({})).await;
+    }
 }
 
 #[tokio::test]
