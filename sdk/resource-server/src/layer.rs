@@ -36,14 +36,14 @@ use http_body::Body;
 use http_body_util::{Either, Full};
 use tower::{Layer, Service};
 
-pub use body::{ProtectedBody, UntilRevoked};
+pub use body::{ProtectedBody, WhileValid};
 pub use builder::ProtectBuilder;
 pub use credentials::PresentedToken;
 
 use crate::challenge;
-use crate::events::{Health, Revoked};
+use crate::events::Health;
 use crate::verifier::Verifier;
-use guard::Guard;
+use guard::{Admitted, Guard};
 
 /// Where every resource's metadata is found (RFC 9728 §3).
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -142,10 +142,14 @@ where
             }
             let scheme = credentials::presented_scheme(request.headers());
             match guard.admit(request).await {
-                Ok((request, nonce)) => {
-                    let revoked = request.extensions().get::<Revoked>().cloned();
+                Ok(Admitted {
+                    request,
+                    claims,
+                    nonce,
+                }) => {
                     let answer = inner.call(request).await?;
-                    let answer = answer.map(|body| Either::Right(UntilRevoked::new(body, revoked)));
+                    let ended = || guard.verifier.ended(claims);
+                    let answer = answer.map(|body| Either::Right(WhileValid::new(body, ended)));
                     Ok(challenge::with_nonce(answer, nonce.as_deref()))
                 }
                 Err(refusal) => {

@@ -229,6 +229,27 @@ impl Verifier {
         }
     }
 
+    /// Waits until a token with these claims is over.
+    pub(crate) fn ended(
+        &self,
+        claims: Arc<AccessClaims>,
+    ) -> impl Future<Output = ()> + Send + Sync + use<> {
+        let (rules, receiver) = (Arc::clone(&self.rules), self.receiver.clone());
+        let revoked = receiver.map(|receiver| receiver.revoked(&claims));
+        async move {
+            let revoked = async {
+                match revoked {
+                    Some(revoked) => revoked.wait().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = rules.expired(&claims) => {}
+                () = revoked => {}
+            }
+        }
+    }
+
     /// How the revocations are arriving, where [`VerifierBuilder::events`]
     /// asks for them.
     #[must_use]
@@ -332,6 +353,15 @@ impl Rules {
             return Err(VerifyError::NotYetValid);
         }
         Ok(())
+    }
+
+    /// Waits until a token with these claims is accepted no more.
+    async fn expired(&self, claims: &AccessClaims) {
+        while self.check_end(claims).is_ok() {
+            let end = claims.exp.saturating_add(self.leeway);
+            let left = end.saturating_sub(self.clock.now());
+            self.clock.sleep(left.max(0)).await;
+        }
     }
 
     fn check_end(&self, claims: &AccessClaims) -> Result<(), VerifyError> {

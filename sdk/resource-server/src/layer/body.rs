@@ -14,36 +14,39 @@ use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use pin_project_lite::pin_project;
 
 use crate::challenge::Refusal;
-use crate::events::Revoked;
 
 /// What a protected server answers with: its own body, or one of the layer's.
-pub type ProtectedBody<B> = Either<Full<Bytes>, UntilRevoked<B>>;
+pub type ProtectedBody<B> = Either<Full<Bytes>, WhileValid<B>>;
 
 pin_project! {
     /// The body of an answer, which ends early when the token of its request
-    /// is revoked: an event stream is not open for longer than the token holds.
-    pub struct UntilRevoked<B> {
+    /// expires or is revoked: an event stream is not open for longer than the
+    /// token holds.
+    pub struct WhileValid<B> {
         #[pin]
         body: B,
-        revoked: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+        ended: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
         over: bool,
     }
 }
 
-impl<B: Body> UntilRevoked<B> {
-    /// A body whose length is known is all there: nothing more can be sent.
-    pub(super) fn new(body: B, revoked: Option<Revoked>) -> Self {
+impl<B: Body> WhileValid<B> {
+    /// `ended` is over with the token. A body whose length is known is all
+    /// there: nothing more can be sent.
+    pub(super) fn new<F>(body: B, ended: impl FnOnce() -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + Sync + 'static,
+    {
         let open = body.size_hint().exact().is_none();
-        let revoked = revoked.filter(|_| open);
         Self {
             body,
-            revoked: revoked.map(|revoked| Box::pin(revoked.wait()) as _),
+            ended: open.then(|| Box::pin(ended()) as _),
             over: false,
         }
     }
 }
 
-impl<B: Body> Body for UntilRevoked<B> {
+impl<B: Body> Body for WhileValid<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -52,10 +55,10 @@ impl<B: Body> Body for UntilRevoked<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        if let Some(revoked) = this.revoked.as_mut()
-            && revoked.as_mut().poll(context).is_ready()
+        if let Some(ended) = this.ended.as_mut()
+            && ended.as_mut().poll(context).is_ready()
         {
-            *this.revoked = None;
+            *this.ended = None;
             *this.over = true;
         }
         if *this.over {

@@ -34,6 +34,15 @@ pub(super) struct Guard {
     pub(super) body_timeout: Duration,
 }
 
+/// A request that may pass.
+pub(super) struct Admitted {
+    /// As the server may see it.
+    pub(super) request: Request<Full<Bytes>>,
+    pub(super) claims: Arc<AccessClaims>,
+    /// For its answer.
+    pub(super) nonce: Option<String>,
+}
+
 impl Guard {
     pub(super) fn is_metadata<B>(&self, request: &Request<B>) -> bool {
         let path = request.uri().path();
@@ -46,11 +55,8 @@ impl Guard {
         (receiver.push_path() == Some(request.uri().path())).then_some(receiver)
     }
 
-    /// The request as the server may see it, and a nonce for its answer.
-    pub(super) async fn admit<B>(
-        &self,
-        request: Request<B>,
-    ) -> Result<(Request<Full<Bytes>>, Option<String>), Refusal>
+    /// All that a request must show.
+    pub(super) async fn admit<B>(&self, request: Request<B>) -> Result<Admitted, Refusal>
     where
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -87,10 +93,12 @@ impl Guard {
             parts.extensions.insert(receiver.revoked(&claims));
         }
         parts.extensions.insert(token);
-        parts.extensions.insert(claims);
-        let nonce = proof.and_then(|proof| self.proofs.next_nonce(&proof));
-        let body = Full::new(body.unwrap_or_default());
-        Ok((Request::from_parts(parts, body), nonce))
+        parts.extensions.insert(Arc::clone(&claims));
+        Ok(Admitted {
+            request: Request::from_parts(parts, Full::new(body.unwrap_or_default())),
+            claims,
+            nonce: proof.and_then(|proof| self.proofs.next_nonce(&proof)),
+        })
     }
 
     /// Checks the token, and uses up the proof that came with it.

@@ -51,6 +51,26 @@ async fn an_open_stream_ends_when_its_token_is_revoked() {
 }
 
 #[tokio::test]
+async fn an_open_stream_ends_when_its_token_expires() {
+    let stage = Stage::new().await;
+    let mut response = open(&stage, &json!({})).await;
+    let mut longer = open(&stage, &json!({ "exp": NOW + 600 })).await;
+    let senders: Vec<_> = stage.open.lock().unwrap().clone();
+    // To the end of the leeway, as for requests.
+    stage.clock.advance(329);
+    for (sender, response) in senders.iter().zip([&mut response, &mut longer]) {
+        sender.send("data: 1\n\n".into()).await.unwrap();
+        assert_eq!(response.chunk().await.unwrap().unwrap(), "data: 1\n\n");
+    }
+    stage.clock.advance(1);
+    let last = tokio::time::timeout(Duration::from_secs(1), response.chunk()).await;
+    assert_eq!(last.unwrap().unwrap(), None);
+    eventually(|| senders[0].is_closed(), || "still open".to_owned()).await;
+    senders[1].send("data: 2\n\n".into()).await.unwrap();
+    assert_eq!(longer.chunk().await.unwrap().unwrap(), "data: 2\n\n");
+}
+
+#[tokio::test]
 async fn a_narrowed_scope_ends_no_stream() {
     let stage = Stage::new().await;
     let mut response = open(&stage, &json!({})).await;
