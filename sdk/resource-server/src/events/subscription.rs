@@ -225,8 +225,9 @@ impl Subscription {
                 }),
             ),
         };
-        let mut streams = self.transmitter.streams(metadata).await?.into_iter();
-        let known = streams.find(|stream| stream.delivery.method == method && self.owns(stream));
+        let streams = self.transmitter.streams(metadata).await?.into_iter();
+        let own = streams.filter(|stream| self.owns(stream));
+        let known = own.max_by_key(|stream| stream.delivery.method == method);
         let Some(mut stream) = known else {
             let wanted = json!({
                 "delivery": delivery,
@@ -242,8 +243,9 @@ impl Subscription {
         if stream.events_requested != self.events {
             changes["events_requested"] = json!(self.events);
         }
-        if method == PUSH {
-            // The secret of an earlier process is not known any more.
+        // The secret of an earlier process is not known any more, and that
+        // process may have been told in another way.
+        if method == PUSH || stream.delivery.method != method {
             changes["delivery"] = delivery;
         }
         if changes.as_object().is_some_and(|changes| changes.len() > 1) {

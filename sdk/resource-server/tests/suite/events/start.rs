@@ -50,6 +50,20 @@ async fn a_stream_is_made_where_there_is_none_of_ones_own() {
 }
 
 #[tokio::test]
+async fn a_stream_is_kept_when_events_are_to_come_in_another_way() {
+    for (before, after) in [(Way::Feed, Way::Push), (Way::Push, Way::Poll)] {
+        let stage = Stage::with(before, |events| events).await;
+        let events = after.events().when_stale(WhenStale::Refuse);
+        let stage = stage.restarted(events).await.ready().await;
+        assert_eq!(stage.transmitter.world().created, 0);
+        let stream = stage.transmitter.stream();
+        assert_eq!(stream.object["delivery"]["method"], after.method());
+        assert_eq!(stream.secret.is_some(), after == Way::Push);
+        stage.lives(&json!({})).await;
+    }
+}
+
+#[tokio::test]
 async fn what_was_revoked_before_a_start_is_known_after_it() {
     for way in Way::ALL {
         let stage = Stage::with(way, |events| events.when_stale(WhenStale::Refuse)).await;
