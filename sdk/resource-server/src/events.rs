@@ -8,6 +8,7 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `settings` | what an author says: [`Events`] |
+//! | `name` | what its stream is called, so that nobody else takes it |
 //! | `transmitter` | discovery, token, finding or creating the stream |
 //! | `subscription` | what a receiver does from its start to its end |
 //! | `feed`, `poll`, `push` | the three ways SETs arrive; `sse` reads the feed's text |
@@ -24,6 +25,7 @@
 mod deny;
 mod feed;
 mod health;
+mod name;
 mod poll;
 mod push;
 mod receiver;

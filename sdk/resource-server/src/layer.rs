@@ -8,10 +8,11 @@
 //! | one `Authorization` header, scheme `Bearer` or `DPoP` | 401, 400 | 401, 400 |
 //! | under `DPoP`, a proof for this request and token | 401 | 401 |
 //! | the token verifies, and is bound to the proof's key or to none | 401 | 401 |
-//! | the token was not revoked | 401, 503 | 401, 503 |
+//! | the token was not revoked, as far as was told | 401, 503 | 401, 503 |
 //! | the proof was not used before | 401 | 401 |
 //! | no content coding, no form, UTF-8 | 415, 400 | – |
-//! | the body is within the limit | 413 | never passed on |
+//! | the body is within the limit, and in time | 413, 408 | never passed on |
+//! | the token still holds, and the issuer says so where it is asked | 401, 503 | 401, 503 |
 //! | one unambiguous JSON-RPC message or batch | 400 | – |
 //! | the token allows every call in it | 403 | – |
 //!
@@ -35,14 +36,14 @@ use http_body::Body;
 use http_body_util::{Either, Full};
 use tower::{Layer, Service};
 
-pub use body::{ProtectedBody, UntilRevoked};
+pub use body::{ProtectedBody, WhileValid};
 pub use builder::ProtectBuilder;
 pub use credentials::PresentedToken;
 
 use crate::challenge;
-use crate::events::{Health, Revoked};
+use crate::events::Health;
 use crate::verifier::Verifier;
-use guard::Guard;
+use guard::{Admitted, Guard};
 
 /// Where every resource's metadata is found (RFC 9728 §3).
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -141,10 +142,14 @@ where
             }
             let scheme = credentials::presented_scheme(request.headers());
             match guard.admit(request).await {
-                Ok((request, nonce)) => {
-                    let revoked = request.extensions().get::<Revoked>().cloned();
+                Ok(Admitted {
+                    request,
+                    claims,
+                    nonce,
+                }) => {
                     let answer = inner.call(request).await?;
-                    let answer = answer.map(|body| Either::Right(UntilRevoked::new(body, revoked)));
+                    let ended = || guard.verifier.ended(claims);
+                    let answer = answer.map(|body| Either::Right(WhileValid::new(body, ended)));
                     Ok(challenge::with_nonce(answer, nonce.as_deref()))
                 }
                 Err(refusal) => {

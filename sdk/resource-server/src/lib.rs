@@ -20,8 +20,6 @@ pub use claims::AccessClaims;
 pub use clock::{Clock, ManualClock};
 pub use events::{Events, Health, Revoked, WhenStale};
 pub use introspection::Introspect;
-pub use layer::{
-    PresentedToken, Protect, ProtectBuilder, ProtectLayer, ProtectedBody, UntilRevoked,
-};
+pub use layer::{PresentedToken, Protect, ProtectBuilder, ProtectLayer, ProtectedBody, WhileValid};
 pub use scopes::tool_scope;
 pub use verifier::{SetupError, Verifier, VerifierBuilder, VerifyError};

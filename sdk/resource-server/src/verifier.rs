@@ -157,11 +157,7 @@ impl Verifier {
     /// [`VerifyError::Unanswered`] when it is to be asked about the token and
     /// cannot be; every other error is the token's fault.
     pub async fn verify(&self, token: &str) -> Result<AccessClaims, VerifyError> {
-        let claims = self.check(token).await?;
-        // RFC 9449 §7.2, RFC 8705 §3: without its proof a bound token is nothing.
-        if claims.cnf.is_some() {
-            return Err(VerifyError::SenderConstrained);
-        }
+        let claims = self.presented(token, None).await?;
         self.confirm(token, claims).await
     }
 
@@ -177,46 +173,80 @@ impl Verifier {
         token: &str,
         thumbprint: &str,
     ) -> Result<AccessClaims, VerifyError> {
-        let claims = self.check(token).await?;
-        match &claims.cnf {
-            None => Err(VerifyError::NotBound),
-            Some(bound) if bound.jkt.as_deref() == Some(thumbprint) => {
-                self.confirm(token, claims).await
-            }
-            Some(_) => Err(VerifyError::OtherKey),
-        }
+        let claims = self.presented(token, Some(thumbprint)).await?;
+        self.confirm(token, claims).await
     }
 
-    /// Whether a token that is right in itself still holds: as far as that
-    /// was told, or as the issuer answers when it is to be asked.
-    async fn confirm(
+    /// What a token says that came with a proof by the key of this thumbprint,
+    /// or with none, as far as it needs nobody else.
+    pub(crate) async fn presented(
+        &self,
+        token: &str,
+        thumbprint: Option<&str>,
+    ) -> Result<AccessClaims, VerifyError> {
+        let mut claims = self.check(token).await?;
+        match (&claims.cnf, thumbprint) {
+            (None, None) => {}
+            (None, Some(_)) => return Err(VerifyError::NotBound),
+            // RFC 9449 §7.2, RFC 8705 §3: without its proof a bound token is nothing.
+            (Some(_), None) => return Err(VerifyError::SenderConstrained),
+            (Some(bound), Some(_)) if bound.jkt.as_deref() == thumbprint => {}
+            (Some(_), Some(_)) => return Err(VerifyError::OtherKey),
+        }
+        self.holds(&mut claims)?;
+        Ok(claims)
+    }
+
+    /// Whether a token that was right when it was presented holds now: by its
+    /// end, as far as was told, and as the issuer answers when it is to be asked.
+    pub(crate) async fn confirm(
         &self,
         token: &str,
         mut claims: AccessClaims,
     ) -> Result<AccessClaims, VerifyError> {
-        let introspector = match self.recheck(&mut claims)? {
-            Certainty::Known => self.introspector.as_deref(),
-            Certainty::Unknown => {
-                let receiver = self.receiver.as_deref();
-                let fallback = receiver.and_then(|receiver| receiver.fallback.as_ref());
-                Some(fallback.ok_or(VerifyError::Stale)?)
-            }
-        };
-        let Some(introspector) = introspector else {
+        let Some(introspector) = self.holds(&mut claims)? else {
             return Ok(claims);
         };
         let mut claims = introspector.confirm(token, claims).await?;
         // An event may have come while the answer was on its way.
-        self.recheck(&mut claims)?;
+        self.holds(&mut claims)?;
         Ok(claims)
     }
 
-    /// Refuses a token that was revoked since it was verified, and leaves it
-    /// the scope it still has.
-    pub(crate) fn recheck(&self, claims: &mut AccessClaims) -> Result<Certainty, VerifyError> {
-        match &self.receiver {
-            None => Ok(Certainty::Known),
-            Some(receiver) => receiver.judge(claims),
+    /// Refuses a token that has ended or was revoked, leaves it the scope it
+    /// still has, and says who else is to be asked.
+    fn holds(&self, claims: &mut AccessClaims) -> Result<Option<&Introspector>, VerifyError> {
+        self.rules.check_end(claims)?;
+        let Some(receiver) = &self.receiver else {
+            return Ok(self.introspector.as_deref());
+        };
+        match receiver.judge(claims)? {
+            Certainty::Known => Ok(self.introspector.as_deref()),
+            Certainty::Unknown => {
+                let fallback = receiver.fallback.as_ref();
+                fallback.map(Some).ok_or(VerifyError::Stale)
+            }
+        }
+    }
+
+    /// Waits until a token with these claims is over.
+    pub(crate) fn ended(
+        &self,
+        claims: Arc<AccessClaims>,
+    ) -> impl Future<Output = ()> + Send + Sync + use<> {
+        let (rules, receiver) = (Arc::clone(&self.rules), self.receiver.clone());
+        let revoked = receiver.map(|receiver| receiver.revoked(&claims));
+        async move {
+            let revoked = async {
+                match revoked {
+                    Some(revoked) => revoked.wait().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = rules.expired(&claims) => {}
+                () = revoked => {}
+            }
         }
     }
 
@@ -225,6 +255,16 @@ impl Verifier {
     #[must_use]
     pub fn health(&self) -> Option<Health> {
         Some(self.receiver.as_ref()?.health())
+    }
+
+    /// Receives no more events, and deletes the stream, unless
+    /// [`Events::instance`] names it: for when the server has stopped. Takes
+    /// five seconds at most. Tokens are asked about or refused from now on, as
+    /// while nothing arrives.
+    pub async fn close(&self) {
+        if let Some(receiver) = &self.receiver {
+            receiver.close().await;
+        }
     }
 
     pub(crate) const fn receiver(&self) -> Option<&Arc<Receiver>> {
@@ -301,21 +341,35 @@ fn claims_of<T: DeserializeOwned>(
 impl Rules {
     /// RFC 9068 §4, after the signature.
     fn check(&self, claims: &AccessClaims) -> Result<(), VerifyError> {
-        let now = self.clock.now();
         if claims.iss != self.issuer {
             return Err(VerifyError::Issuer);
         }
         if !claims.aud.contains(&self.audience) {
             return Err(VerifyError::Audience);
         }
-        if now.saturating_sub(self.leeway) >= claims.exp {
-            return Err(VerifyError::Expired);
-        }
+        self.check_end(claims)?;
         let latest_start = claims.nbf.map_or(claims.iat, |nbf| nbf.max(claims.iat));
-        if now.saturating_add(self.leeway) < latest_start {
+        if self.clock.now().saturating_add(self.leeway) < latest_start {
             return Err(VerifyError::NotYetValid);
         }
         Ok(())
+    }
+
+    /// Waits until a token with these claims is accepted no more.
+    async fn expired(&self, claims: &AccessClaims) {
+        while self.check_end(claims).is_ok() {
+            let end = claims.exp.saturating_add(self.leeway);
+            let left = end.saturating_sub(self.clock.now());
+            self.clock.sleep(left.max(0)).await;
+        }
+    }
+
+    fn check_end(&self, claims: &AccessClaims) -> Result<(), VerifyError> {
+        if self.clock.now() < claims.exp.saturating_add(self.leeway) {
+            Ok(())
+        } else {
+            Err(VerifyError::Expired)
+        }
     }
 }
 
@@ -397,7 +451,7 @@ impl VerifierBuilder {
     /// Signals), so that a revoked token is refused from that moment on and
     /// nobody is asked. Receiving begins here when there is a tokio runtime,
     /// otherwise with the first token, and ends with the last clone of the
-    /// verifier.
+    /// verifier, or with [`Verifier::close`].
     pub fn events(mut self, events: Events) -> Self {
         self.events = Some(events);
         self

@@ -43,6 +43,14 @@ pub(super) struct Open {
     pub(super) replays: bool,
 }
 
+/// How an answer ended.
+enum End {
+    /// With the event that says so: there is no more of the past.
+    Told,
+    /// Without.
+    Closed,
+}
+
 impl Feed<'_> {
     /// Opens it; with what the last so many seconds brought first, when they
     /// are given and the transmitter has them.
@@ -98,12 +106,16 @@ impl Feed<'_> {
         }
     }
 
-    /// Takes what comes until the answer ends.
+    /// Takes all of an answer that tells the past and no more.
     ///
     /// # Errors
-    /// The [`Problem`] that ended it too early.
+    /// The [`Problem`] that ended it too early: an answer that merely ends was
+    /// not told to its end.
     pub(super) async fn take_all(&self, open: Open) -> Result<(), Problem> {
-        self.take(open.response, &mut None, None).await
+        match self.take(open.response, &mut None, None).await? {
+            End::Told => Ok(()),
+            End::Closed => Err(Problem::Interrupted),
+        }
     }
 
     async fn take_on(
@@ -130,7 +142,7 @@ impl Feed<'_> {
         mut response: Response,
         last: &mut Option<String>,
         reports: Option<&mpsc::Sender<Report>>,
-    ) -> Result<(), Problem> {
+    ) -> Result<End, Problem> {
         let mut reader = Reader::default();
         loop {
             let chunk = tokio::select! {
@@ -140,11 +152,14 @@ impl Feed<'_> {
             let failed =
                 |error: reqwest::Error| FetchError::Http(self.url.clone(), error.without_url());
             let Some(chunk) = chunk.map_err(failed)? else {
-                return Ok(());
+                return Ok(End::Closed);
             };
             let mut messages = Vec::new();
             reader.push(&chunk, |message| messages.push(message));
             for Message { id, event, data } in messages {
+                if event == "end" {
+                    return Ok(End::Told);
+                }
                 if event != "set" || id.is_empty() {
                     continue;
                 }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// What a request has to look at. All of it is one word, so that looking is
-/// one load: zero means that nothing is denied and everything is well.
+/// one load: zero means that nothing is denied and, as long as the last proof
+/// counts, everything is well.
 #[derive(Debug)]
 pub(super) struct Attention(AtomicU32);
 
@@ -82,7 +83,8 @@ pub enum Trouble {
     /// The transmitter cannot be reached, or delivers nothing.
     #[error("the transmitter does not deliver")]
     Unreachable,
-    /// A verification event did not come back within ten seconds.
+    /// A verification event did not come back within ten seconds, or the last
+    /// one that did is too old.
     #[error("a verification event did not come back")]
     NoEcho,
     /// An event could not be kept or understood, and may be about any token.

@@ -1,8 +1,9 @@
 //! The receiver as the rest of the crate knows it.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +11,12 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
-use tokio::task::AbortHandle;
+use tokio::sync::{OnceCell, oneshot};
+use tokio::task::JoinHandle;
 use url::Url;
 
 use super::health::{Flag, Health};
+use super::name::Name;
 use super::push::Push;
 use super::revoked::Revoked;
 use super::settings::{Delivery, Events, WhenStale};
@@ -62,8 +64,14 @@ pub(crate) struct Receiver {
 /// The task is begun where there is a runtime for it.
 enum Following {
     Not(Box<Subscription>),
-    Since(AbortHandle),
+    Since(Task),
     Never,
+}
+
+/// Ends in its own time after this is dropped.
+struct Task {
+    ended: JoinHandle<()>,
+    held: oneshot::Sender<Infallible>,
 }
 
 impl Receiver {
@@ -100,7 +108,9 @@ impl Receiver {
             issuer: context.issuer.to_owned(),
             resource: context.resource.to_owned(),
             clock: context.clock.clone(),
+            name: Name::new(settings.instance.as_deref())?,
             lifetime,
+            max_age: age,
             leeway: context.leeway,
             keys_floor: context.keys_floor,
             capacity: settings.capacity,
@@ -121,10 +131,6 @@ impl Receiver {
                 token: tokio::sync::Mutex::default(),
             },
             way,
-            description: match settings.instance {
-                None => "writ-resource".to_owned(),
-                Some(instance) => format!("writ-resource {instance}"),
-            },
             events,
             interval: age - ECHO,
         };
@@ -148,17 +154,37 @@ impl Receiver {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let mut following = self
-            .following
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut following = self.following();
         match std::mem::replace(&mut *following, Following::Never) {
             Following::Not(subscription) => {
-                let task = runtime.spawn(subscription.run());
-                *following = Following::Since(task.abort_handle());
+                let (held, closing) = oneshot::channel();
+                *following = Following::Since(Task {
+                    ended: runtime.spawn(subscription.run(closing)),
+                    held,
+                });
             }
             begun => *following = begun,
         }
+    }
+
+    /// Receives no more, and waits until the stream of a drawn name is deleted.
+    pub(crate) async fn close(&self) {
+        let following = {
+            let mut following = self.following();
+            std::mem::replace(&mut *following, Following::Never)
+        };
+        self.state.attention.set(Flag::Stopped);
+        if let Following::Since(Task { ended, held }) = following {
+            drop(held);
+            // Fails only when it panicked: then there is nothing to wait for.
+            let _ = ended.await;
+        }
+    }
+
+    fn following(&self) -> MutexGuard<'_, Following> {
+        self.following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses a token that was revoked, leaves it the scope it still has, and
@@ -195,15 +221,6 @@ impl Receiver {
 
     pub(crate) fn health(&self) -> Health {
         self.state.health()
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let following = self.following.get_mut();
-        if let Following::Since(task) = following.unwrap_or_else(PoisonError::into_inner) {
-            task.abort();
-        }
     }
 }
 

@@ -169,22 +169,25 @@ fn read(mut claims: Map<String, Value>, expected: Expected<'_>) -> Result<Set, S
     let jti = text(&claims, "jti")?
         .filter(|jti| !jti.is_empty() && jti.len() <= MAX_JTI)
         .ok_or(SetError::Claims("jti must hold 1 to 1024 bytes"))?;
-    let txn = text(&claims, "txn")?;
-    let toe = date(&claims, "toe")?;
+    // Only for people: a revocation is not lost for it.
+    let txn = claims.get("txn").and_then(Value::as_str);
+    let txn = txn.map(str::to_owned);
     let sub_id = claims.remove("sub_id");
     let sub_id = sub_id
         .filter(Value::is_object)
         .ok_or(SetError::Claims("sub_id must be an object"))?;
     let (event_type, payload) = event(claims.remove("events"))?;
-    let stamp = date(&payload, "event_timestamp")?;
+    let at = match date(&payload, "event_timestamp")? {
+        Some(stamp) => stamp,
+        None => date(&claims, "toe")?.unwrap_or(iat),
+    };
     // What is not issued yet is not ended: a time ahead is a mistake.
     let latest = expected.now.max(iat).saturating_add(AHEAD);
-    let at = stamp.or(toe).unwrap_or(iat).min(latest);
     Ok(Set {
         jti,
         txn,
         iat,
-        at,
+        at: at.min(latest),
         sub_id,
         event_type,
         payload,
@@ -223,13 +226,15 @@ pub(super) fn text(
     match claims.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(SetError::Claims("jti, txn, state and scope are text")),
+        Some(_) => Err(SetError::Claims("jti, state and scope are text")),
     }
 }
 
+/// A time that may be left out.
 fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, SetError> {
     claims
         .get(name)
+        .filter(|time| !time.is_null())
         .map(numeric_date)
         .transpose()
         .map_err(|_| SetError::Claims("times are seconds since 1970"))

@@ -109,8 +109,14 @@ impl Events {
         self
     }
 
-    /// Which of several processes behind one resource URL this is: each needs
-    /// a stream of its own, because each keeps its own state.
+    /// A name for this receiver's stream that stays the same over restarts.
+    /// No two receivers may have one name: a stream that is shared gives each
+    /// only a part of what is revoked.
+    ///
+    /// By default the name is the host's and some random digits, and the
+    /// stream is deleted by [`Verifier::close`](crate::Verifier::close) and
+    /// when the last clone of the verifier is dropped; of a process that
+    /// crashed the transmitter deletes it after a time.
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.instance = Some(name.into());
         self

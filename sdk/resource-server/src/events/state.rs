@@ -1,5 +1,6 @@
 //! What is known of revocations, and what a SET changes about it.
 
+mod echoes;
 mod effects;
 
 use std::collections::VecDeque;
@@ -14,8 +15,9 @@ use url::Url;
 
 use super::deny::{Deny, Judgement};
 use super::health::{Attention, Flag, Health, Trouble};
+use super::name::Name;
 use super::seen::Seen;
-use super::set::{self, Expected, Set, SetError};
+use super::set::{self, Expected, SetError};
 use super::settings::Hooks;
 use crate::claims::AccessClaims;
 use crate::clock::Clock;
@@ -43,9 +45,17 @@ pub(super) struct State {
     pub(super) issuer: String,
     pub(super) resource: String,
     pub(super) clock: Clock,
+    pub(super) name: Name,
+    /// When this process began to receive.
+    began: i64,
     pub(super) attention: Arc<Attention>,
     /// Seconds a token lives at most.
     pub(super) lifetime: i64,
+    /// Seconds that a proof counts.
+    max_age: i64,
+    /// Until when the last one does. Timers find a lack of proof as well, but
+    /// in a process that was frozen they run after the first requests.
+    proved_until: AtomicI64,
     /// The least time between two fetches of the transmitter's keys.
     pub(super) keys_floor: Duration,
     /// Seconds from its `iat` for which something about it has to be known.
@@ -59,6 +69,8 @@ pub(super) struct State {
     echoes: watch::Sender<Option<String>>,
     /// The transmitter said that it stopped the stream, or set it going.
     stop: Notify,
+    /// Somebody else receives from the stream.
+    shared: Notify,
     doubt_until: AtomicI64,
     /// Tokens with an `iat` up to the first are unknown until the second.
     cold: (AtomicI64, AtomicI64),
@@ -80,6 +92,8 @@ struct Notes {
     expected: VecDeque<(String, Instant)>,
     past: Past,
     stream_id: Option<String>,
+    /// That the stream is shared was said.
+    said_shared: bool,
     lag: Option<Duration>,
     verified_at: Option<i64>,
     received: u64,
@@ -105,7 +119,10 @@ pub(super) struct Parts {
     pub(super) issuer: String,
     pub(super) resource: String,
     pub(super) clock: Clock,
+    pub(super) name: Name,
     pub(super) lifetime: i64,
+    /// Seconds that a proof counts.
+    pub(super) max_age: i64,
     /// Seconds that tokens are accepted past their end.
     pub(super) leeway: i64,
     pub(super) keys_floor: Duration,
@@ -126,8 +143,12 @@ impl State {
             attention,
             issuer: parts.issuer,
             resource: parts.resource,
+            began: parts.clock.now(),
             clock: parts.clock,
+            name: parts.name,
             lifetime: parts.lifetime,
+            max_age: parts.max_age,
+            proved_until: AtomicI64::new(i64::MIN),
             keys_floor: parts.keys_floor,
             hooks: parts.hooks,
             answers: parts.answers,
@@ -135,6 +156,7 @@ impl State {
             changes: watch::Sender::new(0),
             echoes: watch::Sender::new(None),
             stop: Notify::new(),
+            shared: Notify::new(),
             doubt_until: AtomicI64::new(i64::MIN),
             cold: (AtomicI64::new(i64::MIN), AtomicI64::new(i64::MIN)),
             notes: Mutex::default(),
@@ -146,11 +168,11 @@ impl State {
     pub(super) fn judge(&self, claims: &mut AccessClaims) -> Result<Certainty, VerifyError> {
         // A marker may be given up before such a token ends.
         let outlives = claims.exp.saturating_sub(claims.iat) > self.lifetime;
-        let look = self.attention.look();
-        if look.is_clear() && !outlives {
+        let (look, now) = (self.attention.look(), self.clock.now());
+        let stale = self.is_stale(now);
+        if look.is_clear() && !outlives && !stale {
             return Ok(Certainty::Known);
         }
-        let now = self.clock.now();
         if look.has(Flag::Markers) {
             match self.deny.judge(claims, now) {
                 Judgement::Stands => {}
@@ -160,7 +182,7 @@ impl State {
         }
         let doubtful = look.has(Flag::Doubt) && now < self.doubt_until.load(Ordering::Acquire);
         let cold = look.has(Flag::Cold) && self.is_before_start(claims, now);
-        if outlives || doubtful || cold || look.trouble().is_some() {
+        if outlives || stale || doubtful || cold || look.trouble().is_some() {
             Ok(Certainty::Unknown)
         } else {
             Ok(Certainty::Known)
@@ -171,6 +193,11 @@ impl State {
     pub(super) fn ends(&self, claims: &AccessClaims) -> bool {
         self.attention.look().has(Flag::Markers)
             && self.deny.judge(claims, self.clock.now()) == Judgement::Ended
+    }
+
+    /// Whether the last proof is too old.
+    fn is_stale(&self, now: i64) -> bool {
+        now >= self.proved_until.load(Ordering::Acquire)
     }
 
     fn is_before_start(&self, claims: &AccessClaims, now: i64) -> bool {
@@ -250,54 +277,6 @@ impl State {
         Ok(())
     }
 
-    /// A verification event (SSF 1.0 §8.1.4). One without a state is the
-    /// transmitter's own, and proves nothing.
-    fn echoed(&self, set: &Set) -> Result<(), SetError> {
-        let Some(state) = set::text(&set.payload, "state")? else {
-            return Ok(());
-        };
-        let mut notes = self.notes();
-        let found = notes.expected.iter().position(|(sent, _)| *sent == state);
-        let Some(at) = found else {
-            // Somebody asked for it before this process began.
-            let earlier = self.attention.look().has(Flag::Starting);
-            return if earlier {
-                Ok(())
-            } else {
-                Err(SetError::State)
-            };
-        };
-        let newest = at + 1 == notes.expected.len();
-        if let Some((_, sent)) = notes.expected.remove(at)
-            && newest
-        {
-            notes.lag = Some(sent.elapsed());
-            notes.verified_at = Some(self.clock.now());
-            tracing::debug!(lag = ?notes.lag, "a verification event came back");
-            self.recovered(&mut notes, set.iat);
-            drop(notes);
-            self.echoes.send_replace(Some(state));
-        }
-        Ok(())
-    }
-
-    /// Events arrive, and all that came before this one has.
-    fn recovered(&self, notes: &mut Notes, iat: i64) {
-        if std::mem::replace(&mut notes.past, Past::Settled) == Past::Untold {
-            let until = self.clock.now().saturating_add(self.needed);
-            self.cold.0.store(iat, Ordering::Release);
-            self.cold.1.store(until, Ordering::Release);
-            self.attention.set(Flag::Cold);
-        }
-        let was = self.attention.look().trouble();
-        for flag in [Flag::Starting, Flag::Delivery, Flag::Echo] {
-            self.attention.clear(flag);
-        }
-        if was.is_some() {
-            tracing::info!(lag = ?notes.lag, "revocations arrive");
-        }
-    }
-
     pub(super) fn degrade(&self, flag: Flag, why: &str) {
         if self.attention.set(flag) {
             tracing::warn!(
@@ -313,26 +292,16 @@ impl State {
         self.stop.notified().await;
     }
 
-    /// Expects the echo of a state that is about to be sent.
-    pub(super) fn expect(&self, state: &str) -> watch::Receiver<Option<String>> {
-        let mut notes = self.notes();
-        if notes.expected.len() == MAX_EXPECTED {
-            notes.expected.pop_front();
-        }
-        notes.expected.push_back((state.to_owned(), Instant::now()));
-        self.echoes()
-    }
-
-    /// Changes whenever a verification event came back.
-    pub(super) fn echoes(&self) -> watch::Receiver<Option<String>> {
-        self.echoes.subscribe()
-    }
-
     /// What was revoked before, and until now, has to be told: by a stream
     /// that was not followed, or that threw away what it should have delivered.
     pub(super) fn lacks_past(&self) {
-        let mut notes = self.notes();
+        self.forget_past(&mut self.notes());
+    }
+
+    fn forget_past(&self, notes: &mut Notes) {
         notes.past = Past::Untold;
+        // What was asked for earlier may come back in the midst of it.
+        notes.expected.clear();
         self.attention.set(Flag::Starting);
     }
 
@@ -345,8 +314,6 @@ impl State {
         notes.stream_id = Some(stream_id.to_owned());
         if notes.past != Past::Settled && replays {
             notes.past = Past::Coming;
-            // What was asked for earlier may come back in the midst of it.
-            notes.expected.clear();
         }
     }
 
@@ -376,11 +343,15 @@ impl State {
     pub(super) fn health(&self) -> Health {
         let (look, now) = (self.attention.look(), self.clock.now());
         let in_doubt = look.has(Flag::Doubt) && now < self.doubt_until.load(Ordering::Acquire);
+        let stale = self.is_stale(now).then_some(Trouble::NoEcho);
         let is_cold = look.has(Flag::Cold) && now < self.cold.1.load(Ordering::Acquire);
         let remembered = self.deny.len();
         let notes = self.notes();
         Health {
-            trouble: look.trouble().or(in_doubt.then_some(Trouble::Doubt)),
+            trouble: look
+                .trouble()
+                .or(stale)
+                .or(in_doubt.then_some(Trouble::Doubt)),
             unknown_before: is_cold.then(|| self.cold.0.load(Ordering::Acquire) + 1),
             lag: notes.lag,
             verified_at: notes.verified_at,

@@ -10,6 +10,7 @@ use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
+use tokio::sync::oneshot;
 use url::Url;
 
 use super::feed::{Feed, Open};
@@ -37,6 +38,9 @@ const MOST_MISSED: u32 = 2;
 /// The longest time between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long leaving may take.
+const LEAVING: Duration = Duration::from_secs(5);
+
 /// How SETs get here.
 pub(super) enum Way {
     Feed,
@@ -49,8 +53,6 @@ pub(super) struct Subscription {
     pub(super) state: Arc<State>,
     pub(super) transmitter: Transmitter,
     pub(super) way: Way,
-    /// How the stream is known again.
-    pub(super) description: String,
     pub(super) events: Vec<String>,
     /// Seconds between two verification events.
     pub(super) interval: i64,
@@ -66,28 +68,47 @@ impl Drop for Ended {
 }
 
 impl Subscription {
-    /// Follows for as long as there is a use in it.
-    pub(super) async fn run(self) {
-        let _ended = Ended(Arc::clone(&self.state));
+    /// Follows for as long as there is a use in it, or until `closing` is over.
+    pub(super) async fn run(self, closing: oneshot::Receiver<Infallible>) {
+        {
+            let _ended = Ended(Arc::clone(&self.state));
+            tokio::select! {
+                () = self.follow_on() => {}
+                _ = closing => {}
+            }
+        }
+        if self.state.name.is_drawn {
+            let left = tokio::time::timeout(LEAVING, self.leave()).await;
+            if let Err(problem) = left.unwrap_or(Err(Problem::Silent)) {
+                tracing::warn!(%problem, "the stream is left to the transmitter to delete");
+            }
+        }
+    }
+
+    async fn follow_on(&self) {
         let mut attempt = 0;
         loop {
             let echoes = self.state.echoes();
             let Err(problem) = self.follow().await;
-            let is_mute = matches!(problem, Problem::Mute);
-            let problem = match problem {
+            match &problem {
                 Problem::Final(why) => {
                     tracing::error!(why, "no revocations are received any more");
                     return;
                 }
-                problem => problem.to_string(),
-            };
-            if !is_mute {
-                self.state.degrade(Flag::Delivery, &problem);
+                // Was said, and not all of it is here.
+                Problem::Mute | Problem::Shared => {}
+                Problem::Full => {
+                    tracing::error!(%problem, "there is no stream");
+                    self.state.degrade(Flag::Delivery, "there is no stream");
+                }
+                problem => self.state.degrade(Flag::Delivery, &problem.to_string()),
             }
-            if echoes.has_changed().is_ok_and(|changed| changed) {
+            // Two that share a stream would have each other begin again for ever.
+            let is_shared = matches!(problem, Problem::Shared);
+            if !is_shared && echoes.has_changed().is_ok_and(|changed| changed) {
                 attempt = 0;
             }
-            tracing::debug!(problem, attempt, "beginning again");
+            tracing::debug!(%problem, attempt, "beginning again");
             tokio::time::sleep(pause(attempt)).await;
             attempt += 1;
         }
@@ -108,7 +129,7 @@ impl Subscription {
             url,
             stream_id: id,
         });
-        let heartbeat = || self.heartbeat(&metadata, id);
+        let heartbeat = || self.heartbeat(&metadata, &stream);
         match (&self.way, feed) {
             (Way::Feed, None) => Err(Problem::Final(
                 "the transmitter has no feed: choose poll or push".to_owned(),
@@ -127,7 +148,7 @@ impl Subscription {
                 self.state.follows(id, false);
                 if let (Some(feed), Some(_)) = (feed, replay) {
                     let open = feed.open(replay).await?;
-                    self.catch_up(&feed, open, &url, id, &metadata).await?;
+                    self.catch_up(&feed, open, &url, &stream, &metadata).await?;
                 }
                 tokio::select! {
                     ended = poll::follow(&self.transmitter, &self.state, &url) => ended,
@@ -138,9 +159,10 @@ impl Subscription {
                 self.state.follows(id, false);
                 if let (Some(feed), Some(_)) = (feed, replay) {
                     let open = feed.open(replay).await?;
-                    let replays = open.replays;
-                    feed.take_all(open).await?;
-                    self.state.follows(id, replays);
+                    if open.replays {
+                        feed.take_all(open).await?;
+                        self.state.follows(id, true);
+                    }
                 }
                 heartbeat().await
             }
@@ -154,14 +176,14 @@ impl Subscription {
         feed: &Feed<'_>,
         open: Open,
         reports: &Url,
-        id: &str,
+        stream: &Stream,
         metadata: &Metadata,
     ) -> Result<(), Problem> {
-        self.state.follows(id, open.replays);
+        self.state.follows(&stream.stream_id, open.replays);
         let mut echoes = self.state.echoes();
         let never = tokio::select! {
             ended = feed.follow(open, reports) => ended?,
-            ended = self.heartbeat(metadata, id) => ended?,
+            ended = self.heartbeat(metadata, stream) => ended?,
             _ = echoes.changed() => return Ok(()),
         };
         match never {}
@@ -203,16 +225,14 @@ impl Subscription {
                 }),
             ),
         };
-        let mut streams = self.transmitter.streams(metadata).await?.into_iter();
-        let known = streams.find(|stream| {
-            stream.delivery.method == method
-                && stream.description.as_deref() == Some(&self.description)
-        });
+        let streams = self.transmitter.streams(metadata).await?.into_iter();
+        let own = streams.filter(|stream| self.owns(stream));
+        let known = own.max_by_key(|stream| stream.delivery.method == method);
         let Some(mut stream) = known else {
             let wanted = json!({
                 "delivery": delivery,
                 "events_requested": self.events,
-                "description": self.description,
+                "description": self.state.name.description,
             });
             let stream = self.transmitter.create(metadata, &wanted).await?;
             self.check(metadata, &stream).await?;
@@ -223,8 +243,9 @@ impl Subscription {
         if stream.events_requested != self.events {
             changes["events_requested"] = json!(self.events);
         }
-        if method == PUSH {
-            // The secret of an earlier process is not known any more.
+        // The secret of an earlier process is not known any more, and that
+        // process may have been told in another way.
+        if method == PUSH || stream.delivery.method != method {
             changes["delivery"] = delivery;
         }
         if changes.as_object().is_some_and(|changes| changes.len() > 1) {
@@ -237,6 +258,22 @@ impl Subscription {
             self.transmitter.enable(metadata, id).await?;
         }
         Ok(stream)
+    }
+
+    fn owns(&self, stream: &Stream) -> bool {
+        stream.description.as_deref() == Some(&self.state.name.description)
+    }
+
+    /// Nobody will find a stream with a drawn name again.
+    async fn leave(&self) -> Result<(), Problem> {
+        let metadata = self.transmitter.discover().await?;
+        let streams = self.transmitter.streams(&metadata).await?;
+        for stream in streams.iter().filter(|stream| self.owns(stream)) {
+            self.transmitter
+                .delete(&metadata, &stream.stream_id)
+                .await?;
+        }
+        Ok(())
     }
 
     /// A stream for somebody else is of no use, and nobody's.
@@ -259,16 +296,29 @@ impl Subscription {
             .named(url.ok_or(Problem::Answer("the stream has no endpoint_url"))?)
     }
 
-    /// Has the stream proved at intervals (SSF 1.0 §8.1.4).
-    async fn heartbeat(&self, metadata: &Metadata, stream_id: &str) -> Result<Infallible, Problem> {
+    /// Has the stream proved for as long as it is what it was.
+    async fn heartbeat(&self, metadata: &Metadata, stream: &Stream) -> Result<Infallible, Problem> {
+        tokio::select! {
+            ended = self.prove(metadata, stream) => ended,
+            () = self.state.stopped() => Err(Problem::Stopped),
+            () = self.state.shared() => Err(Problem::Shared),
+        }
+    }
+
+    /// Has the stream proved at intervals (SSF 1.0 §8.1.4), which also keeps
+    /// it from being unused for too long (§8.1.1, `inactivity_timeout`).
+    async fn prove(&self, metadata: &Metadata, stream: &Stream) -> Result<Infallible, Problem> {
         let (state, clock) = (&self.state, &self.state.clock);
+        let unused = stream.inactivity_timeout.unwrap_or(i64::MAX);
+        let interval = self.interval.min(unused / 2).max(AGAIN);
         let (mut missed, mut put_off) = (0, 0);
         loop {
             state.tidy();
-            let name = random_name()?;
+            let name = format!("{}.{}", state.name.mark, random_name()?);
             let mut echo = state.expect(&name);
             let proved = async {
-                self.transmitter.verify(metadata, stream_id, &name).await?;
+                let id = &stream.stream_id;
+                self.transmitter.verify(metadata, id, &name).await?;
                 // Fails only when the state is gone, which is held here.
                 let _ = echo.wait_for(|echoed| echoed.as_ref() == Some(&name)).await;
                 Ok(())
@@ -277,7 +327,7 @@ impl Subscription {
                 proved = proved => match proved {
                     Ok(()) => {
                         (missed, put_off) = (0, 0);
-                        self.interval
+                        interval
                     }
                     Err(Problem::Gone) => return Err(Problem::Gone),
                     Err(Problem::TooSoon(seconds)) => {
@@ -302,10 +352,7 @@ impl Subscription {
             if missed == MOST_MISSED {
                 return Err(Problem::Mute);
             }
-            tokio::select! {
-                () = clock.sleep(pause) => {}
-                () = state.stopped() => return Err(Problem::Stopped),
-            }
+            clock.sleep(pause).await;
         }
     }
 }

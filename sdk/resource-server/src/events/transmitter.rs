@@ -51,6 +51,15 @@ pub(super) enum Problem {
     Mute,
     #[error("the transmitter stopped the stream, or set it going")]
     Stopped,
+    #[error("another receiver uses the stream")]
+    Shared,
+    #[error(
+        "this client has as many streams as the transmitter lets it have (403; at Writ \
+         events.streams_per_client, 16 by default): `writ stream list` shows them; delete what \
+         nobody uses, and give receivers that are not closed a name that stays \
+         (Events::instance)"
+    )]
+    Full,
     /// Trying again is of no use.
     #[error("{0}")]
     Final(String),
@@ -88,6 +97,8 @@ pub(super) struct Stream {
     pub(super) aud: Audience,
     pub(super) delivery: StreamDelivery,
     pub(super) description: Option<String>,
+    /// Seconds that it may go unused.
+    pub(super) inactivity_timeout: Option<i64>,
     #[serde(default)]
     pub(super) events_requested: Vec<String>,
 }
@@ -158,6 +169,10 @@ impl Transmitter {
     ) -> Result<Stream, Problem> {
         self.json(Method::POST, &metadata.configuration, Some(stream))
             .await
+            .map_err(|problem| match problem {
+                Problem::Refused(_, StatusCode::FORBIDDEN) => Problem::Full,
+                problem => problem,
+            })
     }
 
     /// Changes only what is named (SSF 1.0 §8.1.1.3). Writing back what was

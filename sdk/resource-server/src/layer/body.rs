@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -13,36 +14,39 @@ use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use pin_project_lite::pin_project;
 
 use crate::challenge::Refusal;
-use crate::events::Revoked;
 
 /// What a protected server answers with: its own body, or one of the layer's.
-pub type ProtectedBody<B> = Either<Full<Bytes>, UntilRevoked<B>>;
+pub type ProtectedBody<B> = Either<Full<Bytes>, WhileValid<B>>;
 
 pin_project! {
     /// The body of an answer, which ends early when the token of its request
-    /// is revoked: an event stream is not open for longer than the token holds.
-    pub struct UntilRevoked<B> {
+    /// expires or is revoked: an event stream is not open for longer than the
+    /// token holds.
+    pub struct WhileValid<B> {
         #[pin]
         body: B,
-        revoked: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+        ended: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
         over: bool,
     }
 }
 
-impl<B: Body> UntilRevoked<B> {
-    /// A body whose length is known is all there: nothing more can be sent.
-    pub(super) fn new(body: B, revoked: Option<Revoked>) -> Self {
+impl<B: Body> WhileValid<B> {
+    /// `ended` is over with the token. A body whose length is known is all
+    /// there: nothing more can be sent.
+    pub(super) fn new<F>(body: B, ended: impl FnOnce() -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + Sync + 'static,
+    {
         let open = body.size_hint().exact().is_none();
-        let revoked = revoked.filter(|_| open);
         Self {
             body,
-            revoked: revoked.map(|revoked| Box::pin(revoked.wait()) as _),
+            ended: open.then(|| Box::pin(ended()) as _),
             over: false,
         }
     }
 }
 
-impl<B: Body> Body for UntilRevoked<B> {
+impl<B: Body> Body for WhileValid<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -51,10 +55,10 @@ impl<B: Body> Body for UntilRevoked<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        if let Some(revoked) = this.revoked.as_mut()
-            && revoked.as_mut().poll(context).is_ready()
+        if let Some(ended) = this.ended.as_mut()
+            && ended.as_mut().poll(context).is_ready()
         {
-            *this.revoked = None;
+            *this.ended = None;
             *this.over = true;
         }
         if *this.over {
@@ -76,8 +80,14 @@ impl<B: Body> Body for UntilRevoked<B> {
     }
 }
 
-/// The whole body, which is bounded whatever its length claims to be.
-pub(super) async fn read<B>(headers: &HeaderMap, body: B, most: usize) -> Result<Bytes, Refusal>
+/// The whole body, which is bounded whatever its length claims to be, and has
+/// to be here in time.
+pub(super) async fn read<B>(
+    headers: &HeaderMap,
+    body: B,
+    most: usize,
+    time: Duration,
+) -> Result<Bytes, Refusal>
 where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -89,12 +99,16 @@ where
     if is_announced_over(headers, most) {
         return Err(TOO_LONG);
     }
-    match Limited::new(body, most).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(TOO_LONG),
-        Err(_) => Err(Refusal::Unreadable(
+    match tokio::time::timeout(time, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(TOO_LONG),
+        Ok(Err(_)) => Err(Refusal::Unreadable(
             StatusCode::BAD_REQUEST,
             "the body could not be read",
+        )),
+        Err(_) => Err(Refusal::Unreadable(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
         )),
     }
 }

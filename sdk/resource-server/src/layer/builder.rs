@@ -32,6 +32,7 @@ pub struct ProtectBuilder {
     documentation: Option<String>,
     proofs: ProofSettings,
     max_body: usize,
+    body_timeout: Duration,
 }
 
 impl ProtectBuilder {
@@ -47,6 +48,7 @@ impl ProtectBuilder {
             documentation: None,
             proofs: ProofSettings::default(),
             max_body: 4 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
         }
     }
 
@@ -158,6 +160,12 @@ impl ProtectBuilder {
     /// The longest body that is read; 4 MiB by default.
     pub const fn max_body(mut self, octets: usize) -> Self {
         self.max_body = octets;
+        self
+    }
+
+    /// How long a body may take to arrive; 30 seconds by default.
+    pub const fn body_timeout(mut self, time: Duration) -> Self {
+        self.body_timeout = time;
         self
     }
 
@@ -288,6 +296,7 @@ impl ProtectBuilder {
                 },
                 proofs,
                 max_body: self.max_body,
+                body_timeout: self.body_timeout,
             }),
         })
     }

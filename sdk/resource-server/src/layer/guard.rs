@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -30,6 +31,16 @@ pub(super) struct Guard {
     pub(super) entrance: Entrance,
     pub(super) proofs: Proofs,
     pub(super) max_body: usize,
+    pub(super) body_timeout: Duration,
+}
+
+/// A request that may pass.
+pub(super) struct Admitted {
+    /// As the server may see it.
+    pub(super) request: Request<Full<Bytes>>,
+    pub(super) claims: Arc<AccessClaims>,
+    /// For its answer.
+    pub(super) nonce: Option<String>,
 }
 
 impl Guard {
@@ -44,11 +55,8 @@ impl Guard {
         (receiver.push_path() == Some(request.uri().path())).then_some(receiver)
     }
 
-    /// The request as the server may see it, and a nonce for its answer.
-    pub(super) async fn admit<B>(
-        &self,
-        request: Request<B>,
-    ) -> Result<(Request<Full<Bytes>>, Option<String>), Refusal>
+    /// All that a request must show.
+    pub(super) async fn admit<B>(&self, request: Request<B>) -> Result<Admitted, Refusal>
     where
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -59,23 +67,24 @@ impl Guard {
             Scheme::Bearer => None,
             Scheme::Dpop => Some(self.proofs.verify(&parts, token.secret())?),
         };
-        let mut claims = self.verify(&token, proof.as_ref()).await?;
+        let claims = self.presented(&token, proof.as_ref()).await?;
 
         let body = if carries_message(&parts.method) {
             readable(&parts.headers)?;
-            let body = body::read(&parts.headers, body, self.max_body).await?;
-            // A body may be sent as slowly as the sender likes.
-            self.verifier
-                .recheck(&mut claims)
-                .map_err(Refusal::InvalidToken)?;
-            self.check_calls(&parts.headers, &body, &claims)?;
-            body
+            let read = body::read(&parts.headers, body, self.max_body, self.body_timeout);
+            Some(read.await?)
         } else {
             // Nothing that was not looked at is passed on.
             parts.headers.remove(TRANSFER_ENCODING);
             parts.headers.remove(CONTENT_LENGTH);
-            Bytes::new()
+            None
         };
+        // A body may be sent slowly: what counts is whether the token holds now.
+        let claims = self.verifier.confirm(token.secret(), claims).await;
+        let claims = claims.map_err(refused)?;
+        if let Some(body) = &body {
+            self.check_calls(&parts.headers, body, &claims)?;
+        }
 
         parts.headers.remove(AUTHORIZATION);
         parts.headers.remove(dpop::HEADER);
@@ -84,29 +93,26 @@ impl Guard {
             parts.extensions.insert(receiver.revoked(&claims));
         }
         parts.extensions.insert(token);
-        parts.extensions.insert(claims);
-        let nonce = proof.and_then(|proof| self.proofs.next_nonce(&proof));
-        Ok((Request::from_parts(parts, Full::new(body)), nonce))
+        parts.extensions.insert(Arc::clone(&claims));
+        Ok(Admitted {
+            request: Request::from_parts(parts, Full::new(body.unwrap_or_default())),
+            claims,
+            nonce: proof.and_then(|proof| self.proofs.next_nonce(&proof)),
+        })
     }
 
-    /// Verifies the token, and uses up the proof that came with it.
-    async fn verify(
+    /// Checks the token, and uses up the proof that came with it.
+    async fn presented(
         &self,
         token: &PresentedToken,
         proof: Option<&Proof>,
     ) -> Result<AccessClaims, Refusal> {
-        let token = token.secret();
-        let verified = match proof {
-            Some(proof) => self.verifier.verify_bound(token, proof.thumbprint()).await,
-            None if self.entrance.takes_bearer => self.verifier.verify(token).await,
-            None => Err(VerifyError::NotBound),
-        };
-        let claims = verified.map_err(|error| match error {
-            VerifyError::Unavailable | VerifyError::Unanswered | VerifyError::Stale => {
-                Refusal::Unavailable(error.to_string())
-            }
-            error => Refusal::InvalidToken(error),
-        })?;
+        if proof.is_none() && !self.entrance.takes_bearer {
+            return Err(refused(VerifyError::NotBound));
+        }
+        let thumbprint = proof.map(Proof::thumbprint);
+        let presented = self.verifier.presented(token.secret(), thumbprint).await;
+        let claims = presented.map_err(refused)?;
         proof.map_or(Ok(()), |proof| self.proofs.take(proof))?;
         Ok(claims)
     }
@@ -126,5 +132,15 @@ impl Guard {
                 Err(Refusal::InsufficientScope(needed))
             }
         }
+    }
+}
+
+/// A token that may well be good is not called a bad one.
+fn refused(error: VerifyError) -> Refusal {
+    match error {
+        VerifyError::Unavailable | VerifyError::Unanswered | VerifyError::Stale => {
+            Refusal::Unavailable(error.to_string())
+        }
+        error => Refusal::InvalidToken(error),
     }
 }

@@ -1,15 +1,19 @@
 //! Where a token may be, what is asked of one that is missing, and the
 //! metadata that says where to get one.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::routing::get;
+use futures_util::stream::pending;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use writ_resource::{Protect, SetupError};
 
-use crate::support::{NOW, Scene, tool_call};
+use crate::support::{Issuer, NOW, Scene, jwks, signers, tool_call};
 
 #[tokio::test]
 async fn without_a_token_the_challenge_says_only_where_to_get_one() {
@@ -210,6 +214,24 @@ async fn streams_and_session_ends_need_a_valid_token_and_carry_no_body() {
             403
         );
     }
+}
+
+#[tokio::test]
+async fn an_open_answer_ends_with_its_token() {
+    let endless = || async { Body::from_stream(pending::<Result<Bytes, Infallible>>()) };
+    let server = Router::new().route("/mcp", get(endless));
+    let issuer = Issuer::start(jwks(&signers())).await;
+    let scene = Scene::in_front_of(issuer, server, |protect| protect).await;
+    let request = scene.http.get(&scene.resource);
+    let response = request.bearer_auth(scene.token("")).send().await;
+    let mut response = response.unwrap();
+    assert_eq!(response.status(), 200);
+    scene.clock.advance(329);
+    let still = tokio::time::timeout(Duration::from_millis(200), response.chunk()).await;
+    assert!(still.is_err());
+    scene.clock.advance(1);
+    let last = tokio::time::timeout(Duration::from_secs(5), response.chunk()).await;
+    assert_eq!(last.unwrap().unwrap(), None);
 }
 
 #[tokio::test]

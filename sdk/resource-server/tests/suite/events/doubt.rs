@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::json;
 use writ_resource::events::Trouble;
-use writ_resource::{Events, WhenStale};
+use writ_resource::{Events, VerifyError, WhenStale};
 
 use super::stage::{Stage, Way, eventually};
 use super::transmitter::{caep, risc, ssf};
@@ -99,6 +99,25 @@ async fn the_age_of_a_proof_is_the_authors_choice() {
 }
 
 #[tokio::test]
+async fn a_process_that_was_frozen_does_not_rely_on_what_it_knew() {
+    for way in Way::ALL {
+        let stage = Stage::with(way, |events| events.when_stale(WhenStale::Refuse)).await;
+        stage.lives(&json!({})).await;
+        for (seconds, stale) in [(69, false), (1, true)] {
+            stage.clock.advance(seconds);
+            // At once, before any timer.
+            let token = stage.token(&json!({}));
+            let verified = stage.layer.verifier().verify(&token).await;
+            let expected = stale.then_some(VerifyError::Stale);
+            assert_eq!(verified.err(), expected, "{way:?}");
+        }
+        assert_eq!(stage.health().trouble, Some(Trouble::NoEcho));
+        stage.is_troubled_by(None).await;
+        stage.lives(&json!({})).await;
+    }
+}
+
+#[tokio::test]
 async fn a_proof_may_be_put_off_but_not_for_long() {
     let stage = Stage::with(Way::Push, |events| events.when_stale(WhenStale::Refuse)).await;
     stage.transmitter.world().too_soon = Some(5);
@@ -133,7 +152,7 @@ async fn only_the_state_that_was_asked_for_proves_anything() {
         .push(&stage.transmitter.sign(&RSA, &guessed))
         .await;
     assert_eq!((status, &body["err"]), (400, &json!("invalid_state")));
-    assert_eq!(stage.health().trouble, Some(Trouble::NoEcho));
+    assert_eq!(stage.health().trouble, Some(Trouble::Starting));
     stage.is_unknown(&json!({})).await;
 }
 

@@ -163,9 +163,6 @@ async fn each_claim_is_what_it_has_to_be() {
         ("jti", json!(""), "invalid_request"),
         ("jti", json!(1), "invalid_request"),
         ("jti", json!("x".repeat(1025)), "invalid_request"),
-        ("txn", json!(1), "invalid_request"),
-        ("txn", json!({}), "invalid_request"),
-        ("toe", json!("now"), "invalid_request"),
         ("sub_id", Value::Null, "invalid_request"),
         ("sub_id", json!("alice"), "invalid_request"),
         ("sub_id", json!({}), "invalid_request"),
@@ -253,11 +250,6 @@ async fn each_claim_is_what_it_has_to_be() {
             "events",
             json!({ ssf("verification"): { "state": 1 } }),
             "invalid_request",
-        ),
-        (
-            "events",
-            json!({ ssf("verification"): { "state": "guessed" } }),
-            "invalid_state",
         ),
     ];
     for (name, value, code) in cases {

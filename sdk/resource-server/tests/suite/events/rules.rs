@@ -173,6 +173,7 @@ async fn the_time_of_an_event_is_its_own_or_the_sets() {
     push("d", json!({}), stamp(NOW + 1_000_000)).await;
     stage.is_dead(&json!({ "sub": "d", "iat": NOW + 20 })).await;
     stage.clock.advance(100);
+    stage.is_troubled_by(None).await;
     stage.lives(&json!({ "sub": "d" })).await;
 }
 
@@ -267,6 +268,7 @@ async fn a_marker_is_kept_for_as_long_as_a_token_may_live() {
     // Verified again in the meantime, whenever the clock moved.
     stage.clock.advance(61);
     stage.until(|health| health.remembered == 0).await;
+    stage.is_troubled_by(None).await;
     stage.lives(&json!({ "sub": "u" })).await;
     // What nobody can need is not kept at all.
     stage.hears_revoked(&stage.user("u"), NOW - 1).await;

@@ -33,7 +33,7 @@ impl Way {
     pub(crate) const ALL: [Self; 3] = [Self::Feed, Self::Poll, Self::Push];
 
     pub(crate) fn events(self) -> Events {
-        let events = Events::with_credentials("rs", "secret");
+        let events = Events::with_credentials("rs", "secret").instance("rs");
         match self {
             Self::Feed => events.feed(),
             Self::Poll => events.poll(),

@@ -50,6 +50,20 @@ async fn a_stream_is_made_where_there_is_none_of_ones_own() {
 }
 
 #[tokio::test]
+async fn a_stream_is_kept_when_events_are_to_come_in_another_way() {
+    for (before, after) in [(Way::Feed, Way::Push), (Way::Push, Way::Poll)] {
+        let stage = Stage::with(before, |events| events).await;
+        let events = after.events().when_stale(WhenStale::Refuse);
+        let stage = stage.restarted(events).await.ready().await;
+        assert_eq!(stage.transmitter.world().created, 0);
+        let stream = stage.transmitter.stream();
+        assert_eq!(stream.object["delivery"]["method"], after.method());
+        assert_eq!(stream.secret.is_some(), after == Way::Push);
+        stage.lives(&json!({})).await;
+    }
+}
+
+#[tokio::test]
 async fn what_was_revoked_before_a_start_is_known_after_it() {
     for way in Way::ALL {
         let stage = Stage::with(way, |events| events.when_stale(WhenStale::Refuse)).await;
@@ -150,9 +164,32 @@ async fn a_past_that_was_not_told_to_its_end_is_told_again() {
 }
 
 #[tokio::test]
+async fn a_past_that_is_cut_short_is_not_all_of_it() {
+    let arrange = |transmitter: &Transmitter| {
+        for sub in ["one", "two"] {
+            let subject = json!({ "format": "iss_sub", "iss": transmitter.url, "sub": sub });
+            transmitter.emit(&subject, &caep("session-revoked"), &json!({}));
+        }
+        transmitter.world().cut_after = Some(1);
+    };
+    let refuse = |events: Events| events.when_stale(WhenStale::Refuse);
+    let stage = Stage::before(Way::Push, arrange, refuse).await;
+    let replays = || stage.transmitter.world().replays.len();
+    eventually(|| replays() >= 2, || "not asked for again".to_owned()).await;
+    assert_eq!(stage.health().remembered, 1);
+    assert_eq!(stage.health().trouble, Some(Trouble::Starting));
+    stage.is_unknown(&json!({ "sub": "two" })).await;
+    stage.transmitter.world().cut_after = None;
+    stage.is_troubled_by(None).await;
+    stage.is_dead(&json!({ "sub": "two" })).await;
+    assert_eq!(stage.health().unknown_before, None);
+}
+
+#[tokio::test]
 async fn without_history_older_tokens_are_asked_about() {
     for (way, has_feed, has_replay) in [
         (Way::Push, false, false),
+        (Way::Push, true, false),
         (Way::Poll, false, false),
         (Way::Poll, true, false),
         (Way::Feed, true, false),

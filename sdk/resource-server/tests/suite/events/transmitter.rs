@@ -74,6 +74,8 @@ pub(crate) struct World {
     /// Tokens of the API that count.
     pub(crate) valid: BTreeSet<String>,
     pub(crate) created: usize,
+    /// How many streams a client may have.
+    pub(crate) most: usize,
     pub(crate) verifications: usize,
     pub(crate) feeds: usize,
     /// The `replay` of each feed that asked for one.
@@ -83,6 +85,8 @@ pub(crate) struct World {
     pub(crate) refusals: Vec<Value>,
     pub(crate) has_feed: bool,
     pub(crate) has_replay: bool,
+    /// Replays end after so many SETs, as if that were all.
+    pub(crate) cut_after: Option<usize>,
     pub(crate) issuer: Option<String>,
     /// For whom streams are.
     pub(crate) resource: String,
@@ -118,6 +122,7 @@ impl Transmitter {
                 tokens: 0,
                 valid: BTreeSet::new(),
                 created: 0,
+                most: 16,
                 verifications: 0,
                 feeds: 0,
                 replays: Vec::new(),
@@ -125,6 +130,7 @@ impl Transmitter {
                 refusals: Vec::new(),
                 has_feed: true,
                 has_replay: true,
+                cut_after: None,
                 issuer: None,
                 resource: String::new(),
                 critical: Vec::new(),
@@ -178,7 +184,7 @@ impl Transmitter {
 
     /// A stream that is there from before, as the layer leaves one behind.
     pub(crate) fn has_stream(&self, method: &str) -> String {
-        let object = json!({ "delivery": { "method": method }, "description": "writ-resource" });
+        let object = json!({ "delivery": { "method": method }, "description": "writ-resource rs" });
         self.inner.add(object)
     }
 
@@ -413,6 +419,10 @@ async fn create(
     if let Err(refusal) = inner.authorize(&headers) {
         return refusal.into_response();
     }
+    let is_full = |world: &World| world.streams.len() >= world.most;
+    if is_full(&inner.world()) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
     let id = inner.add(object);
     let mut world = inner.world();
     world.created += 1;
@@ -619,7 +629,7 @@ async fn feed(
         let mut next = first;
         loop {
             news.mark_unchanged();
-            let sets = {
+            let (sets, is_cut) = {
                 let world = inner.world();
                 let Some(stream) = world.streams.get(&id) else {
                     return;
@@ -627,7 +637,9 @@ async fn feed(
                 if world.broken.is_some() || stream.status != "enabled" {
                     return;
                 }
-                stream.sets[next.min(stream.sets.len())..].to_vec()
+                let cut = world.cut_after.filter(|_| ends);
+                let last = stream.sets.len().min(cut.unwrap_or(usize::MAX));
+                (stream.sets[next.min(last)..last].to_vec(), cut.is_some())
             };
             next += sets.len();
             for (jti, compact, _) in sets {
@@ -637,6 +649,10 @@ async fn feed(
                 }
             }
             if ends {
+                if !is_cut {
+                    // Fails only when nobody listens any more.
+                    let _ = sender.send("event: end\ndata: {}\n\n".into()).await;
+                }
                 return;
             }
             // A comment, as when nothing happens.
