@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::{sleep, timeout};
+use writ::store::progress;
 
 use super::{Receiver, polled, push::Target, pushed};
 use crate::support::TestApp;
@@ -62,12 +63,20 @@ async fn one_pushes_and_the_other_takes_over() {
     app.declare_weather(None).await;
     let other = app.another_node("2").await;
     let target = Target::start(&[]).await;
-    let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
     for node in [&app, &other] {
         node.end(json!({ "client": "agent" })).await;
     }
     let came = target.wait(2).await;
     assert_ne!(came[0].1["jti"], came[1].1["jti"]);
+    // What is not known to be taken when its node stops comes again.
+    let taken = async || {
+        let step = progress::of(&app.state.db, "default", &receiver.stream).await;
+        step.unwrap().unwrap().position == app.state.registry.signals().head()
+    };
+    while !taken().await {
+        sleep(Duration::from_millis(5)).await;
+    }
     app.stop().await;
     other.end(json!({ "client": "agent" })).await;
     // Until then whoever stopped might come back.
