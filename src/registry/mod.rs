@@ -332,6 +332,7 @@ impl Registry {
                 }
                 self.put(Rows::Grants(rows))
             }
+            Heard::Signals { rows, gone } => self.signals.hear(rows, gone),
         }
     }
 
