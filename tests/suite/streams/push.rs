@@ -204,6 +204,21 @@ async fn what_a_crash_interrupts_is_sent_afterwards() {
 }
 
 #[tokio::test]
+async fn a_node_of_another_name_goes_on() {
+    let app = scene().await;
+    let target = Target::start(&[]).await;
+    let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    target.wait(1).await;
+    let renamed = |config: &mut writ::config::Config| config.storage.node = "renamed".into();
+    let app = app.restart_with(renamed).await;
+    // Where there may be other nodes, the old one might come back until then.
+    app.advance(10);
+    app.end(json!({ "client": "agent" })).await;
+    target.wait(2).await;
+}
+
+#[tokio::test]
 async fn a_stream_that_nobody_takes_from_is_paused_and_keeps_what_it_has() {
     let app = scene().await;
     let target = Target::start(&[Reply::Status(500); 9]).await;
