@@ -354,11 +354,17 @@ impl Registry {
     }
 
     fn remove_tenant(&self, name: &str) {
+        let ended = self.find(name);
         self.tenants.rcu(|tenants| {
             let mut tenants = HashMap::clone(tenants);
             tenants.remove(name);
             tenants
         });
+        // Whoever serves one of its streams holds on to it, and would go on: also when there is
+        // another tenant of its name.
+        if let Some(ended) = ended {
+            ended.keep_streams(&HashSet::new());
+        }
         self.streams_changed.notify_one();
     }
 

@@ -21,10 +21,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use writ::store::{Change, progress::Step};
+use writ::store::{Change, Whose, progress::Step};
 
-use super::{Receiver, event, pushed};
-use crate::support::{TestApp, WEATHER, parts};
+use super::{Receiver, SERVER, event, pushed};
+use crate::support::{TestApp, WEATHER, parts, secret_of};
 
 /// What a receiver does with a push.
 #[derive(Clone, Copy, Debug)]
@@ -216,6 +216,35 @@ async fn a_node_of_another_name_goes_on() {
     app.advance(10);
     app.end(json!({ "client": "agent" })).await;
     target.wait(2).await;
+}
+
+#[tokio::test]
+async fn an_ended_tenants_receiver_hears_nothing_more_also_not_of_the_next_one_of_its_name() {
+    let app = scene().await;
+    let told = async |beta: Value| {
+        app.apply(json!({ "tenants": [beta] })).await;
+        let end = Change::EndGrants {
+            tenant: "beta".into(),
+            whose: Whose::All,
+        };
+        app.commit(vec![end]).await.unwrap();
+    };
+    let target = Target::start(&[Reply::Status(503); 2]).await;
+    let weather = json!({
+        "id": "weather", "resource": WEATHER, "tools": [{ "name": "forecast" }],
+        "stream": { "delivery": pushed(&target.url) },
+    });
+    let server = json!({
+        "client_id": SERVER, "client_secret": secret_of(SERVER), "serves": "weather",
+    });
+    told(json!({ "name": "beta", "resources": [weather], "clients": [server] })).await;
+    target.wait(2).await;
+    let gone = app.admin("DELETE", "/tenants/beta").await.await;
+    assert_eq!(gone.status, 204);
+    told(json!({ "name": "beta" })).await;
+    // The third attempt follows the second after a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(target.count(), 2);
 }
 
 #[tokio::test]
