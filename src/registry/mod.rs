@@ -109,7 +109,7 @@ pub struct Registry {
     root: Arc<Tenant>,
     tenants: ArcSwap<HashMap<String, Arc<Tenant>>>,
     signals: Signals,
-    /// Rung when a stream has come, changed or gone.
+    /// Rung when a stream has come, changed or gone, or a receiver is disabled or let in again.
     streams_changed: Notify,
     /// What the clients of all tenants share. Only whoever changes a client looks here.
     documents: Mutex<Documents>,
@@ -207,7 +207,8 @@ impl Registry {
         &self.signals
     }
 
-    /// Waits until a stream has come, changed or gone since the last time. For one who waits.
+    /// Waits until a stream has come, changed or gone since the last time, or a receiver was
+    /// disabled or let in again. For one who waits.
     pub async fn streams_changed(&self) {
         self.streams_changed.notified().await;
     }
@@ -400,8 +401,10 @@ impl Registry {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let client = Client::among(row, &mut documents)?;
-        if let Some(tenant) = self.find(&row.tenant) {
-            tenant.put_client(client);
+        if let Some(tenant) = self.find(&row.tenant)
+            && tenant.put_client(client)
+        {
+            self.streams_changed.notify_one();
         }
         Ok(())
     }

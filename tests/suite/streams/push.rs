@@ -248,6 +248,24 @@ async fn an_ended_tenants_receiver_hears_nothing_more_also_not_of_the_next_one_o
 }
 
 #[tokio::test]
+async fn a_receiver_that_is_let_in_again_is_told_at_once() {
+    let app = scene().await;
+    let target = Target::start(&[]).await;
+    let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    target.wait(1).await;
+    for to in ["disable", "enable"] {
+        let path = format!("/clients/{}/{to}", receiver.client);
+        app.admin("POST", &path).await.await.ok();
+        // A courier that is to end has ended.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    app.end(json!({ "client": "agent" })).await;
+    // Its own end among them.
+    target.wait(3).await;
+}
+
+#[tokio::test]
 async fn a_stream_that_nobody_takes_from_is_paused_and_keeps_what_it_has() {
     let app = scene().await;
     let target = Target::start(&[Reply::Status(500); 9]).await;
