@@ -224,10 +224,13 @@ impl Stream {
     /// Whether its receiver is to hear this, at this Unix second.
     #[must_use]
     pub fn concerns(&self, signal: &Signal, now: i64) -> bool {
+        if signal.row.expires_at < now {
+            return false;
+        }
         if let Audience::Stream(id) = &signal.audience {
             return *id == self.row.id;
         }
-        if signal.row.expires_at < now || !self.delivered.iter().any(|k| k.uri == signal.kind.uri) {
+        if !self.delivered.iter().any(|k| k.uri == signal.kind.uri) {
             return false;
         }
         let ours = match &signal.audience {
