@@ -72,6 +72,10 @@ pub struct StreamDocument {
     /// The receiver's words for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Whether it was declared with the resource it is about, whatever its receiver has made of
+    /// it since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared: bool,
     /// Whom it does not want to hear of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<Excluded>,
