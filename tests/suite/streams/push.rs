@@ -31,7 +31,8 @@ use crate::support::{TestApp, WEATHER, parts, secret_of};
 pub(super) enum Reply {
     Status(u16),
     Err(&'static str),
-    Wait(u16),
+    Wait(u8),
+    Until(u8),
     Never,
 }
 
@@ -73,6 +74,11 @@ impl Target {
             Reply::Wait(seconds) => {
                 let headers = [("retry-after", seconds.to_string())];
                 (http::StatusCode::TOO_MANY_REQUESTS, headers).into_response()
+            }
+            Reply::Until(seconds) => {
+                let moment = |seconds| format!("Sun, 22 Nov 2026 10:00:{seconds:02} GMT");
+                let headers = [("date", moment(0)), ("retry-after", moment(seconds))];
+                (http::StatusCode::SERVICE_UNAVAILABLE, headers).into_response()
             }
             Reply::Err(err) => {
                 let body = axum::Json(json!({ "err": err, "description": "no" }));
@@ -170,11 +176,12 @@ async fn what_is_refused_for_good_is_not_sent_again() {
 #[tokio::test]
 async fn a_receiver_may_ask_to_be_left_alone() {
     let app = scene().await;
-    let target = Target::start(&[Reply::Wait(2)]).await;
+    let target = Target::start(&[Reply::Wait(2), Reply::Until(3)]).await;
     let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
     app.end(json!({ "client": "agent" })).await;
-    let came = target.wait(2).await;
+    let came = target.wait(3).await;
     assert!(came[1].2 - came[0].2 >= Duration::from_secs(2));
+    assert!(came[2].2 - came[1].2 >= Duration::from_secs(3));
 }
 
 #[tokio::test]
