@@ -14,7 +14,7 @@ mod state;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::{DatabaseConnection, DbBackend, DbErr};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -40,6 +40,9 @@ use crate::{
 const BATCH: usize = 1024;
 /// How often a database that did not take the last commit is tried.
 const PROBE: Duration = Duration::from_secs(1);
+/// Seconds for which another node may go on issuing tokens from what has been revoked here: until
+/// it looks by itself, when it missed the ring, and as much again for its clock.
+const AHEAD: i64 = 2;
 
 /// What is committed together, or not at all.
 #[derive(Debug, Default)]
@@ -356,6 +359,7 @@ impl Writer {
             chains: &self.chains,
             entropy: &self.entropy,
             at: self.clock.millis(),
+            ahead: if self.has_company() { AHEAD } else { 0 },
         };
         let began = Instant::now();
         let done = batch::commit(&self.db, &base, commands).await?;
@@ -369,6 +373,12 @@ impl Writer {
         self.state
             .committed(commands, &done.outcomes, &done.changes, began.elapsed());
         Ok(done.outcomes)
+    }
+
+    /// Whether there are other nodes. A database of one process may have been another node's.
+    fn has_company(&self) -> bool {
+        self.db.get_database_backend() == DbBackend::Postgres
+            && self.positions.keys().any(|name| *name != self.node)
     }
 
     /// After a failure: whether the last commit reached the database is not known. What it holds
@@ -399,11 +409,15 @@ impl Writer {
     /// Takes over what the other nodes have committed since the last time.
     async fn refresh(&mut self) -> Result<(), DbErr> {
         for at in outbox::positions(&self.db).await? {
-            let known = self.positions.get(&at.name).copied().unwrap_or_default();
-            if at.name != self.node && at.seq > known {
-                self.follow(&at.name, known, at.seq).await?;
-                self.positions.insert(at.name, at.seq);
+            if at.name == self.node {
+                continue;
             }
+            let known = self.positions.get(&at.name).copied().unwrap_or_default();
+            if at.seq > known {
+                self.follow(&at.name, known, at.seq).await?;
+            }
+            // Also of one that has told nothing yet: it issues tokens.
+            self.positions.insert(at.name, known.max(at.seq));
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ impl From<KeyError> for ServeError {
     }
 }
 
-/// A server that answers.
+/// A server: open, and from [`Server::answer`] on answering.
 pub struct Server {
     /// What it is made of.
     pub app: AppState,
@@ -103,6 +103,8 @@ pub struct Server {
     /// Where the administrator's credentials are.
     pub credentials: PathBuf,
     stop: watch::Sender<bool>,
+    /// Where nobody is let in yet.
+    door: Option<(TcpListener, Option<tls::Tls>)>,
     background: Vec<JoinHandle<()>>,
     writer: JoinHandle<()>,
     exporter: Option<JoinHandle<()>>,
@@ -111,11 +113,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds, opens storage and begins to answer.
+    /// Opens it, and begins to answer.
+    ///
+    /// # Errors
+    /// As [`Server::open`].
+    pub async fn start(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, ServeError> {
+        let mut server = Self::open(config, clock, entropy).await?;
+        server.answer();
+        Ok(server)
+    }
+
+    /// Binds and opens storage. Whoever connects waits until it answers.
     ///
     /// # Errors
     /// [`ServeError`], which names the key and what is wrong.
-    pub async fn start(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, ServeError> {
+    pub async fn open(config: Config, clock: Clock, entropy: Entropy) -> Result<Self, ServeError> {
         let tls = tls::Tls::new(&config.tls)?;
         let directory = config.storage.data_dir.clone();
         let lock = directory::hold(&config.storage)?;
@@ -140,9 +152,10 @@ impl Server {
             starting.end().await;
         }
         let (stop, stopped) = watch::channel(false);
-        let accepting = connections::serve(listener, tls.clone(), app.clone(), stopped.clone());
-        let mut background = vec![tokio::spawn(accepting)];
-        background.extend(tls.map(|tls| tokio::spawn(tls.keep_current(stopped.clone()))));
+        let mut background = Vec::new();
+        if let Some(tls) = &tls {
+            background.push(tokio::spawn(tls.clone().keep_current(stopped.clone())));
+        }
         let checkpoints = tokio::spawn(checkpoint(app.clone(), stopped.clone()));
         let maintenance = tokio::spawn(maintain(app.clone(), stopped.clone()));
         background.extend(sinks::start(&app, &stopped).map_err(StartError::from)?);
@@ -159,11 +172,21 @@ impl Server {
             issuer,
             credentials,
             stop,
+            door: Some((listener, tls)),
             background,
             writer: started.writer,
             exporter: started.exporter,
             _lock: lock,
         })
+    }
+
+    /// Lets in who waits, and whoever comes.
+    pub fn answer(&mut self) {
+        if let Some((listener, tls)) = self.door.take() {
+            let stopped = self.stop.subscribe();
+            let accepting = connections::serve(listener, tls, self.app.clone(), stopped);
+            self.background.push(tokio::spawn(accepting));
+        }
     }
 
     /// Makes a declaration true as the server's operator.

@@ -59,7 +59,7 @@ impl Serve {
             .collect::<Result<Vec<_>, Failure>>()?;
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
-        let server = Server::start(config, Clock::System, Entropy::Os).await?;
+        let mut server = Server::open(config, Clock::System, Entropy::Os).await?;
         if self.reset_admin {
             server.reset_administrator().await?;
         }
@@ -74,6 +74,7 @@ impl Serve {
             }
             applied.extend(lines);
         }
+        server.answer();
         let on = switched_on(&server);
         tracing::info!(issuer = server.issuer, listen = %server.address, on, "ready");
         let ready = json!({

@@ -28,6 +28,9 @@ use crate::{
     store::{Change, Once},
 };
 
+/// For those who came with Basic.
+const CHALLENGE: &str = "Basic realm=\"token\"";
+
 /// A client that has proved who it is.
 #[derive(Debug)]
 pub struct Authenticated {
@@ -40,6 +43,27 @@ pub struct Authenticated {
 }
 
 impl Authenticated {
+    /// Takes the client as it is now.
+    ///
+    /// # Errors
+    /// `invalid_client` when it has been removed or disabled since.
+    pub fn look_again(&mut self, tenant: &Tenant) -> Result<()> {
+        let now = tenant.client(self.client.id());
+        self.client = now.filter(|now| !now.is_disabled()).ok_or_else(failed)?;
+        Ok(())
+    }
+
+    /// Adds the challenge that goes with the scheme it used, should it be a client no more
+    /// (RFC 6749 §5.2).
+    #[must_use]
+    pub fn challenged(&self, refusal: OAuthError) -> OAuthError {
+        if refusal.code == ErrorCode::InvalidClient && self.method == AuthMethod::ClientSecretBasic
+        {
+            return refusal.challenge(CHALLENGE);
+        }
+        refusal
+    }
+
     /// The change that uses up what the client presented, if that holds only once.
     pub fn spent(&mut self) -> Option<Change> {
         self.once.take().map(|row| Change::UseOnce {
@@ -157,7 +181,7 @@ async fn prove(
     authenticated.map_err(|error| {
         // RFC 6749 §5.2: the challenge matches the scheme the client used.
         if in_header {
-            error.challenge("Basic realm=\"token\"")
+            error.challenge(CHALLENGE)
         } else {
             error
         }
@@ -224,7 +248,7 @@ fn basic(headers: &HeaderMap) -> Result<Option<(Cow<'static, str>, Cow<'static, 
     }
     let refuse = || {
         OAuthError::invalid_client("The Authorization header does not hold Basic credentials.")
-            .challenge("Basic realm=\"token\"")
+            .challenge(CHALLENGE)
     };
     let text = value.to_str().map_err(|_| refuse())?;
     let (scheme, encoded) = text.split_once(' ').ok_or_else(refuse)?;

@@ -22,6 +22,9 @@ use crate::{
     tokens::{self, TokenResponse, dpop},
 };
 
+/// How often a token is made whose ground is taken away meanwhile.
+const ATTEMPTS: usize = 3;
+
 /// Authenticates the client, looks at its proof, has the grant type decide, issues.
 ///
 /// # Errors
@@ -40,26 +43,45 @@ pub async fn token(
         Err(refusal) => return Err(refused(&app, &tenant, &authenticated, refusal, spent).await),
     };
     spent.extend(proof.iter().map(|proof| dpop::spend(&app, &tenant, proof)));
-    let request = TokenRequest {
-        app: &app,
-        tenant: &tenant,
-        authenticated: &authenticated,
-        params: &params,
-        proved_key: proof.as_ref().map(Proof::thumbprint),
-    };
-    let (grant_type, permit) = match decide(request).await {
-        Ok(decided) => decided,
-        Err(refusal) => return Err(refused(&app, &tenant, &authenticated, refusal, spent).await),
-    };
-    let nonce = proof.and_then(|proof| dpop::next_nonce(&app, &tenant, &proof));
-    let response = match tokens::issue(&app, &tenant, permit, spent.clone()).await {
-        Ok(response) => response.with_dpop_nonce(nonce),
-        Err(refusal) => return Err(refused(&app, &tenant, &authenticated, refusal, spent).await),
-    };
-    Ok(match (grant_type.issues)(&params) {
+    let proved_key = proof.as_ref().map(Proof::thumbprint);
+    for _ in 0..ATTEMPTS {
+        let request = TokenRequest {
+            app: &app,
+            tenant: &tenant,
+            authenticated: &authenticated,
+            params: &params,
+            proved_key,
+        };
+        match issue(request, &spent).await {
+            Ok(Some(response)) => {
+                let nonce = proof.and_then(|proof| dpop::next_nonce(&app, &tenant, &proof));
+                return Ok(response.with_dpop_nonce(nonce));
+            }
+            // Its rights are others now, or what it had was revoked.
+            Ok(None) => spent.clear(),
+            Err(refusal) => {
+                return Err(refused(&app, &tenant, &authenticated, refusal, spent).await);
+            }
+        }
+        if let Err(refusal) = authenticated.look_again(&tenant) {
+            return Err(refused(&app, &tenant, &authenticated, refusal, spent).await);
+        }
+    }
+    Err(OAuthError::new(
+        ErrorCode::TemporarilyUnavailable,
+        "What this token rests on was revoked or changed each time it was made: ask again.",
+    ))
+}
+
+/// A token, unless what it rests on ended while it was made.
+async fn issue(request: TokenRequest<'_>, spent: &[Change]) -> Result<Option<TokenResponse>> {
+    let (app, tenant, params) = (request.app, request.tenant, request.params);
+    let (grant_type, permit) = decide(request).await?;
+    let issued = tokens::issue(app, tenant, permit, spent.to_vec()).await?;
+    Ok(issued.map(|response| match (grant_type.issues)(params) {
         Some(token_type) => response.issued_as(token_type),
         None => response,
-    })
+    }))
 }
 
 const fn at_token_endpoint(headers: &HeaderMap) -> dpop::Request<'_> {
@@ -102,8 +124,8 @@ async fn refused(
         _ => tokens::refuse(app, tenant, client_id, &refusal, spent).await,
     };
     match remembered {
-        Ok(()) => refusal,
-        Err(instead) => instead,
+        Ok(()) => authenticated.challenged(refusal),
+        Err(instead) => authenticated.challenged(instead),
     }
 }
 

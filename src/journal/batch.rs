@@ -59,6 +59,8 @@ pub(super) struct Base<'w> {
     pub(super) entropy: &'w Entropy,
     /// Unix milliseconds.
     pub(super) at: i64,
+    /// How far what ends tokens until a moment reaches beyond it, seconds.
+    pub(super) ahead: i64,
 }
 
 /// A committed transaction.
@@ -130,7 +132,12 @@ async fn fill(
     let heads = moved.map(|(tenant, chain)| base.chains.seal(tenant, chain));
     store::audit::put_heads(transaction, heads.collect()).await?;
     // Last but for what is this node's own: whoever adds signals holds the others up.
-    store::signals::append(transaction, &mut signals(&mut done.changes)).await?;
+    let mut signals = signals(&mut done.changes);
+    for row in &mut signals {
+        crate::signals::happens(row, base.at, base.ahead)
+            .map_err(|error| DbErr::Json(error.to_string()))?;
+    }
+    store::signals::append(transaction, &mut signals).await?;
     let news = outbox::rows(&done.changes, base.node, &mut done.position, base.at);
     outbox::append(transaction, news).await?;
     Ok(done)

@@ -141,3 +141,42 @@ impl Draft {
         }
     }
 }
+
+/// Has what was drafted happen at the moment of its commit, in milliseconds.
+///
+/// Until then tokens were issued that it must reach. Where other nodes issue them, what ends all
+/// tokens until a moment reaches `ahead` seconds further: for so long they may not have heard.
+pub fn happens(row: &mut signal::Model, at: i64, ahead: i64) -> Result<(), serde_json::Error> {
+    let (drafted, now) = (row.at.div_euclid(1000), at.div_euclid(1000));
+    row.at = at;
+    row.expires_at += now - drafted;
+    let ahead = if ahead > 0 && is_cut_off(row)? {
+        ahead
+    } else {
+        0
+    };
+    if now + ahead == drafted {
+        return Ok(());
+    }
+    let mut event: Map<String, Value> = serde_json::from_str(&row.event)?;
+    // Any other time is somebody's word.
+    if let Some(moment) = event.get_mut("event_timestamp").filter(|m| **m == drafted) {
+        *moment = json!(now + ahead);
+        row.event = Value::Object(event).to_string();
+    }
+    Ok(())
+}
+
+/// Whether it is about what was issued until its time; with a session it is about that one, once
+/// and for all.
+fn is_cut_off(row: &signal::Model) -> Result<bool, serde_json::Error> {
+    let ends = [
+        EventKind::SESSION_REVOKED.uri,
+        EventKind::TOKEN_CLAIMS_CHANGE.uri,
+    ];
+    if !ends.contains(&row.kind.as_str()) {
+        return Ok(false);
+    }
+    let subject: Map<String, Value> = serde_json::from_str(&row.subject)?;
+    Ok(!subject.contains_key("session"))
+}

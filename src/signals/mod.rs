@@ -12,6 +12,6 @@ pub mod subject;
 
 pub use self::{
     cause::{Cause, Initiator},
-    draft::{Audience, Draft, LASTING, Level, SHORT},
+    draft::{Audience, Draft, LASTING, Level, SHORT, happens},
     kind::{EventKind, KINDS, Member},
 };

@@ -13,6 +13,8 @@ pub mod introspection;
 pub mod revocation;
 pub mod verify;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::{
@@ -66,7 +68,8 @@ impl TokenResponse {
 /// Longest claims, bytes: with header and signature still short enough for any server's limits.
 const MAX_CLAIMS: usize = 5 * 1024;
 
-/// Spends a permit: makes the token, remembers it, and answers when that is on disk.
+/// Spends a permit: makes the token, remembers it, and answers when that is on disk. There is none
+/// when what it rests on ended or shrank meanwhile; what was used up is used up all the same.
 ///
 /// `spent` is what the request used up, a client assertion or a proof of possession; it is
 /// committed with the token, so that neither is there without the other.
@@ -79,7 +82,7 @@ pub async fn issue(
     tenant: &Tenant,
     permit: Permit,
     spent: Vec<Change>,
-) -> Result<TokenResponse> {
+) -> Result<Option<TokenResponse>> {
     let now = app.clock.seconds();
     let exp = permit
         .not_after()
@@ -143,7 +146,10 @@ pub async fn issue(
     };
     let audit = vec![app.record(tenant, kind, &event)];
     commit(app, Command::new(spent, audit)).await?;
-    Ok(TokenResponse {
+    if !still_stands(tenant, &permit, claims.grant_id.as_deref()) {
+        return Ok(None);
+    }
+    Ok(Some(TokenResponse {
         access_token,
         issued_token_type: None,
         // RFC 9449 §5
@@ -155,7 +161,7 @@ pub async fn issue(
         expires_in: exp - now,
         scope: claims.scope.unwrap_or_default(),
         dpop_nonce: None,
-    })
+    }))
 }
 
 /// Remembers that an authenticated client was refused, and uses up what it presented.
@@ -217,6 +223,21 @@ pub async fn refuse_stranger(
 
 async fn commit(app: &App, command: Command) -> Result<()> {
     app.journal.commit(command).await.map_err(not_committed)
+}
+
+/// Whether nothing that a token rests on has ended or shrunk while it was made.
+///
+/// Receivers are told that what was issued until the moment of a revocation has ended (CAEP §2
+/// `event_timestamp`). A token that bears a later time was not refused to anyone by that; so it
+/// must not rest on what was there before.
+fn still_stands(tenant: &Tenant, permit: &Permit, grant_id: Option<&str>) -> bool {
+    let client = permit.client();
+    let holds = grant_id.is_none_or(|id| tenant.holds_grant(client.id(), id));
+    let now = tenant.client(client.id());
+    holds
+        && now.is_some_and(|now| {
+            Arc::ptr_eq(&now, client) || (!now.is_disabled() && now.rights() == client.rights())
+        })
 }
 
 fn not_committed(error: JournalError) -> OAuthError {

@@ -1,7 +1,7 @@
 //! A client (RFC 6749 §2) as the registry knows it.
 //!
 //! There may be a million of them, so one takes little: what it alone has, and a share of a
-//! [`Document`], which others may have too. The token path asks its [`Rights`]; whoever shows or
+//! document, which others may have too. The token path asks its [`Rights`]; whoever shows or
 //! changes a client reads the document again.
 
 mod document;
@@ -12,8 +12,8 @@ use std::{fmt, sync::Arc};
 use entity::client as row;
 use serde::{Deserialize, Serialize};
 
-use self::shared::Document;
 pub(super) use self::shared::Documents;
+use self::shared::Text;
 pub use self::{
     document::{Access, ClientDocument, Profile, Receiver, RegisteredMetadata},
     shared::{Keys, Rights},
@@ -53,7 +53,7 @@ impl Origin {
 /// A client.
 pub struct Client {
     id: Arc<str>,
-    document: Arc<Document>,
+    document: Text,
     secret: Option<[u8; 32]>,
     secret_expires_at: i64,
     /// Few have one.
@@ -116,7 +116,7 @@ impl Client {
             secret_digest: self.secret.map(|digest| digest.to_vec()),
             secret_expires_at: self.secret_expires_at,
             registration_digest: self.registration.as_deref().map(|d| d.to_vec()),
-            document: self.document.text().to_owned(),
+            document: self.document.whole(),
             disabled: self.disabled,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -128,7 +128,7 @@ impl Client {
     /// # Errors
     /// None that [`Client::from_row`] would not have met.
     pub fn document(&self) -> Result<ClientDocument, serde_json::Error> {
-        serde_json::from_str(self.document.text())
+        serde_json::from_str(&self.document.whole())
     }
 
     /// The `client_id`.
@@ -159,13 +159,13 @@ impl Client {
     /// What it may do, and how it proves who it is.
     #[must_use]
     pub fn rights(&self) -> &Rights {
-        self.document.rights()
+        self.document.rest().rights()
     }
 
     /// Its public keys, or where they are.
     #[must_use]
     pub fn keys(&self) -> Option<&Keys> {
-        self.document.keys()
+        self.document.rest().keys()
     }
 
     /// Whether an administrator keeps it from authenticating.

@@ -1,7 +1,8 @@
 //! What clients have in common, each kept once.
 //!
 //! Many clients are one piece of software, registered many times: their documents are the same to
-//! the letter. Many more differ in a name or an address, and may do exactly the same.
+//! the letter, but perhaps for the name. Many more differ in an address, and may do exactly the
+//! same.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -94,7 +95,47 @@ pub enum Keys {
     At(String),
 }
 
-/// A document that has been read.
+/// A client's document in two parts: the beginning, which holds its name, and the rest.
+#[derive(Debug)]
+pub(super) struct Text {
+    name: Box<str>,
+    rest: Arc<Document>,
+}
+
+impl Text {
+    pub(super) fn whole(&self) -> String {
+        [&*self.name, &self.rest.text].concat()
+    }
+
+    pub(super) fn rest(&self) -> &Document {
+        &self.rest
+    }
+}
+
+/// How every document begins that this server has written.
+const BEGINNING: &str = "{\"name\":\"";
+
+/// Parts a document after its name. One that begins otherwise has no first part.
+fn part(text: &str) -> (&str, &str) {
+    let Some(name) = text.strip_prefix(BEGINNING) else {
+        return ("", text);
+    };
+    let mut escaped = false;
+    let end = name.find(|c| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    end.map_or(("", text), |end| text.split_at(BEGINNING.len() + end + 1))
+}
+
+/// Whether the first part of a document is one that can be read.
+fn is_named(name: &str) -> bool {
+    let quoted = name.get(BEGINNING.len() - 1..).unwrap_or_default();
+    name.is_empty() || serde_json::from_str::<String>(quoted).is_ok()
+}
+
+/// A document that has been read, but for the name.
 #[derive(Debug)]
 pub(super) struct Document {
     text: Box<str>,
@@ -103,10 +144,6 @@ pub(super) struct Document {
 }
 
 impl Document {
-    pub(super) fn text(&self) -> &str {
-        &self.text
-    }
-
     pub(super) fn rights(&self) -> &Rights {
         &self.rights
     }
@@ -118,9 +155,9 @@ impl Document {
 
 /// A document is found by its text.
 #[derive(Debug)]
-struct Text;
+struct Rest;
 
-impl Key<Document> for Text {
+impl Key<Document> for Rest {
     fn of(document: &Document) -> &str {
         &document.text
     }
@@ -133,7 +170,7 @@ const FEW: usize = 1024;
 /// had.
 #[derive(Debug, Default)]
 pub(in crate::registry) struct Documents {
-    documents: HashSet<By<Text, Document>>,
+    documents: HashSet<By<Rest, Document>>,
     rights: HashSet<Arc<Rights>>,
     /// How many documents there were after those without clients had been forgotten.
     in_use: usize,
@@ -144,10 +181,18 @@ impl Documents {
     ///
     /// # Errors
     /// A sentence when the document or the keys in it cannot be read.
-    pub(super) fn read(&mut self, text: &str) -> Result<Arc<Document>, String> {
-        if let Some(known) = self.documents.get(text) {
-            return Ok(known.0.clone());
-        }
+    pub(super) fn read(&mut self, text: &str) -> Result<Text, String> {
+        let (name, rest) = part(text);
+        let rest = match self.documents.get(rest) {
+            // Of the name it says nothing.
+            Some(known) if is_named(name) => known.0.clone(),
+            _ => self.read_new(text, rest)?,
+        };
+        let name = name.into();
+        Ok(Text { name, rest })
+    }
+
+    fn read_new(&mut self, text: &str, rest: &str) -> Result<Arc<Document>, String> {
         let mut parsed: ClientDocument = serde_json::from_str(text).map_err(|e| e.to_string())?;
         let keys = match (parsed.jwks.take(), parsed.jwks_uri.take()) {
             (Some(jwks), _) => {
@@ -158,7 +203,7 @@ impl Documents {
             (None, None) => None,
         };
         let document = Arc::new(Document {
-            text: text.into(),
+            text: rest.into(),
             rights: self.share(parsed.into()),
             keys: keys.map(Box::new),
         });
@@ -192,24 +237,51 @@ mod tests {
     use super::*;
 
     fn document(name: &str, scope: &str) -> String {
-        serde_json::json!({
-            "name": name, "profile": "strict", "token_endpoint_auth_method": "client_secret_basic",
+        let name = serde_json::to_string(name).unwrap();
+        let rest = serde_json::json!({
+            "profile": "strict", "token_endpoint_auth_method": "client_secret_basic",
             "grant_types": ["client_credentials"], "access": [], "exchange": [], "delegates": [],
             "multiple_resources": false, "metadata": { "scope": scope },
-        })
-        .to_string()
+        });
+        format!("{{\"name\":{name},{}", &rest.to_string()[1..])
     }
 
     #[test]
     fn what_is_the_same_is_there_once() {
         let mut documents = Documents::default();
-        let one = documents.read(&document("one", "a")).unwrap();
-        let same = documents.read(&document("one", "a")).unwrap();
-        let renamed = documents.read(&document("two", "a")).unwrap();
-        let other = documents.read(&document("one", "b")).unwrap();
-        assert!(Arc::ptr_eq(&one, &same));
-        assert!(!Arc::ptr_eq(&one, &renamed) && Arc::ptr_eq(&one.rights, &renamed.rights));
+        let texts = [("one", "a"), ("t\"w\\o\\", "a"), ("one", "b")].map(|(n, s)| document(n, s));
+        let [one, renamed, other] = texts.each_ref().map(|text| {
+            let read = documents.read(text).unwrap();
+            assert_eq!(read.whole(), *text);
+            read.rest
+        });
+        assert!(Arc::ptr_eq(&one, &renamed));
+        assert!(!Arc::ptr_eq(&one, &other));
         assert_ne!(one.rights(), other.rights());
+        // They may be written in any other way, and are kept to the letter.
+        for (at, text) in [
+            texts[0].replace(',', ", "),
+            texts[0].replace("{\"name", "{ \"name"),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let read = documents.read(text).unwrap();
+            assert_eq!(read.whole(), *text);
+            assert_eq!(read.name.is_empty(), at == 1);
+            assert!(Arc::ptr_eq(&read.rest.rights, &one.rights));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_json_is_refused_also_when_the_rest_is_known() {
+        let mut documents = Documents::default();
+        let text = document("one", "a");
+        documents.read(&text).unwrap();
+        for name in ["\\x", "\n", "\\ud800"] {
+            let broken = text.replace("one", name);
+            assert!(documents.read(&broken).is_err(), "{broken}");
+        }
     }
 
     #[test]
@@ -221,9 +293,7 @@ mod tests {
             documents.read(&document(&scope, &scope)).unwrap();
         }
         assert!(documents.documents.len() <= 2 * FEW && documents.rights.len() <= 2 * FEW);
-        assert!(Arc::ptr_eq(
-            &kept,
-            &documents.read(&document("kept", "a")).unwrap()
-        ));
+        let again = documents.read(&document("kept", "a")).unwrap();
+        assert!(Arc::ptr_eq(&kept.rest, &again.rest));
     }
 }

@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod commands;
 mod doctor;
+mod serve;
 
 use std::{
     io::Write as _,

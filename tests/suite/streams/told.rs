@@ -211,3 +211,34 @@ async fn old_news_are_not_told() {
     app.advance(writ::signals::SHORT + 1);
     assert!(receiver.waiting().await.is_empty());
 }
+
+#[tokio::test]
+async fn whoever_is_answered_has_a_token_that_holds_or_of_which_the_end_was_told() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    for pause in 0..150 {
+        app.token("agent", WEATHER, "tool:forecast").await;
+        let end = app.end(json!({ "client": "agent" }));
+        let ask = async {
+            // A little later each time: before the end, in its midst, and after it.
+            for _ in 0..pause * 4 {
+                tokio::task::yield_now().await;
+            }
+            app.advance(1);
+            let params = [("resource", WEATHER), ("scope", "tool:forecast")];
+            app.ask("agent", &params).may_be_unavailable().await
+        };
+        let (_, answer) = tokio::join!(end, ask);
+        let told = receiver.take().await;
+        let [set] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        if answer.status == 503 {
+            assert_eq!(answer.json()["error"], "temporarily_unavailable");
+            continue;
+        }
+        let token = answer.token();
+        let reached = parts(&token).1["iat"].as_i64() <= event(set).2["event_timestamp"].as_i64();
+        assert!(app.is_active(&token).await || reached, "after {pause}");
+    }
+}
