@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, header};
+use chrono::DateTime;
+use http::{HeaderMap, HeaderValue, header};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -54,7 +55,7 @@ pub struct Fetch {
 pub struct Pushed {
     /// The status.
     pub status: u16,
-    /// `Retry-After` in seconds, if it is a number.
+    /// `Retry-After` in seconds.
     pub retry_after: Option<u64>,
     /// Of a refusal, its body as far as it was read.
     pub body: Vec<u8>,
@@ -162,8 +163,7 @@ impl Fetch {
             tracing::debug!(error = %error.without_url(), "push failed");
             FetchError::Answer
         })?;
-        let retry_after = answer.headers().get(header::RETRY_AFTER);
-        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = retry_after(answer.headers());
         let status = answer.status().as_u16();
         let mut body = Vec::new();
         if status == 400 {
@@ -213,6 +213,19 @@ impl Fetch {
         }
         Ok(url)
     }
+}
+
+/// Seconds for which a server asks to be left alone: a number, or a moment, which is compared with
+/// that of the answer by the server's own clock (RFC 9110 §10.2.3, §6.6.1).
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let asked = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(seconds);
+    }
+    let moment = |text: &str| DateTime::parse_from_rfc2822(text).ok();
+    let pause = moment(asked)? - moment(text(header::DATE)?)?;
+    u64::try_from(pause.num_seconds()).ok()
 }
 
 /// Resolves names and leaves out every address that is not public.

@@ -44,6 +44,8 @@ pub use self::tls::TlsError;
 const MAINTENANCE: Duration = Duration::from_secs(60);
 /// How often committed pages are moved into the database file.
 const CHECKPOINT: Duration = Duration::from_secs(1);
+/// Between two commits that forget.
+const BREATH: Duration = Duration::from_millis(20);
 /// How long outbox rows are kept, milliseconds.
 const OUTBOX: i64 = 24 * 3600 * 1000;
 
@@ -251,25 +253,41 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
         if let Err(error) = app.sum_up_refusals(false).await {
             tracing::error!(%error, "counted refusals cannot be written");
         }
-        let changes = vec![
-            Change::ForgetExpired {
-                before: app.clock.seconds(),
-            },
+        let before = app.clock.seconds();
+        let changes = [
+            Change::ForgetExpired { before },
             Change::ForgetOrphanedGrants,
-            Change::ForgetSignals {
-                before: app.clock.seconds(),
-            },
+            Change::ForgetSignals { before },
             Change::ForgetOutbox {
                 before: app.clock.millis() - OUTBOX,
             },
         ];
-        if let Err(error) = app.journal.commit(Command::new(changes, Vec::new())).await {
-            tracing::error!(%error, "old rows cannot be forgotten");
+        for change in changes {
+            if let Err(error) = forget(&app, &change, &stopped).await {
+                tracing::error!(%error, "old rows cannot be forgotten");
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(MAINTENANCE) => {}
             _ = stopped.changed() => return,
         }
+    }
+}
+
+/// Each kind by itself, until nothing is left: one that is late holds up none of the others, nor
+/// anybody else's commit.
+async fn forget(
+    app: &App,
+    change: &Change,
+    stopped: &watch::Receiver<bool>,
+) -> Result<(), OAuthError> {
+    loop {
+        let command = Command::new(vec![change.clone()], Vec::new());
+        app.journal.commit(command).await?;
+        if *stopped.borrow() || !store::forget::is_left(&app.db, change).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(BREATH).await;
     }
 }
 

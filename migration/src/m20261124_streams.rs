@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::table::{bytes_null, number, table, text, text_null};
+use super::table::{bytes_null, index, number, table, text, text_null};
 
 pub(crate) struct Step;
 
@@ -66,17 +66,17 @@ impl MigrationTrait for Step {
         for table in tables {
             manager.create_table(table).await?;
         }
-        // A stream that was away reads the signals of its tenant in their order.
-        manager
-            .create_index(
-                Index::create()
-                    .name("signal_tenant")
-                    .table(Alias::new("signal"))
-                    .col(Alias::new("tenant"))
-                    .col(Alias::new("seq"))
-                    .take(),
-            )
-            .await
+        let indexes = [
+            // A stream that was away reads the signals of its tenant in their order.
+            index("signal_tenant", "signal", &["tenant", "seq"]),
+            // What is old is found without a look at the rest.
+            index("signal_expires_at", "signal", &["expires_at"]),
+            index("outbox_at", "outbox", &["at"]),
+        ];
+        for index in indexes {
+            manager.create_index(index).await?;
+        }
+        Ok(())
     }
 
     async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {

@@ -45,6 +45,19 @@ pub(crate) fn bytes_null(name: &'static str) -> ColumnDef {
     schema::blob_null(Alias::new(name)).take()
 }
 
+pub(crate) fn index(
+    name: &'static str,
+    table: &'static str,
+    columns: &[&'static str],
+) -> IndexCreateStatement {
+    let mut index = Index::create();
+    index.name(name).table(Alias::new(table));
+    for column in columns {
+        index.col(Alias::new(*column));
+    }
+    index
+}
+
 pub(crate) fn unique(table: &'static str, column: &'static str) -> IndexCreateStatement {
     Index::create()
         .name(format!("{table}_{column}"))

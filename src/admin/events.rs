@@ -20,6 +20,7 @@ use crate::{
     registry::{AdminScope, Stream, SubjectStyle, Tenant},
     signals::{Audience, Cause, Draft, EventKind, Initiator, LASTING, Level, SHORT, subject},
     store::Change,
+    streams,
 };
 
 /// What to tell, and whom.
@@ -164,7 +165,7 @@ fn verification(
         kind,
         subject,
         members: Map::new(),
-        lifetime: LASTING,
+        lifetime: streams::verification::lifetime(stream),
     })
 }
 

@@ -42,6 +42,7 @@ fn text(app: &App) -> impl IntoResponse + use<> {
         queue: app.journal.depth(),
         sizes: app.registry.sizes(),
         lag: app.feed.lag(),
+        early: app.registry.signals().early(),
     });
     let headers = [
         (header::CONTENT_TYPE, MEDIA_TYPE),

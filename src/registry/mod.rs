@@ -109,7 +109,7 @@ pub struct Registry {
     root: Arc<Tenant>,
     tenants: ArcSwap<HashMap<String, Arc<Tenant>>>,
     signals: Signals,
-    /// Rung when a stream has come, changed or gone.
+    /// Rung when a stream has come, changed or gone, or a receiver is disabled or let in again.
     streams_changed: Notify,
     /// What the clients of all tenants share. Only whoever changes a client looks here.
     documents: Mutex<Documents>,
@@ -207,7 +207,8 @@ impl Registry {
         &self.signals
     }
 
-    /// Waits until a stream has come, changed or gone since the last time. For one who waits.
+    /// Waits until a stream has come, changed or gone since the last time, or a receiver was
+    /// disabled or let in again. For one who waits.
     pub async fn streams_changed(&self) {
         self.streams_changed.notified().await;
     }
@@ -332,6 +333,7 @@ impl Registry {
                 }
                 self.put(Rows::Grants(rows))
             }
+            Heard::Signals { rows, gone } => self.signals.hear(rows, gone),
         }
     }
 
@@ -353,11 +355,17 @@ impl Registry {
     }
 
     fn remove_tenant(&self, name: &str) {
+        let ended = self.find(name);
         self.tenants.rcu(|tenants| {
             let mut tenants = HashMap::clone(tenants);
             tenants.remove(name);
             tenants
         });
+        // Whoever serves one of its streams holds on to it, and would go on: also when there is
+        // another tenant of its name.
+        if let Some(ended) = ended {
+            ended.keep_streams(&HashSet::new());
+        }
         self.streams_changed.notify_one();
     }
 
@@ -393,8 +401,10 @@ impl Registry {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let client = Client::among(row, &mut documents)?;
-        if let Some(tenant) = self.find(&row.tenant) {
-            tenant.put_client(client);
+        if let Some(tenant) = self.find(&row.tenant)
+            && tenant.put_client(client)
+        {
+            self.streams_changed.notify_one();
         }
         Ok(())
     }

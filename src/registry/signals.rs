@@ -74,8 +74,8 @@ struct State {
     from: i64,
     /// Up to here there is no gap.
     head: i64,
-    /// What came too early.
-    early: BTreeMap<i64, Arc<Signal>>,
+    /// What came too early; at some places nothing is left.
+    early: BTreeMap<i64, Option<Arc<Signal>>>,
 }
 
 impl Default for Signals {
@@ -112,11 +112,12 @@ impl Signals {
         };
         state.recent.clear();
         state.head = head;
+        state.early = state.early.split_off(&(head + 1));
         for signal in signals {
             if signal.seq() <= head {
                 state.recent.push_back(signal);
             } else {
-                state.early.insert(signal.seq(), signal);
+                state.early.insert(signal.seq(), Some(signal));
             }
         }
         state.close_up();
@@ -130,18 +131,44 @@ impl Signals {
     /// When it cannot be read.
     pub(super) fn add(&self, row: &row::Model) -> Result<(), RegistryError> {
         let signal = Signal::from_row(row.clone())?;
+        self.take([(signal.seq(), Some(signal))]);
+        Ok(())
+    }
+
+    /// Adds what others have added. At the places that are `gone` nothing is stored any more: it
+    /// has expired, or its tenant has ended. What comes behind them must not wait for it.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub(super) fn hear(&self, rows: Vec<row::Model>, gone: Vec<i64>) -> Result<(), RegistryError> {
+        let signals = rows.into_iter().map(Signal::from_row);
+        let signals = signals.collect::<Result<Vec<_>, _>>()?;
+        let came = signals.into_iter().map(|one| (one.seq(), Some(one)));
+        self.take(came.chain(gone.into_iter().map(|place| (place, None))));
+        Ok(())
+    }
+
+    fn take(&self, places: impl IntoIterator<Item = (i64, Option<Arc<Signal>>)>) {
         let mut state = self.write();
-        if signal.seq() <= state.head {
-            return Ok(());
+        for (place, signal) in places {
+            if place > state.head {
+                // One that was heard of in time stays, though its row is gone by now.
+                state.early.entry(place).or_insert(signal);
+            }
         }
-        state.early.insert(signal.seq(), signal);
         state.close_up();
         self.head.send_if_modified(|head| {
             let moved = *head != state.head;
             *head = state.head;
             moved
         });
-        Ok(())
+    }
+
+    /// How many places wait for one before them. There are some for a moment where nodes share a
+    /// database; where there are some for long, receivers are told nothing.
+    #[must_use]
+    pub fn early(&self) -> usize {
+        self.read().early.len()
     }
 
     /// The place of the last one before which nothing is missing.
@@ -171,7 +198,7 @@ impl Signals {
     #[must_use]
     pub fn place_of(&self, id: &str) -> Option<i64> {
         let state = self.read();
-        let last = state.early.values().chain(&state.recent);
+        let last = state.early.values().flatten().chain(&state.recent);
         last.rev()
             .find(|signal| signal.row.id == id)
             .map(|s| s.seq())
@@ -193,7 +220,7 @@ impl State {
     fn close_up(&mut self) {
         while let Some(signal) = self.early.remove(&(self.head + 1)) {
             self.head += 1;
-            self.recent.push_back(signal);
+            self.recent.extend(signal);
         }
         while self.recent.len() as u64 > AT_HAND {
             if let Some(oldest) = self.recent.pop_front() {

@@ -72,6 +72,10 @@ pub struct StreamDocument {
     /// The receiver's words for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Whether it was declared with the resource it is about, whatever its receiver has made of
+    /// it since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared: bool,
     /// Whom it does not want to hear of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<Excluded>,
@@ -224,10 +228,13 @@ impl Stream {
     /// Whether its receiver is to hear this, at this Unix second.
     #[must_use]
     pub fn concerns(&self, signal: &Signal, now: i64) -> bool {
+        if signal.row.expires_at < now {
+            return false;
+        }
         if let Audience::Stream(id) = &signal.audience {
             return *id == self.row.id;
         }
-        if signal.row.expires_at < now || !self.delivered.iter().any(|k| k.uri == signal.kind.uri) {
+        if !self.delivered.iter().any(|k| k.uri == signal.kind.uri) {
             return false;
         }
         let ours = match &signal.audience {

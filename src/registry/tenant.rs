@@ -1,9 +1,9 @@
 //! One tenant in memory.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -111,8 +111,20 @@ pub struct Tenant {
     /// Access tokens that were revoked one by one: `jti` and when they expire.
     revoked_tokens: papaya::HashMap<Box<str>, i64>,
     streams: papaya::HashMap<Box<str>, Arc<Stream>>,
-    /// By the resources they are about, so that an event finds the few it is for.
-    streams_about: papaya::HashMap<Box<str>, Arc<[Arc<Stream>]>>,
+    /// By the resources they are about, so that an event finds the few it is for. Nobody on the
+    /// token path asks.
+    streams_about: Mutex<StreamsAbout>,
+}
+
+/// By reference, empty for a stream that is about none, and id.
+type StreamsAbout = BTreeMap<(String, String), Arc<Stream>>;
+
+/// Where a stream is found there.
+fn about(stream: &Stream) -> impl Iterator<Item = (String, String)> {
+    let resources = &stream.document().resources;
+    let none = resources.is_empty().then_some("");
+    let references = resources.iter().map(String::as_str).chain(none);
+    references.map(|reference| (reference.to_owned(), stream.id().to_owned()))
 }
 
 impl Tenant {
@@ -135,7 +147,7 @@ impl Tenant {
             grants: Grants::default(),
             revoked_tokens: papaya::HashMap::new(),
             streams: papaya::HashMap::new(),
-            streams_about: papaya::HashMap::new(),
+            streams_about: Mutex::default(),
         }
     }
 
@@ -268,10 +280,18 @@ impl Tenant {
         self.streams.pin().values().for_each(visit);
     }
 
-    /// Its streams about a resource; those about none are found under the empty text.
-    #[must_use]
-    pub fn streams_about(&self, reference: &str) -> Option<Arc<[Arc<Stream>]>> {
-        self.streams_about.pin().get(reference).cloned()
+    /// Does something with each of its streams about a resource; those about none are found
+    /// under the empty text.
+    pub fn each_stream_about(&self, reference: &str, mut visit: impl FnMut(&Arc<Stream>)) {
+        let all = self.streams_about();
+        let from = (reference.to_owned(), String::new());
+        let theirs = all.range(from..).take_while(|((r, _), _)| r == reference);
+        theirs.for_each(|(_, stream)| visit(stream));
+    }
+
+    fn streams_about(&self) -> MutexGuard<'_, StreamsAbout> {
+        let all = self.streams_about.lock();
+        all.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many grants it holds.
@@ -300,12 +320,16 @@ impl Tenant {
         self.keys.store(Arc::new(ring));
     }
 
-    pub(super) fn put_client(&self, client: Client) {
+    /// Says whether that has disabled it, or let it in again.
+    pub(super) fn put_client(&self, client: Client) -> bool {
         let added = usize::from(client.origin() == Origin::Registered);
+        let is_disabled = client.is_disabled();
         let old = self.clients.put(Arc::new(client));
+        let was_disabled = old.as_ref().is_some_and(|c| c.is_disabled());
         let removed = old.map_or(0, |c| usize::from(c.origin() == Origin::Registered));
         self.registered.fetch_add(added, Ordering::Relaxed);
         self.registered.fetch_sub(removed, Ordering::Relaxed);
+        is_disabled != was_disabled
     }
 
     pub(super) fn remove_client(&self, client_id: &str) {
@@ -361,36 +385,31 @@ impl Tenant {
         });
     }
 
+    /// Adds one, or puts it in the place of the one with its id: at no moment is there none.
     pub(super) fn put_stream(&self, stream: Stream) {
-        self.remove_stream(stream.id());
         let stream = Arc::new(stream);
-        self.streams
-            .pin()
-            .insert(stream.id().into(), stream.clone());
-        self.change_streams_about(&stream, |about| about.push(stream.clone()));
+        let streams = self.streams.pin();
+        let old = streams.insert(stream.id().into(), stream.clone());
+        self.found_about(old, Some(&stream));
         stream.live().bell.notify_waiters();
     }
 
     pub(super) fn remove_stream(&self, id: &str) {
-        let old = self.streams.pin().remove(id).cloned();
-        if let Some(old) = old {
-            self.change_streams_about(&old, |about| about.retain(|stream| stream.id() != id));
+        let streams = self.streams.pin();
+        if let Some(old) = streams.remove(id) {
+            self.found_about(Some(old), None);
             old.live().bell.notify_waiters();
         }
     }
 
-    fn change_streams_about(&self, stream: &Stream, change: impl Fn(&mut Vec<Arc<Stream>>)) {
-        let about = self.streams_about.pin();
-        let resources = &stream.document().resources;
-        let none = resources.is_empty().then_some("");
-        for reference in resources.iter().map(String::as_str).chain(none) {
-            let mut streams = about.get(reference).map(|s| s.to_vec()).unwrap_or_default();
-            change(&mut streams);
-            if streams.is_empty() {
-                about.remove(reference);
-            } else {
-                about.insert(reference.into(), streams.into());
-            }
+    /// Has a stream found by what it is about, and no longer as it was.
+    fn found_about(&self, old: Option<&Arc<Stream>>, new: Option<&Arc<Stream>>) {
+        let mut all = self.streams_about();
+        for key in old.into_iter().flat_map(|old| about(old)) {
+            all.remove(&key);
+        }
+        if let Some(new) = new {
+            all.extend(about(new).map(|key| (key, new.clone())));
         }
     }
 

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{
-    audit_cursor, client, grant, outbox, replay, resource, revoked_token, signal, signing_key,
-    stream, stream_progress, tenant,
+    audit_cursor, client, grant, replay, resource, revoked_token, signal, signing_key, stream,
+    stream_progress, tenant,
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
@@ -17,7 +17,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait as _, LikeExpr, OnConflict, Query},
 };
 
-use super::{audit, progress, streams};
+use super::{audit, forget, progress, streams};
 
 /// Ids in one statement, below any parameter limit: others wait while grants end.
 const MANY_IDS: usize = 10_000;
@@ -227,12 +227,12 @@ pub enum Change {
     /// Forgets grants that were derived from one which has ended: no token hangs from them that
     /// still holds.
     ForgetOrphanedGrants,
-    /// Forgets signals that nobody needs any more.
+    /// Forgets signals that nobody needs any more, some at a time.
     ForgetSignals {
         /// Unix seconds.
         before: i64,
     },
-    /// Forgets outbox rows that everyone has seen.
+    /// Forgets outbox rows that everyone has seen, some at a time.
     ForgetOutbox {
         /// Unix milliseconds.
         before: i64,
@@ -413,17 +413,11 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
         }
         Change::ForgetOrphanedGrants => forget_orphaned_grants(db).await.map(Made::Instead),
         Change::ForgetSignals { before } => {
-            signal::Entity::delete_many()
-                .filter(signal::Column::ExpiresAt.lt(*before))
-                .exec(db)
-                .await?;
+            forget::signals(db, *before).await?;
             Ok(Made::AsAsked)
         }
         Change::ForgetOutbox { before } => {
-            outbox::Entity::delete_many()
-                .filter(outbox::Column::At.lt(*before))
-                .exec(db)
-                .await?;
+            forget::outbox(db, *before).await?;
             Ok(Made::AsAsked)
         }
     }

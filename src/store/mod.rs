@@ -7,6 +7,7 @@ pub mod audit;
 pub mod backup;
 pub mod change;
 pub mod connection;
+pub mod forget;
 pub mod once;
 pub mod outbox;
 pub mod progress;

@@ -231,6 +231,13 @@ pub enum Heard {
     Keys(String, Vec<signing_key::Model>),
     /// So many grants ended that the whole list is read: these stand.
     Grants(String, Vec<grant::Model>),
+    /// Receivers are told this.
+    Signals {
+        /// What is stored of it.
+        rows: Vec<signal::Model>,
+        /// The places of what is not stored any more.
+        gone: Vec<i64>,
+    },
 }
 
 /// Reads what the news are about, in an order in which it can be applied.
@@ -248,8 +255,11 @@ pub async fn hear(db: &impl ConnectionTrait, rows: &[outbox::Model]) -> Result<V
             None => tracing::warn!(kind = row.kind, node = row.node, "news of an unknown kind"),
         }
     }
-    let mut heard = Vec::new();
-    for (tenant, kinds) in by_tenant {
+    let (mut heard, mut places) = (Vec::new(), BTreeSet::new());
+    for (tenant, mut kinds) in by_tenant {
+        // They have places among those of all tenants, also when theirs has ended.
+        let told = kinds.remove(&Kind::Signal).into_iter().flatten();
+        places.extend(told.filter_map(|seq| seq.parse::<i64>().ok()));
         if kinds.contains_key(&Kind::TenantEnded) {
             heard.push(Heard::TenantEnded(tenant.to_owned()));
             continue;
@@ -259,7 +269,27 @@ pub async fn hear(db: &impl ConnectionTrait, rows: &[outbox::Model]) -> Result<V
             heard.push(read(db, tenant, kind, &subjects).await?);
         }
     }
+    if !places.is_empty() {
+        // Last: whoever is told of an end finds that it has come.
+        heard.push(signals(db, places).await?);
+    }
     Ok(heard)
+}
+
+async fn signals(db: &impl ConnectionTrait, mut gone: BTreeSet<i64>) -> Result<Heard, DbErr> {
+    let places: Vec<i64> = gone.iter().copied().collect();
+    let mut rows = Vec::new();
+    for places in places.chunks(CHUNK) {
+        let places = signal::Column::Seq.is_in(places.iter().copied());
+        rows.extend(signal::Entity::find().filter(places).all(db).await?);
+    }
+    for row in &rows {
+        gone.remove(&row.seq);
+    }
+    Ok(Heard::Signals {
+        rows,
+        gone: gone.into_iter().collect(),
+    })
 }
 
 async fn read(
@@ -288,7 +318,8 @@ async fn read(
     };
     let changes = match kind {
         Kind::Tenant => return Ok(Heard::Tenant(tenant_name())),
-        Kind::TenantEnded => Vec::new(),
+        // Heard by themselves.
+        Kind::TenantEnded | Kind::Signal => Vec::new(),
         Kind::Keys => {
             let query = signing_key::Entity::find();
             let query = query.filter(signing_key::Column::Tenant.eq(tenant));
@@ -350,17 +381,6 @@ async fn read(
                 .into_iter()
                 .map(|row| Change::PutStream { row, before: None });
             removed.chain(put).collect()
-        }
-        Kind::Signal => {
-            let places = subjects.iter().filter_map(|seq| seq.parse().ok());
-            let places: Vec<i64> = places.collect();
-            let mut rows = Vec::new();
-            for places in places.chunks(CHUNK) {
-                let query = signal::Entity::find()
-                    .filter(signal::Column::Seq.is_in(places.iter().copied()));
-                rows.extend(query.all(db).await?);
-            }
-            rows.into_iter().map(Change::Signal).collect()
         }
     };
     Ok(Heard::Changes(changes))

@@ -62,6 +62,8 @@ pub struct Hold {
     pub node: String,
     /// Those that it takes unless somebody else has: tenant and id.
     pub take: Vec<(String, String)>,
+    /// Whether there is no other node: whoever is said to have them is gone.
+    pub alone: bool,
     /// Those that others may have instead.
     pub release: Vec<(String, String)>,
     /// Unix milliseconds.
@@ -164,7 +166,8 @@ pub(super) async fn hold(db: &impl ConnectionTrait, hold: &Hold) -> Result<(), D
         .exec_without_returning(db)
         .await?;
     let own = Condition::all().add(Column::Node.eq(&hold.node));
-    let free = Condition::all().add(Column::HeldUntil.lt(hold.now));
+    let free = (!hold.alone).then(|| Column::HeldUntil.lt(hold.now));
+    let free = Condition::all().add_option(free);
     set_holder(db, &hold.node, hold.until, own.clone()).await?;
     for (streams, node, until, whose) in [
         (&hold.take, hold.node.as_str(), hold.until, free),

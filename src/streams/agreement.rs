@@ -70,6 +70,7 @@ pub fn terms(resources: &Resources, client_id: &str, client: &ClientDocument) ->
         delivery: Delivery::Poll,
         events_requested: None,
         description: None,
+        declared: false,
         excluded: Vec::new(),
     }
 }

@@ -41,10 +41,7 @@ fn ring_for(registry: &Registry, signal: &Signal) {
         return;
     };
     let about = |reference: &str| {
-        let streams = tenant.streams_about(reference);
-        for stream in streams.iter().flat_map(|streams| streams.iter()) {
-            stream.live().bell.notify_waiters();
-        }
+        tenant.each_stream_about(reference, |stream| stream.live().bell.notify_waiters());
     };
     match &signal.audience {
         Audience::All => tenant.each_stream(|stream| stream.live().bell.notify_waiters()),

@@ -19,7 +19,7 @@ use crate::{
     store::Change,
 };
 
-/// What says of a stream that it was declared.
+/// The words for a stream that was declared, until its receiver has others.
 const DECLARED: &str = "declared";
 
 /// A stream as it is declared.
@@ -87,6 +87,7 @@ pub fn plan(
         wish.events_requested = Some(all.collect());
     }
     let mut agreed = wish.replace(terms(resources, client_id, &document));
+    agreed.document.declared = true;
     let Some(before) = known(tenant, client_id) else {
         let row = new_row(app, tenant, client_id, &agreed)?;
         return Ok(Planned {
@@ -95,10 +96,9 @@ pub fn plan(
         });
     };
     // What its receiver has done to it stays.
-    agreed
-        .document
-        .excluded
-        .clone_from(&before.document().excluded);
+    let (document, theirs) = (&mut agreed.document, before.document());
+    document.excluded.clone_from(&theirs.excluded);
+    document.description.clone_from(&theirs.description);
     if has_header(app, &before, &agreed)? {
         agreed.authorization = None;
     }
@@ -117,10 +117,8 @@ pub fn plan(
 
 /// The stream that was declared for a client.
 fn known(tenant: &Tenant, client_id: &str) -> Option<Arc<Stream>> {
-    let is_it = |stream: &Arc<Stream>| {
-        let described = stream.document().description.as_deref();
-        stream.client_id() == client_id && described == Some(DECLARED)
-    };
+    let is_it =
+        |stream: &Arc<Stream>| stream.client_id() == client_id && stream.document().declared;
     tenant.streams().into_iter().find(is_it)
 }
 

@@ -19,12 +19,17 @@ use crate::{
     journal::Command,
     oauth::error_code::ErrorCode,
     registry::{EventsScope, Status, Stream},
-    signals::{Audience, Cause, Draft, EventKind, Initiator, LASTING, Level, subject},
+    signals::{Audience, Cause, Draft, EventKind, Initiator, Level, subject},
     store::Change,
 };
 
 /// Longest state, bytes.
 const MAX_STATE: usize = 1000;
+/// Seconds that a verification waits: whoever asks for one listens, or asks again. Receivers may
+/// ask all day, and nobody needs what they heard, or did not.
+const WAITS: i64 = 600;
+/// Seconds that it is held while its stream is paused.
+const HELD: i64 = 3600;
 
 /// Sends a verification event, which repeats the state that comes with the request.
 ///
@@ -73,6 +78,15 @@ fn not_too_often(app: &App, stream: &Stream) -> Result<()> {
     }
 }
 
+/// How long a verification waits for the receiver of a stream, seconds.
+#[must_use]
+pub fn lifetime(stream: &Stream) -> i64 {
+    match stream.status() {
+        Status::Paused => HELD,
+        Status::Enabled | Status::Disabled => WAITS,
+    }
+}
+
 /// The event. One that nobody asked for has no state (SSF 1.0 §8.1.4).
 pub fn event(app: &App, stream: &Stream, state: Option<&str>, cause: &Cause) -> Change {
     let state = state.map(|state| ("state".to_owned(), state.into()));
@@ -82,7 +96,7 @@ pub fn event(app: &App, stream: &Stream, state: Option<&str>, cause: &Cause) -> 
         kind: EventKind::VERIFICATION,
         subject: subject::stream(stream.id()),
         members: state.into_iter().collect(),
-        lifetime: LASTING,
+        lifetime: lifetime(stream),
     };
     let tenant = &stream.row().tenant;
     Change::Signal(draft.row(tenant, cause, &app.entropy, app.clock.millis()))

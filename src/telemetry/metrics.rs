@@ -84,6 +84,7 @@ pub struct Metrics {
     queue: Gauge,
     entries: Family<Kind, Gauge>,
     outbox_lag: Gauge<f64, AtomicU64>,
+    early: Gauge,
 }
 
 /// What the journal's writer counts.
@@ -188,6 +189,8 @@ pub struct Now {
     pub sizes: Sizes,
     /// Since when changes of other nodes may be unknown here.
     pub lag: Duration,
+    /// Security events that wait for one before them.
+    pub early: usize,
 }
 
 impl Metrics {
@@ -207,6 +210,7 @@ impl Metrics {
             queue: Gauge::default(),
             entries: Family::default(),
             outbox_lag: Gauge::default(),
+            early: Gauge::default(),
         };
         metrics.describe();
         metrics
@@ -303,6 +307,12 @@ impl Metrics {
             Unit::Seconds,
             self.outbox_lag.clone(),
         );
+        to.register(
+            "events_early",
+            "Security events that wait for one before them, which another node has committed; 0 \
+             but for moments, and no receiver is told of what comes while it is not",
+            self.early.clone(),
+        );
     }
 
     /// Counts a request that has been answered.
@@ -338,6 +348,7 @@ impl Metrics {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.queue.set(number(now.queue));
         self.outbox_lag.set(now.lag.as_secs_f64());
+        self.early.set(number(now.early));
         for (kind, count) in [
             ("tenants", now.sizes.tenants),
             ("clients", now.sizes.clients),

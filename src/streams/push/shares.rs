@@ -95,9 +95,10 @@ impl Shares {
         let hold = Hold {
             node: node.clone(),
             take,
+            alone,
             release,
             now,
-            until: if alone { i64::MAX } else { now + HOLD },
+            until: now + HOLD,
         };
         let command = Command::new(vec![Change::HoldStreams(hold)], Vec::new());
         self.app.journal.commit(command).await?;

@@ -163,6 +163,7 @@ async fn an_address_of_their_own_answers_without_a_token() {
     assert_eq!(found["writ_connections_open"], 1.0);
     assert!(found["writ_audit_events_total"] >= 0.0);
     assert_eq!(found["writ_outbox_lag_seconds"], 0.0);
+    assert_eq!(found["writ_events_early"], 0.0);
     for (path, wanted) in [("/healthz", 200), ("/readyz", 200), ("/token", 404)] {
         assert_eq!(status(&ask(path).await), wanted, "{path}");
     }

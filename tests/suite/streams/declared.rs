@@ -191,3 +191,41 @@ async fn a_server_that_registers_itself_gets_its_stream_with_its_credentials() {
         1
     );
 }
+
+#[tokio::test]
+async fn a_declared_stream_stays_so_whatever_its_receiver_makes_of_it() {
+    let app = TestApp::new().await;
+    applied(&app, declaration(URL, None)).await;
+    let first = read(&app).await;
+    let token = app.ask(SERVER, &[("scope", "ssf.manage")]).await.token();
+    let replace = async |description: Option<&str>| {
+        let mut body = json!({
+            "stream_id": first[0]["stream_id"], "delivery": { "method": POLL },
+            "events_requested": [SESSION_REVOKED],
+        });
+        if let Some(description) = description {
+            body["description"] = json!(description);
+        }
+        let call = app.call("PUT", "/ssf/streams").bearer(&token);
+        call.json(&body).await.ok();
+    };
+    for words in [None, Some("mine")] {
+        replace(words).await;
+        let changed = applied(&app, declaration(URL, None)).await;
+        assert_eq!(changed[2], "stream Changed");
+        let again = applied(&app, declaration(URL, None)).await;
+        assert_eq!(again[2], "stream Unchanged");
+        let [stream] = &read(&app).await[..] else {
+            panic!("a stream more")
+        };
+        assert_eq!(stream["stream_id"], first[0]["stream_id"]);
+        assert_eq!(stream["delivery"], first[0]["delivery"]);
+        assert_eq!(stream.get("description"), words.map(|w| json!(w)).as_ref());
+    }
+    // Nor does the word make one.
+    let body = json!({ "description": "declared" });
+    let call = app.post("/ssf/streams").bearer(&token).json(&body);
+    call.await.with(StatusCode::CREATED);
+    let again = applied(&app, declaration(URL, None)).await;
+    assert_eq!(again[2], "stream Unchanged");
+}

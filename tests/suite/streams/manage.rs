@@ -1,5 +1,10 @@
 //! `/ssf/streams`: streams come, change and go.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -389,4 +394,26 @@ async fn nobody_keeps_an_answer() {
             "{method} {path}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_stream_is_there_while_it_is_changed() {
+    let receivers = Receivers::new().await;
+    let id = receivers.stream().await;
+    let (tenant, over) = (receivers.app.tenant(None), Arc::new(AtomicBool::new(false)));
+    let looking = std::thread::spawn({
+        let (id, over) = (id.clone(), over.clone());
+        move || {
+            while !over.load(Ordering::Relaxed) {
+                assert!(tenant.stream(&id).is_some());
+            }
+        }
+    });
+    for number in 0..300 {
+        let body = json!({ "stream_id": id, "description": number.to_string() });
+        let call = receivers.call(SERVER, "PATCH", "/streams").json(&body);
+        call.await.ok();
+    }
+    over.store(true, Ordering::Relaxed);
+    looking.join().unwrap();
 }

@@ -2,8 +2,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
+use writ::store::{Change, Whose, progress};
 
 use super::{Receiver, polled, push::Target, pushed};
 use crate::support::{TestApp, WEATHER};
@@ -94,12 +96,20 @@ async fn one_pushes_and_the_other_takes_over() {
     app.declare_weather(None).await;
     let other = app.another_node("2").await;
     let target = Target::start(&[]).await;
-    let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
     for node in [&app, &other] {
         node.end(json!({ "client": "agent" })).await;
     }
     let came = target.wait(2).await;
     assert_ne!(came[0].1["jti"], came[1].1["jti"]);
+    // What is not known to be taken when its node stops comes again.
+    let taken = async || {
+        let step = progress::of(&app.state.db, "default", &receiver.stream).await;
+        step.unwrap().unwrap().position == app.state.registry.signals().head()
+    };
+    while !taken().await {
+        sleep(Duration::from_millis(5)).await;
+    }
     app.stop().await;
     other.end(json!({ "client": "agent" })).await;
     // Until then whoever stopped might come back.
@@ -119,4 +129,40 @@ async fn one_pushes_and_the_other_takes_over() {
         }
     };
     timeout(Duration::from_secs(10), three).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn what_is_gone_before_it_is_heard_of_holds_nothing_up() {
+    let app = TestApp::weather().await;
+    app.apply(json!({ "tenants": [{ "name": "beta" }] })).await;
+    let other = app.another_node("2").await;
+    let here = Receiver::of(&app, "weather", polled()).await;
+    let there = at(&other, &here);
+    let head = app.state.registry.signals().head();
+    // What a tenant was told in the moment of its end.
+    let end = vec![
+        Change::EndGrants {
+            tenant: "beta".into(),
+            whose: Whose::All,
+        },
+        Change::RemoveTenant("beta".into()),
+    ];
+    app.commit(end).await.unwrap();
+    // What has expired while nobody listened.
+    let sql = "UPDATE signal_head SET seq = seq + 1; INSERT INTO node (name, seq) VALUES ('3', 1); \
+               INSERT INTO outbox (node, seq, tenant, kind, subject, at) \
+               SELECT '3', 1, 'default', 'signal', seq::text, 0 FROM signal_head";
+    app.state.db.execute_unprepared(sql).await.unwrap();
+    app.end(json!({ "client": "agent" })).await;
+    let both = async {
+        while here.waiting().await.is_empty() || there.waiting().await.is_empty() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), both).await.unwrap();
+    for node in [&app, &other] {
+        let signals = node.state.registry.signals();
+        assert_eq!((signals.head(), signals.early()), (head + 3, 0));
+    }
 }

@@ -21,17 +21,18 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use writ::store::{Change, progress::Step};
+use writ::store::{Change, Whose, progress::Step};
 
-use super::{Receiver, event, pushed};
-use crate::support::{TestApp, WEATHER, parts};
+use super::{Receiver, SERVER, event, pushed};
+use crate::support::{TestApp, WEATHER, parts, secret_of};
 
 /// What a receiver does with a push.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reply {
     Status(u16),
     Err(&'static str),
-    Wait(u16),
+    Wait(u8),
+    Until(u8),
     Never,
 }
 
@@ -73,6 +74,11 @@ impl Target {
             Reply::Wait(seconds) => {
                 let headers = [("retry-after", seconds.to_string())];
                 (http::StatusCode::TOO_MANY_REQUESTS, headers).into_response()
+            }
+            Reply::Until(seconds) => {
+                let moment = |seconds| format!("Sun, 22 Nov 2026 10:00:{seconds:02} GMT");
+                let headers = [("date", moment(0)), ("retry-after", moment(seconds))];
+                (http::StatusCode::SERVICE_UNAVAILABLE, headers).into_response()
             }
             Reply::Err(err) => {
                 let body = axum::Json(json!({ "err": err, "description": "no" }));
@@ -170,11 +176,12 @@ async fn what_is_refused_for_good_is_not_sent_again() {
 #[tokio::test]
 async fn a_receiver_may_ask_to_be_left_alone() {
     let app = scene().await;
-    let target = Target::start(&[Reply::Wait(2)]).await;
+    let target = Target::start(&[Reply::Wait(2), Reply::Until(3)]).await;
     let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
     app.end(json!({ "client": "agent" })).await;
-    let came = target.wait(2).await;
+    let came = target.wait(3).await;
     assert!(came[1].2 - came[0].2 >= Duration::from_secs(2));
+    assert!(came[2].2 - came[1].2 >= Duration::from_secs(3));
 }
 
 #[tokio::test]
@@ -201,6 +208,68 @@ async fn what_a_crash_interrupts_is_sent_afterwards() {
     let _app = app.restart().await;
     let came = target.wait(2).await;
     assert_eq!(came[0].1["jti"], came[1].1["jti"]);
+}
+
+#[tokio::test]
+async fn a_node_of_another_name_goes_on() {
+    let app = scene().await;
+    let target = Target::start(&[]).await;
+    let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    target.wait(1).await;
+    let renamed = |config: &mut writ::config::Config| config.storage.node = "renamed".into();
+    let app = app.restart_with(renamed).await;
+    // Where there may be other nodes, the old one might come back until then.
+    app.advance(10);
+    app.end(json!({ "client": "agent" })).await;
+    target.wait(2).await;
+}
+
+#[tokio::test]
+async fn an_ended_tenants_receiver_hears_nothing_more_also_not_of_the_next_one_of_its_name() {
+    let app = scene().await;
+    let told = async |beta: Value| {
+        app.apply(json!({ "tenants": [beta] })).await;
+        let end = Change::EndGrants {
+            tenant: "beta".into(),
+            whose: Whose::All,
+        };
+        app.commit(vec![end]).await.unwrap();
+    };
+    let target = Target::start(&[Reply::Status(503); 2]).await;
+    let weather = json!({
+        "id": "weather", "resource": WEATHER, "tools": [{ "name": "forecast" }],
+        "stream": { "delivery": pushed(&target.url) },
+    });
+    let server = json!({
+        "client_id": SERVER, "client_secret": secret_of(SERVER), "serves": "weather",
+    });
+    told(json!({ "name": "beta", "resources": [weather], "clients": [server] })).await;
+    target.wait(2).await;
+    let gone = app.admin("DELETE", "/tenants/beta").await.await;
+    assert_eq!(gone.status, 204);
+    told(json!({ "name": "beta" })).await;
+    // The third attempt follows the second after a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(target.count(), 2);
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_let_in_again_is_told_at_once() {
+    let app = scene().await;
+    let target = Target::start(&[]).await;
+    let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    app.end(json!({ "client": "agent" })).await;
+    target.wait(1).await;
+    for to in ["disable", "enable"] {
+        let path = format!("/clients/{}/{to}", receiver.client);
+        app.admin("POST", &path).await.await.ok();
+        // A courier that is to end has ended.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    app.end(json!({ "client": "agent" })).await;
+    // Its own end among them.
+    target.wait(3).await;
 }
 
 #[tokio::test]

@@ -80,6 +80,25 @@ async fn a_stopped_stream_accepts_a_verification() {
 }
 
 #[tokio::test]
+async fn a_verification_waits_for_minutes_and_is_held_for_an_hour() {
+    let receivers = Receivers::new().await;
+    let (open, held) = (receivers.stream().await, receivers.stream().await);
+    receivers.set(&held, "paused").await.ok();
+    for id in [&open, &held] {
+        let answer = verify(&receivers, id, json!("x")).await;
+        answer.with(StatusCode::NO_CONTENT);
+    }
+    let waiting = async || {
+        let (open, held) = (receivers.kinds(&open).await, receivers.kinds(&held).await);
+        (open.len(), held.len())
+    };
+    for (seconds, wait) in [(590, (1, 1)), (20, (0, 1)), (2900, (0, 1)), (100, (0, 0))] {
+        receivers.app.advance(seconds);
+        assert_eq!(waiting().await, wait, "{seconds} s later");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_verification_is_refused() {
     let receivers = Receivers::new().await;
     let id = receivers.stream().await;

@@ -224,7 +224,13 @@ impl TestApp {
 
     /// Stops the server and starts another one on its directory, at the same time of day.
     pub(crate) async fn restart(self) -> Self {
-        let (now, config) = (self.state.clock.clone(), self.state.config.clone());
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let (now, mut config) = (self.state.clock.clone(), self.state.config.clone());
+        change(&mut config);
         let starts = self.starts + 1;
         let (directory, issuer) = self.stop().await;
         let app = Self::start(directory, &issuer, config, starts).await;

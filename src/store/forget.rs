@@ -1,0 +1,64 @@
+//! What nobody needs any more, taken away some at a time: whoever commits meanwhile waits for it.
+
+use entity::{outbox, signal};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, QueryTrait as _,
+    sea_query::{Expr, ExprTrait as _, LockBehavior, LockType},
+};
+
+use super::Change;
+
+/// Rows that one change takes away at most.
+pub const AT_ONCE: u64 = 1000;
+
+/// Signals that expired before a Unix second. What another node is taking away is left to it.
+pub(super) async fn signals(db: &impl ConnectionTrait, before: i64) -> Result<(), DbErr> {
+    let old = signal::Entity::find()
+        .select_only()
+        .column(signal::Column::Seq)
+        .filter(signal::Column::ExpiresAt.lt(before))
+        .order_by_asc(signal::Column::ExpiresAt)
+        .limit(AT_ONCE)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+    signal::Entity::delete_many()
+        .filter(signal::Column::Seq.in_subquery(old.into_query()))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+/// Outbox rows from before a Unix millisecond, in the same way.
+pub(super) async fn outbox(db: &impl ConnectionTrait, before: i64) -> Result<(), DbErr> {
+    let key = [outbox::Column::Node, outbox::Column::Seq];
+    let old = outbox::Entity::find()
+        .select_only()
+        .columns(key)
+        .filter(outbox::Column::At.lt(before))
+        .order_by_asc(outbox::Column::At)
+        .limit(AT_ONCE)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+    outbox::Entity::delete_many()
+        .filter(Expr::tuple(key.map(Expr::col)).in_subquery(old.into_query()))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+/// Whether there is more to forget than one change took away.
+///
+/// # Errors
+/// When the database does.
+pub async fn is_left(db: &impl ConnectionTrait, change: &Change) -> Result<bool, DbErr> {
+    match *change {
+        Change::ForgetSignals { before } => {
+            let old = signal::Entity::find().filter(signal::Column::ExpiresAt.lt(before));
+            Ok(old.one(db).await?.is_some())
+        }
+        Change::ForgetOutbox { before } => {
+            let old = outbox::Entity::find().filter(outbox::Column::At.lt(before));
+            Ok(old.one(db).await?.is_some())
+        }
+        _ => Ok(false),
+    }
+}
