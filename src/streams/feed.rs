@@ -70,14 +70,14 @@ pub(super) async fn open(
     }
     let progress = queue::progress(&app, &stream).await?;
     let progress = progress.ok_or_else(|| OAuthError::not_found("There is no such stream."))?;
-    let (position, settled) = match replay {
-        None => (progress.position, progress.settled),
-        Some(seconds) => {
-            let since = app.clock.millis() - seconds * 1000;
-            let before = store::signals::before(&app.db, tenant.name(), since).await?;
-            (before, BTreeSet::new())
-        }
-    };
+    let (mut position, mut settled) = (progress.position, progress.settled);
+    if let Some(seconds) = replay {
+        let since = app.clock.millis() - seconds * 1000;
+        let before = store::signals::before(&app.db, tenant.name(), since).await?;
+        // What waits from before that comes too: whoever resumes acknowledges it with the rest.
+        position = if live { before.min(position) } else { before };
+        settled.retain(|place| *place <= before);
+    }
     let until = lifetime(&app.clock, claims.exp);
     let open = app.metrics.feeds.one();
     let feed = Feed {

@@ -105,6 +105,32 @@ async fn it_replays_the_past() {
 }
 
 #[tokio::test]
+async fn what_waits_is_told_however_short_the_past_that_is_replayed() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    for _ in 0..3 {
+        app.end(json!({ "client": "agent" })).await;
+    }
+    let waiting = receiver.waiting().await;
+    let [first, second, third] = [0, 1, 2].map(|at: usize| waiting[at].0.clone());
+    receiver
+        .poll(&json!({ "ack": [second], "maxEvents": 0 }))
+        .await
+        .ok();
+    app.advance(600);
+    app.end(json!({ "client": "agent" })).await;
+    let mut feed = Feed::open(&receiver, "&replay=60", None).await;
+    assert_eq!(feed.next().await.unwrap().0, first);
+    assert_eq!(feed.next().await.unwrap().0, third);
+    let (last, _) = feed.next().await.unwrap();
+    assert!(feed.is_quiet().await);
+    // So whoever resumes after the last one has had all that is acknowledged with it.
+    let mut resumed = Feed::open(&receiver, "", Some(&last)).await;
+    assert!(resumed.is_quiet().await);
+    assert!(receiver.waiting().await.is_empty());
+}
+
+#[tokio::test]
 async fn of_a_pushed_stream_it_only_replays() {
     let app = TestApp::weather().await;
     let receiver = Receiver::of(&app, "weather", pushed("https://weather.example/events")).await;
