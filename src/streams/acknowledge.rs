@@ -23,6 +23,14 @@ pub(super) async fn up_to(app: &App, stream: &Stream, jti: &str) -> Result<()> {
     }
 }
 
+/// Acknowledges the SET at this place, and none before it.
+///
+/// # Errors
+/// When it cannot be written down.
+pub(super) async fn one(app: &App, stream: &Stream, place: i64) -> Result<()> {
+    commit(app, step(stream, 0, BTreeSet::from([place]))).await
+}
+
 /// Acknowledges SETs one by one, and says how far the stream has come with that.
 ///
 /// # Errors

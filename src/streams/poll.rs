@@ -27,8 +27,7 @@ use crate::{
         protected::Presented,
     },
     error::{OAuthError, Result},
-    registry::{EventsScope, Signal, Status, Stream, Tenant},
-    signals::EventKind,
+    registry::{EventsScope, Signal, Stream, Tenant},
     store::progress::Step,
 };
 
@@ -181,10 +180,17 @@ impl Poll<'_> {
     async fn find(&self, stream: &Stream, progress: &Step) -> Result<Found> {
         let Self { app, tenant, .. } = *self;
         let (position, settled) = (progress.position, &progress.settled);
-        let live = stream.live();
-        let offered = live.offered.load(Ordering::SeqCst).max(position);
         // One more than is handed out tells whether there is more.
         let most = self.most + 1;
+        if !stream.is_enabled() {
+            let told = queue::of_status(app, tenant, stream, position, settled, most).await?;
+            return Ok(Found {
+                signals: told.signals,
+                again_in: None,
+            });
+        }
+        let live = stream.live();
+        let offered = live.offered.load(Ordering::SeqCst).max(position);
         let fresh = queue::waiting(app, tenant, stream, offered, settled, most).await?;
         let mut found = Found {
             signals: fresh.signals,
@@ -202,12 +208,6 @@ impl Poll<'_> {
                 let left = u64::try_from(WORKING - since).unwrap_or_default();
                 found.again_in = Some(Duration::from_millis(left));
             }
-        }
-        // Of a stream that was stopped only that is told (SSF 1.0 §8.1.5).
-        if stream.status() != Status::Enabled {
-            let paused = stream.status() == Status::Paused;
-            let tells = |s: &Arc<Signal>| s.kind.uri == EventKind::STREAM_UPDATED.uri;
-            found.signals.retain(|signal| paused && tells(signal));
         }
         Ok(found)
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::{
     app::App,
     registry::{Signal, Stream, Tenant},
+    signals::{Audience, EventKind},
     store::{self, DbErr, progress::Step, signals::PAGE},
 };
 
@@ -30,8 +31,41 @@ pub async fn waiting(
     settled: &BTreeSet<i64>,
     most: usize,
 ) -> Result<Waiting, DbErr> {
-    let log = app.registry.signals();
-    let (now, head) = (app.clock.seconds(), log.head());
+    let now = app.clock.seconds();
+    let hears = |signal: &Signal| stream.concerns(signal, now) && !settled.contains(&signal.seq());
+    search(app, tenant, after, most, hears).await
+}
+
+/// Of what [`waiting`] finds, what says that the stream was stopped, or goes on: a receiver that
+/// fetches hears that much of a stopped stream too (SSF 1.0 §8.1.5).
+///
+/// # Errors
+/// As [`waiting`].
+pub(super) async fn of_status(
+    app: &App,
+    tenant: &Tenant,
+    stream: &Stream,
+    after: i64,
+    settled: &BTreeSet<i64>,
+    most: usize,
+) -> Result<Waiting, DbErr> {
+    let ours = Audience::Stream(stream.id().to_owned());
+    let hears = |signal: &Signal| {
+        signal.kind.uri == EventKind::STREAM_UPDATED.uri
+            && signal.audience == ours
+            && !settled.contains(&signal.seq())
+    };
+    search(app, tenant, after, most, hears).await
+}
+
+async fn search(
+    app: &App,
+    tenant: &Tenant,
+    after: i64,
+    most: usize,
+    hears: impl Fn(&Signal) -> bool,
+) -> Result<Waiting, DbErr> {
+    let head = app.registry.signals().head();
     let mut waiting = Waiting {
         signals: Vec::new(),
         up_to: after,
@@ -48,8 +82,7 @@ pub async fn waiting(
                 return Ok(waiting);
             }
             waiting.up_to = signal.seq();
-            let theirs = signal.row.tenant == tenant.name() && stream.concerns(&signal, now);
-            if theirs && !settled.contains(&signal.seq()) {
+            if signal.row.tenant == tenant.name() && hears(&signal) {
                 waiting.signals.push(signal);
             }
         }

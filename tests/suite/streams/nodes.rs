@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::{Receiver, polled, push::Target, pushed};
+use super::{Receiver, event, polled, push::Target, pushed};
 use crate::support::TestApp;
 
 /// The same receiver at another node.
@@ -75,4 +75,34 @@ async fn one_pushes_and_the_other_takes_over() {
     target.wait(3).await;
     sleep(Duration::from_millis(300)).await;
     assert_eq!(target.count(), 3);
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn whichever_node_stops_a_stream_its_receiver_is_told_once() {
+    let app = TestApp::with(|config| {
+        config.fetch.allow_private_addresses_for_tests = true;
+    })
+    .await;
+    app.declare_weather(None).await;
+    let other = app.another_node("2").await;
+    let target = Target::start(&[]).await;
+    let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    let mut expected = Vec::new();
+    for node in [&app, &other] {
+        // What the one has committed arrives at the other in a moment.
+        sleep(Duration::from_millis(500)).await;
+        let receiver = at(node, &receiver);
+        for (verb, status) in [("pause", "paused"), ("enable", "enabled")] {
+            receiver.is_told_to(verb).await;
+            expected.push(status);
+            let came = target.wait(expected.len()).await;
+            let told = came
+                .iter()
+                .map(|(_, claims, _)| event(claims).2["status"].clone());
+            assert_eq!(told.collect::<Vec<_>>(), expected);
+        }
+    }
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(target.count(), expected.len());
 }

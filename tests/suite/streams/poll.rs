@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Receiver, polled, sets};
+use super::{Receiver, STREAM_UPDATED, polled, sets};
 use crate::support::TestApp;
 
 async fn three(app: &TestApp) -> Receiver<'_> {
@@ -113,6 +113,21 @@ async fn the_second_who_waits_sends_the_first_away() {
     let ((first, second), _) = tokio::join!(both, revoke);
     assert_eq!(first.ok(), json!({ "sets": {} }));
     assert_eq!(names(&second.ok()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_stopped_says_so_however_much_it_holds() {
+    let app = TestApp::weather().await;
+    let receiver = three(&app).await;
+    for (verb, status) in [("pause", "paused"), ("disable", "disabled")] {
+        receiver.is_told_to(verb).await;
+        let told = receiver.poll(&json!({ "maxEvents": 1 })).await.ok();
+        assert_eq!(told.get("moreAvailable"), None);
+        let [(jti, claims)] = <[_; 1]>::try_from(sets(&told)).unwrap();
+        assert_eq!(claims["events"][STREAM_UPDATED]["status"], status);
+        let rest = receiver.poll(&json!({ "ack": [jti] })).await.ok();
+        assert_eq!(rest, json!({ "sets": {} }));
+    }
 }
 
 #[tokio::test]
