@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     acknowledge,
-    asked::{own, receiver},
+    asked::{own, receiver, still_own},
     queue, set,
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     clock::Clock,
     endpoints::{extract::ForTenant, protected::Presented},
     error::{OAuthError, Result},
+    oauth::claims::AccessClaims,
     registry::{EventsScope, Stream, Tenant},
     signals::LASTING,
     store,
@@ -84,6 +85,7 @@ pub(super) async fn open(
         keep_alive: Duration::from_secs(app.config.events.feed_keep_alive),
         app,
         tenant,
+        who: claims,
         id: wanted.stream_id,
         live,
         position,
@@ -106,6 +108,7 @@ fn lifetime(clock: &Clock, exp: i64) -> Instant {
 struct Feed {
     app: AppState,
     tenant: Arc<Tenant>,
+    who: AccessClaims,
     id: String,
     /// Whether it goes on when everything of the past has been told.
     live: bool,
@@ -121,10 +124,10 @@ impl Feed {
     /// The next SET, when there is one; nothing at the end.
     async fn next(mut self) -> Option<(Result<sse::Event, Infallible>, Self)> {
         loop {
+            let stream = self.stream()?;
             if let Some(event) = self.ready.next() {
                 return Some((Ok(event), self));
             }
-            let stream = self.stream()?;
             let live = stream.live().clone();
             let bell = live.bell.notified();
             tokio::pin!(bell);
@@ -149,11 +152,9 @@ impl Feed {
 
     /// The stream, while its receiver may hear it here.
     fn stream(&self) -> Option<Arc<Stream>> {
-        let stream = self.tenant.stream(&self.id)?;
-        let receiver = self.tenant.client(stream.client_id())?;
+        let stream = still_own(&self.app, &self.tenant, &self.who, &self.id)?;
         let polled = stream.endpoint_url().is_none();
-        let serves = stream.is_enabled() && !receiver.is_disabled() && (polled || !self.live);
-        serves.then_some(stream)
+        (stream.is_enabled() && (polled || !self.live)).then_some(stream)
     }
 
     /// Signs what waits; whether that was anything. Nothing when it cannot be done.

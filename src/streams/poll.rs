@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     acknowledge,
-    asked::{own, receiver},
+    asked::{own, receiver, still_own},
     queue, set,
 };
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
         protected::Presented,
     },
     error::{OAuthError, Result},
+    oauth::claims::AccessClaims,
     registry::{EventsScope, Signal, Stream, Tenant},
     store::progress::Step,
 };
@@ -100,6 +101,7 @@ pub(super) async fn poll(
         waits: !asked.return_immediately && asked.max_events != Some(0),
         app: &app,
         tenant: &tenant,
+        who: &claims,
         stream_id: &stream_id,
     };
     let answer = poll.answer(progress).await?;
@@ -132,6 +134,7 @@ async fn read(app: &App, request: Request) -> Result<Asked> {
 struct Poll<'a> {
     app: &'a App,
     tenant: &'a Tenant,
+    who: &'a AccessClaims,
     stream_id: &'a str,
     most: usize,
     waits: bool,
@@ -139,10 +142,10 @@ struct Poll<'a> {
 
 impl Poll<'_> {
     /// What is there; else, when it may wait, what comes.
-    async fn answer(&self, progress: Step) -> Result<Answer> {
+    async fn answer(&self, mut progress: Step) -> Result<Answer> {
         let wait = Duration::from_secs(self.app.config.events.poll_wait);
         let deadline = Instant::now() + wait;
-        let Some(stream) = self.tenant.stream(self.stream_id) else {
+        let Some(stream) = self.stream() else {
             return Ok(Answer::default());
         };
         let live = stream.live().clone();
@@ -155,7 +158,7 @@ impl Poll<'_> {
             bell.as_mut().enable();
             let last = live.waiting.load(Ordering::SeqCst) == turn;
             // It may have gone, or stopped, meanwhile.
-            let Some(stream) = self.tenant.stream(self.stream_id).filter(|_| last) else {
+            let Some(stream) = self.stream().filter(|_| last) else {
                 return Ok(Answer::default());
             };
             let found = self.find(&stream, &progress).await?;
@@ -173,7 +176,18 @@ impl Poll<'_> {
                 }
                 () = self.app.readiness.closed() => return Ok(Answer::default()),
             }
+            // What was handed out before may have been acknowledged meanwhile.
+            match queue::progress(self.app, &stream).await? {
+                Some(now) => progress = now,
+                None => return Ok(Answer::default()),
+            }
         }
+    }
+
+    /// The stream, while whoever waits may hear it here.
+    fn stream(&self) -> Option<Arc<Stream>> {
+        let stream = still_own(self.app, self.tenant, self.who, self.stream_id)?;
+        stream.endpoint_url().is_none().then_some(stream)
     }
 
     /// Those never handed out, oldest first; then those that were, and are not acknowledged.

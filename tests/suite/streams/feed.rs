@@ -18,8 +18,17 @@ struct Feed {
 
 impl Feed {
     async fn open(receiver: &Receiver<'_>, query: &str, last: Option<&str>) -> Self {
+        Self::with(receiver, &receiver.token().await, query, last).await
+    }
+
+    async fn with(
+        receiver: &Receiver<'_>,
+        token: &str,
+        query: &str,
+        last: Option<&str>,
+    ) -> Self {
         let path = format!("/ssf/feed?stream_id={}{query}", receiver.stream);
-        let mut call = receiver.app.get(&path).bearer(&receiver.token().await);
+        let mut call = receiver.app.get(&path).bearer(token);
         if let Some(last) = last {
             call = call.header("last-event-id", last);
         }
@@ -151,6 +160,18 @@ async fn it_ends_with_its_stream_and_its_receiver() {
     assert!(feed.is_quiet().await);
     let path = format!("/clients/{}", receiver.client);
     assert_eq!(app.admin("DELETE", &path).await.await.status, 204);
+    assert!(feed.next().await.is_none());
+}
+
+#[tokio::test]
+async fn it_ends_with_its_token() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    let token = receiver.token().await;
+    let mut feed = Feed::with(&receiver, &token, "", None).await;
+    assert!(feed.is_quiet().await);
+    app.end(json!({ "token": token })).await;
+    app.end(json!({ "client": "agent" })).await;
     assert!(feed.next().await.is_none());
 }
 

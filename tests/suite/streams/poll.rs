@@ -115,6 +115,64 @@ async fn the_second_who_waits_sends_the_first_away() {
     assert_eq!(names(&second.ok()).len(), 1);
 }
 
+/// Waits with a token, until something is done to it.
+async fn waits(receiver: &Receiver<'_>, token: &str, until: impl Future) -> Value {
+    let empty = json!({});
+    let poll = receiver.call(token, &empty).into_future();
+    let then = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        until.await
+    };
+    let (answer, _) = tokio::join!(timeout(Duration::from_secs(5), poll), then);
+    answer.unwrap().ok()
+}
+
+#[tokio::test]
+async fn who_may_hear_no_more_does_not() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    let token = receiver.token().await;
+    let revoke = async {
+        app.end(json!({ "token": token })).await;
+        app.end(json!({ "client": "agent" })).await
+    };
+    assert_eq!(
+        waits(&receiver, &token, revoke).await,
+        json!({ "sets": {} })
+    );
+    assert_eq!(receiver.take().await.len(), 1);
+    let token = receiver.token().await;
+    // That its client has ended is told to everyone, and not to it.
+    let path = format!("/clients/{}/disable", receiver.client);
+    let disable = async { app.admin("POST", &path).await.await.ok() };
+    assert_eq!(
+        waits(&receiver, &token, disable).await,
+        json!({ "sets": {} })
+    );
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_elsewhere_meanwhile_does_not_come() {
+    let app = TestApp::with(|config| config.events.poll_wait = 2).await;
+    app.declare_weather(None).await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    app.end(json!({ "client": "agent" })).await;
+    let (jti, _) = receiver.waiting().await.remove(0);
+    // It would be offered again after another second.
+    app.advance(4);
+    let token = receiver.token().await;
+    let acknowledge = async {
+        let feed = format!("/ssf/feed?stream_id={}", receiver.stream);
+        let call = app.get(&feed).bearer(&receiver.token().await);
+        drop(call.header("last-event-id", &jti).open().await);
+        app.advance(2);
+    };
+    assert_eq!(
+        waits(&receiver, &token, acknowledge).await,
+        json!({ "sets": {} })
+    );
+}
+
 #[tokio::test]
 async fn a_stream_that_is_stopped_says_so_however_much_it_holds() {
     let app = TestApp::weather().await;
