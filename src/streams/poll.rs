@@ -236,7 +236,9 @@ impl Poll<'_> {
             .iter()
             .map(|signal| set::mint(tenant, stream, signal, now));
         let sets = sets.collect::<Result<BTreeMap<_, _>, _>>()?;
-        if let Some(last) = found.signals.iter().map(|signal| signal.seq()).max() {
+        // What tells of a stop goes ahead of what is held, and does not count as its being offered.
+        let last = found.signals.iter().map(|signal| signal.seq()).max();
+        if let Some(last) = last.filter(|_| stream.is_enabled()) {
             let live = stream.live();
             live.offered.fetch_max(last, Ordering::SeqCst);
             live.offered_at.store(app.clock.millis(), Ordering::SeqCst);

@@ -189,6 +189,23 @@ async fn a_stream_that_is_stopped_says_so_however_much_it_holds() {
 }
 
 #[tokio::test]
+async fn what_was_held_comes_in_order_though_the_stop_was_told_first() {
+    let app = TestApp::weather().await;
+    let receiver = three(&app).await;
+    receiver.is_told_to("pause").await;
+    let told = receiver.poll(&json!({})).await.ok();
+    assert_eq!(names(&told).len(), 1);
+    app.end(json!({ "client": "agent" })).await;
+    receiver.set("enabled").await;
+    let mut came = Vec::new();
+    for _ in 0..5 {
+        came.extend(names(&receiver.poll(&json!({ "maxEvents": 1 })).await.ok()));
+    }
+    assert_eq!(came[3], names(&told)[0]);
+    assert!(came.is_sorted(), "{came:?}");
+}
+
+#[tokio::test]
 async fn only_the_owner_gets_in() {
     let app = TestApp::weather().await;
     let receiver = three(&app).await;
