@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     answers::answer,
-    asked::{in_query, members, named, receiver, refuse, said, text, unnamed},
+    asked::{Members, in_query, members, named, receiver, refuse, said, text, unnamed},
     changes::{self, By, Next},
     push::farewell,
 };
@@ -62,11 +62,21 @@ pub(super) async fn set(
     let status = status
         .and_then(Status::parse)
         .ok_or_else(|| refuse("status", "enabled, paused or disabled"))?;
-    let reason = text(&members, "reason", MAX_REASON)?;
+    let reason = reason(&members)?;
     let plan = |stream: &Stream| Ok(next(&app, stream, status, reason));
     let by = By::Token(&who);
     let stream = changes::change(&app, &tenant, by, stream.id(), plan).await?;
     Ok(answer(StatusCode::OK, &shown(&stream)))
+}
+
+/// Why, in its receiver's words. They are stored and shown as they are: PostgreSQL takes no NUL,
+/// and terminals take other things for orders.
+fn reason(members: &Members) -> Result<Option<&str>> {
+    let reason = text(members, "reason", MAX_REASON)?;
+    if reason.is_some_and(|text| text.chars().any(char::is_control)) {
+        return Err(refuse("reason", "a text without control characters"));
+    }
+    Ok(reason)
 }
 
 fn shown(stream: &Stream) -> Value {
