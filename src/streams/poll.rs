@@ -34,6 +34,8 @@ use crate::{
 
 /// Most SETs in one answer.
 const MOST: usize = 100;
+/// Most SETs that one request says something of: twenty answers' worth.
+const MOST_DONE: usize = 20 * MOST;
 /// Milliseconds for which a SET that was handed out does not end another poll's wait: its receiver
 /// may still be at it.
 const WORKING: i64 = 5000;
@@ -124,11 +126,17 @@ async fn read(app: &App, request: Request) -> Result<Asked> {
             "The body must be a JSON object (RFC 8936 section 2.2).",
         ));
     }
-    serde_json::from_slice(&body).map_err(|why| {
+    let asked: Asked = serde_json::from_slice(&body).map_err(|why| {
         OAuthError::invalid_request(format!(
             "The body is no poll (RFC 8936 section 2.2): {why}."
         ))
-    })
+    })?;
+    if asked.ack.len() + asked.set_errs.len() > MOST_DONE {
+        return Err(OAuthError::invalid_request(format!(
+            "ack and setErrs: at most {MOST_DONE} SETs in one request."
+        )));
+    }
+    Ok(asked)
 }
 
 struct Poll<'a> {

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use entity::signal;
+
 use crate::{
     app::App,
     registry::{Signal, Stream, Tenant},
@@ -98,7 +100,32 @@ async fn read(app: &App, tenant: &Tenant, after: i64) -> Result<Vec<Arc<Signal>>
     if let Some(signals) = app.registry.signals().after(after, most) {
         return Ok(signals);
     }
-    let rows = store::signals::after(&app.db, tenant.name(), after).await?;
+    parse(store::signals::after(&app.db, tenant.name(), after).await?)
+}
+
+/// A tenant's signals at some places, in no order.
+///
+/// # Errors
+/// As [`waiting`].
+pub(super) async fn at(
+    app: &App,
+    tenant: &str,
+    places: BTreeSet<i64>,
+) -> Result<Vec<Arc<Signal>>, DbErr> {
+    let log = app.registry.signals();
+    let (mut signals, mut old) = (Vec::new(), Vec::new());
+    for place in places {
+        match log.at(place) {
+            Some(signal) if signal.row.tenant == tenant => signals.push(signal),
+            Some(_) => {}
+            None => old.push(place),
+        }
+    }
+    signals.extend(parse(store::progress::named(&app.db, tenant, &old).await?)?);
+    Ok(signals)
+}
+
+fn parse(rows: Vec<signal::Model>) -> Result<Vec<Arc<Signal>>, DbErr> {
     let signals = rows.into_iter().map(Signal::from_row);
     signals
         .collect::<Result<_, _>>()

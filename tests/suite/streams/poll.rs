@@ -1,9 +1,16 @@
 //! RFC 8936
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use entity::signal;
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use writ::{
+    registry::Signal,
+    signals::{Cause, Initiator},
+    store::{Change, signals::AT_HAND},
+    streams::{set, verification},
+};
 
 use super::{Receiver, STREAM_UPDATED, polled, sets};
 use crate::support::TestApp;
@@ -113,6 +120,61 @@ async fn the_second_who_waits_sends_the_first_away() {
     let ((first, second), _) = tokio::join!(both, revoke);
     assert_eq!(first.ok(), json!({ "sets": {} }));
     assert_eq!(names(&second.ok()).len(), 1);
+}
+
+#[tokio::test]
+async fn there_is_an_end_to_what_is_said_in_one_request() {
+    let app = TestApp::weather().await;
+    let receiver = three(&app).await;
+    let mut ack: Vec<String> = receiver.waiting().await.into_iter().map(|s| s.0).collect();
+    ack.resize(2001, "1.".to_owned());
+    let answer = receiver.poll(&json!({ "ack": ack, "maxEvents": 0 })).await;
+    answer.refused(400, "invalid_request");
+    assert_eq!(receiver.waiting().await.len(), 3);
+    ack.truncate(2000);
+    receiver
+        .poll(&json!({ "ack": ack, "maxEvents": 0 }))
+        .await
+        .ok();
+    assert!(receiver.waiting().await.is_empty());
+}
+
+/// Events that only one stream hears, more than a node keeps in memory.
+async fn many(app: &TestApp, stream: &str) -> Vec<Arc<Signal>> {
+    let tenant = app.tenant(None);
+    let stream = tenant.stream(stream).unwrap();
+    let cause = Cause::new(&app.state.entropy, Initiator::System, "many");
+    let count = AT_HAND + 500;
+    let changes = (0..count).map(|_| verification::event(&app.state, &stream, None, &cause));
+    let changes: Vec<Change> = changes.collect();
+    let rows = changes.iter().zip(1..).map(|(change, seq)| match change {
+        Change::Signal(row) => Signal::from_row(signal::Model { seq, ..row.clone() }).unwrap(),
+        other => panic!("{other:?}"),
+    });
+    let signals = rows.collect();
+    app.commit(changes).await.unwrap();
+    signals
+}
+
+#[tokio::test]
+async fn what_is_remembered_behind_one_that_is_not_taken_has_an_end() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    let signals = many(&app, &receiver.stream).await;
+    let jtis: Vec<String> = signals
+        .iter()
+        .map(|signal| set::jti(signal, &receiver.stream))
+        .collect();
+    // All but the first, far more than are remembered.
+    for ack in jtis[1..12_001].chunks(1500) {
+        let answer = receiver.poll(&json!({ "ack": ack, "maxEvents": 0 })).await;
+        answer.ok();
+    }
+    let two = receiver.poll(&json!({ "maxEvents": 2 })).await.ok();
+    assert_eq!(names(&two), [jtis[0].clone(), jtis[10_001].clone()]);
+    let ack = json!({ "ack": names(&two), "maxEvents": 1, "returnImmediately": true });
+    let next = receiver.poll(&ack).await.ok();
+    assert_eq!(names(&next), [jtis[10_002].clone()]);
 }
 
 /// Waits with a token, until something is done to it.
