@@ -164,6 +164,26 @@ async fn it_ends_with_its_stream_and_its_receiver() {
 }
 
 #[tokio::test]
+async fn of_too_many_the_oldest_ends() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    let mut feeds = Vec::new();
+    for _ in 0..16 {
+        feeds.push(Feed::open(&receiver, "", None).await);
+    }
+    // One that is gone counts no more.
+    drop(feeds.pop());
+    feeds.push(Feed::open(&receiver, "", None).await);
+    assert!(feeds[0].is_quiet().await);
+    let mut last = Feed::open(&receiver, "", None).await;
+    assert!(feeds[0].next().await.is_none());
+    app.end(json!({ "client": "agent" })).await;
+    for feed in feeds.iter_mut().skip(1).chain([&mut last]) {
+        assert!(feed.next().await.is_some());
+    }
+}
+
+#[tokio::test]
 async fn it_ends_with_its_token() {
     let app = TestApp::weather().await;
     let receiver = Receiver::of(&app, "weather", polled()).await;
