@@ -157,14 +157,18 @@ impl Poll<'_> {
             return Ok(Answer::default());
         };
         let live = stream.live().clone();
-        // Whoever waited until now is answered: one waits for each stream.
-        let turn = live.waiting.fetch_add(1, Ordering::SeqCst) + 1;
-        live.bell.notify_waiters();
+        // Whoever waited until now is answered: one waits for each stream. Who does not wait, but
+        // acknowledges for example, is in nobody's way.
+        let begun = &live.waiting;
+        let turn = (self.waits).then(|| begun.fetch_add(1, Ordering::SeqCst) + 1);
+        if turn.is_some() {
+            live.bell.notify_waiters();
+        }
         loop {
             let bell = live.bell.notified();
             tokio::pin!(bell);
             bell.as_mut().enable();
-            let last = live.waiting.load(Ordering::SeqCst) == turn;
+            let last = turn.is_none_or(|turn| begun.load(Ordering::SeqCst) == turn);
             // It may have gone, or stopped, meanwhile.
             let Some(stream) = self.stream().filter(|_| last) else {
                 return Ok(Answer::default());

@@ -214,6 +214,20 @@ async fn who_may_hear_no_more_does_not() {
 }
 
 #[tokio::test]
+async fn who_does_not_wait_sends_nobody_away() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    let token = receiver.token().await;
+    let others = async {
+        assert!(receiver.take().await.is_empty());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.end(json!({ "client": "agent" })).await
+    };
+    let answer = waits(&receiver, &token, others).await;
+    assert_eq!(names(&answer).len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_acknowledged_elsewhere_meanwhile_does_not_come() {
     let app = TestApp::with(|config| config.events.poll_wait = 2).await;
     app.declare_weather(None).await;
