@@ -1,14 +1,17 @@
 //! A stream: what one receiver is told, and how.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU64},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
 };
 
 use entity::stream as row;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, oneshot};
 
 use super::{RegistryError, Signal};
 use crate::{
@@ -134,6 +137,8 @@ pub struct Live {
     pub offered_at: AtomicI64,
     /// How many polls have begun to wait: only the last one goes on.
     pub waiting: AtomicU64,
+    /// The feeds that are open, oldest first: one whose other half is let go of here ends.
+    pub feeds: std::sync::Mutex<VecDeque<oneshot::Sender<()>>>,
     /// When its receiver last asked to be verified, Unix milliseconds.
     pub verified_at: AtomicI64,
     /// Rung when its receiver has shown that it is there.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use entity::{courier, stream_progress};
+use entity::{courier, signal, stream_progress};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Statement,
@@ -14,6 +14,12 @@ use sea_orm::{
 };
 
 use super::array;
+
+/// Places behind its position that are remembered of one stream. A receiver that takes everything
+/// but one SET for so long is offered what else it acknowledges again, until it takes that one.
+const MOST_SETTLED: usize = 10_000;
+/// Places in one query.
+const NAMED: usize = 500;
 
 /// How far one stream has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +51,16 @@ impl Step {
     fn join(mut self, other: &Self) -> Self {
         self.position = self.position.max(other.position);
         self.settled.extend(&other.settled);
-        self.settled = self.settled.split_off(&(self.position + 1));
+        self.tidy();
         self
+    }
+
+    /// Forgets what the position says too, and what is too much.
+    pub fn tidy(&mut self) {
+        self.settled = self.settled.split_off(&(self.position + 1));
+        while self.settled.len() > MOST_SETTLED {
+            self.settled.pop_last();
+        }
     }
 
     fn settled_text(&self) -> String {
@@ -148,6 +162,25 @@ pub async fn of(
     let key = (tenant.to_owned(), stream.to_owned());
     let row = stream_progress::Entity::find_by_id(key).one(db).await?;
     Ok(row.map(Step::of))
+}
+
+/// A tenant's signals at the places that a receiver names.
+///
+/// # Errors
+/// When the database does.
+pub async fn named(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    places: &[i64],
+) -> Result<Vec<signal::Model>, DbErr> {
+    let mut signals = Vec::new();
+    for places in places.chunks(NAMED) {
+        let these = signal::Entity::find()
+            .filter(signal::Column::Seq.is_in(places.iter().copied()))
+            .filter(signal::Column::Tenant.eq(tenant));
+        signals.extend(these.all(db).await?);
+    }
+    Ok(signals)
 }
 
 /// Takes streams that nobody holds, goes on holding the node's own, and says that it is there.

@@ -7,8 +7,8 @@ use crate::{
     app::App,
     error::Result,
     journal::Command,
-    registry::{Signal, Stream, Tenant},
-    store::{self, Change, DbErr, progress::Step},
+    registry::{Stream, Tenant},
+    store::{Change, DbErr, progress::Step},
 };
 
 /// Acknowledges everything up to the SET of this name. A name that is none of this stream's says
@@ -17,13 +17,22 @@ use crate::{
 /// # Errors
 /// When it cannot be written down.
 pub(super) async fn up_to(app: &App, stream: &Stream, jti: &str) -> Result<()> {
-    match place_of(app, stream, jti).await? {
-        Some(place) => commit(app, step(stream, place, BTreeSet::new())).await,
+    match places_of(app, stream, 0, [jti]).await?.first() {
+        Some(place) => commit(app, step(stream, *place, BTreeSet::new())).await,
         None => Ok(()),
     }
 }
 
-/// Acknowledges SETs one by one, and says how far the stream has come with that.
+/// Acknowledges the SET at this place, and none before it.
+///
+/// # Errors
+/// When it cannot be written down.
+pub(super) async fn one(app: &App, stream: &Stream, place: i64) -> Result<()> {
+    commit(app, step(stream, 0, BTreeSet::from([place]))).await
+}
+
+/// Acknowledges SETs one by one, and says how far the stream has come with that. What is too much
+/// to remember is offered again.
 ///
 /// # Errors
 /// When it cannot be written down.
@@ -35,16 +44,15 @@ pub(super) async fn each(
     names: impl Iterator<Item = &str>,
 ) -> Result<Step> {
     let mut now = progress.clone();
-    for jti in names {
-        now.settled.extend(place_of(app, stream, jti).await?);
-    }
+    let places = places_of(app, stream, now.position, names).await?;
+    now.settled.extend(places);
     // Up to where everything is done with.
     let next = queue::waiting(app, tenant, stream, now.position, &now.settled, 1).await?;
     now.position = match next.signals.first() {
         Some(first) => first.seq() - 1,
         None => next.up_to,
     };
-    now.settled = now.settled.split_off(&(now.position + 1));
+    now.tidy();
     if now.settled != progress.settled || now.position > progress.position {
         commit(app, now.clone()).await?;
     }
@@ -65,21 +73,21 @@ async fn commit(app: &App, step: Step) -> Result<()> {
     Ok(app.journal.commit(command).await?)
 }
 
-/// The place of the SET with this name, if it is one of this stream.
-async fn place_of(app: &App, stream: &Stream, jti: &str) -> Result<Option<i64>, DbErr> {
-    let log = app.registry.signals();
-    let Some(place) = set::place(jti).filter(|place| *place <= log.head()) else {
-        return Ok(None);
-    };
-    let signal = match log.at(place) {
-        Some(signal) => Some(signal),
-        None => {
-            let row = store::signals::at(&app.db, place).await?;
-            row.and_then(|row| Signal::from_row(row).ok())
-        }
-    };
-    let ours = |signal: &std::sync::Arc<Signal>| {
-        signal.row.tenant == stream.row().tenant && set::jti(signal, stream.id()) == jti
-    };
-    Ok(signal.filter(ours).map(|_| place))
+/// The places after another one of those of these names that are SETs of this stream.
+async fn places_of<'a>(
+    app: &App,
+    stream: &Stream,
+    after: i64,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<BTreeSet<i64>, DbErr> {
+    let names: BTreeSet<&str> = names.into_iter().collect();
+    let head = app.registry.signals().head();
+    let places = names.iter().filter_map(|jti| set::place(jti));
+    let places = places.filter(|place| (after + 1..=head).contains(place));
+    let signals = queue::at(app, &stream.row().tenant, places.collect()).await?;
+    let ours = signals.iter().filter(|signal| {
+        let jti = set::jti(signal, stream.id());
+        names.contains(jti.as_str())
+    });
+    Ok(ours.map(|signal| signal.seq()).collect())
 }

@@ -15,6 +15,7 @@ use crate::{
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{EventsScope, Stream, Tenant},
+    tokens::verify,
 };
 
 /// Members of a JSON object.
@@ -116,6 +117,18 @@ pub async fn own(app: &App, tenant: &Tenant, who: &AccessClaims, id: &str) -> Re
         None
     };
     found.ok_or_else(nothing)
+}
+
+/// The stream of a receiver that was let in and waits, as it is now; nothing when it may hear no
+/// more. Its token may have been revoked, its client disabled, and its stream deleted.
+pub(super) fn still_own(
+    app: &App,
+    tenant: &Tenant,
+    who: &AccessClaims,
+    id: &str,
+) -> Option<Arc<Stream>> {
+    verify::holds(app, tenant, who).ok()?;
+    tenant.stream(id)
 }
 
 /// There is no stream of this name, or not for whoever asks.

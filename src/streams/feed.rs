@@ -4,7 +4,12 @@
 //! The same queue as for polls: what is sent here waits until it is acknowledged, by a poll or by
 //! the `Last-Event-ID` of the next connection, which acknowledges everything up to that place.
 
-use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     extract::{Query, State},
@@ -13,11 +18,11 @@ use axum::{
 use futures_util::stream;
 use http::HeaderMap;
 use serde::Deserialize;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     acknowledge,
-    asked::{own, receiver},
+    asked::{nothing, own, receiver, still_own},
     queue, set,
 };
 use crate::{
@@ -25,13 +30,17 @@ use crate::{
     clock::Clock,
     endpoints::{extract::ForTenant, protected::Presented},
     error::{OAuthError, Result},
-    registry::{EventsScope, Stream, Tenant},
+    oauth::claims::AccessClaims,
+    registry::{EventsScope, Live, Stream, Tenant},
     signals::LASTING,
     store,
 };
 
 /// SETs that are signed before the first of them is handed on.
 const PAGE: usize = 64;
+/// Feeds of one stream at each node; a further one ends the oldest. Servers that share a stream
+/// need one each, and a moment passes until one whose connection broke is missed.
+const FEEDS: usize = 16;
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -68,33 +77,61 @@ pub(super) async fn open(
         let last = last.to_str().unwrap_or_default();
         acknowledge::up_to(&app, &stream, last).await?;
     }
-    let progress = queue::progress(&app, &stream).await?;
-    let progress = progress.ok_or_else(|| OAuthError::not_found("There is no such stream."))?;
-    let (position, settled) = match replay {
-        None => (progress.position, progress.settled),
-        Some(seconds) => {
-            let since = app.clock.millis() - seconds * 1000;
-            let before = store::signals::before(&app.db, tenant.name(), since).await?;
-            (before, BTreeSet::new())
-        }
-    };
+    let (position, settled) = beginning(&app, &tenant, &stream, replay).await?;
     let until = lifetime(&app.clock, claims.exp);
     let open = app.metrics.feeds.one();
     let feed = Feed {
         keep_alive: Duration::from_secs(app.config.events.feed_keep_alive),
         app,
         tenant,
+        who: claims,
         id: wanted.stream_id,
         live,
         position,
         settled,
         ready: Vec::new().into_iter(),
         until,
+        superseded: begin(stream.live()),
         _open: open,
     };
     let keep_alive = sse::KeepAlive::new().interval(feed.keep_alive);
     let events = stream::unfold(feed, Feed::next);
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+}
+
+/// After which place a feed tells, and what it leaves out.
+async fn beginning(
+    app: &App,
+    tenant: &Tenant,
+    stream: &Stream,
+    replay: Option<i64>,
+) -> Result<(i64, BTreeSet<i64>)> {
+    let progress = queue::progress(app, stream).await?;
+    let progress = progress.ok_or_else(nothing)?;
+    let (position, mut settled) = (progress.position, progress.settled);
+    let Some(seconds) = replay else {
+        return Ok((position, settled));
+    };
+    let since = app.clock.millis() - seconds * 1000;
+    let before = store::signals::before(&app.db, tenant.name(), since).await?;
+    if stream.endpoint_url().is_some() {
+        return Ok((before, BTreeSet::new()));
+    }
+    // What waits from before that comes too: whoever resumes acknowledges it with the rest.
+    settled.retain(|place| *place <= before);
+    Ok((before.min(position), settled))
+}
+
+/// Begins a feed of a stream; what this gives resolves when there are too many later ones.
+fn begin(live: &Live) -> oneshot::Receiver<()> {
+    let (end, ended) = oneshot::channel();
+    let mut feeds = live.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+    feeds.retain(|feed| !feed.is_closed());
+    feeds.push_back(end);
+    if feeds.len() > FEEDS {
+        feeds.pop_front();
+    }
+    ended
 }
 
 /// Until when a token of this age lets somebody listen.
@@ -106,6 +143,7 @@ fn lifetime(clock: &Clock, exp: i64) -> Instant {
 struct Feed {
     app: AppState,
     tenant: Arc<Tenant>,
+    who: AccessClaims,
     id: String,
     /// Whether it goes on when everything of the past has been told.
     live: bool,
@@ -113,6 +151,7 @@ struct Feed {
     settled: BTreeSet<i64>,
     ready: std::vec::IntoIter<sse::Event>,
     until: Instant,
+    superseded: oneshot::Receiver<()>,
     keep_alive: Duration,
     _open: crate::telemetry::metrics::OpenGuard,
 }
@@ -121,10 +160,13 @@ impl Feed {
     /// The next SET, when there is one; nothing at the end.
     async fn next(mut self) -> Option<(Result<sse::Event, Infallible>, Self)> {
         loop {
+            if self.superseded.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
+                return None;
+            }
+            let stream = self.stream()?;
             if let Some(event) = self.ready.next() {
                 return Some((Ok(event), self));
             }
-            let stream = self.stream()?;
             let live = stream.live().clone();
             let bell = live.bell.notified();
             tokio::pin!(bell);
@@ -141,6 +183,7 @@ impl Feed {
             }
             tokio::select! {
                 () = &mut bell => {}
+                _ = &mut self.superseded => return None,
                 () = tokio::time::sleep_until(self.until) => return None,
                 () = self.app.readiness.closed() => return None,
             }
@@ -149,11 +192,9 @@ impl Feed {
 
     /// The stream, while its receiver may hear it here.
     fn stream(&self) -> Option<Arc<Stream>> {
-        let stream = self.tenant.stream(&self.id)?;
-        let receiver = self.tenant.client(stream.client_id())?;
+        let stream = still_own(&self.app, &self.tenant, &self.who, &self.id)?;
         let polled = stream.endpoint_url().is_none();
-        let serves = stream.is_enabled() && !receiver.is_disabled() && (polled || !self.live);
-        serves.then_some(stream)
+        (stream.is_enabled() && (polled || !self.live)).then_some(stream)
     }
 
     /// Signs what waits; whether that was anything. Nothing when it cannot be done.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     acknowledge,
-    asked::{own, receiver},
+    asked::{own, receiver, still_own},
     queue, set,
 };
 use crate::{
@@ -27,13 +27,15 @@ use crate::{
         protected::Presented,
     },
     error::{OAuthError, Result},
-    registry::{EventsScope, Signal, Status, Stream, Tenant},
-    signals::EventKind,
+    oauth::claims::AccessClaims,
+    registry::{EventsScope, Signal, Stream, Tenant},
     store::progress::Step,
 };
 
 /// Most SETs in one answer.
 const MOST: usize = 100;
+/// Most SETs that one request says something of: twenty answers' worth.
+const MOST_DONE: usize = 20 * MOST;
 /// Milliseconds for which a SET that was handed out does not end another poll's wait: its receiver
 /// may still be at it.
 const WORKING: i64 = 5000;
@@ -101,6 +103,7 @@ pub(super) async fn poll(
         waits: !asked.return_immediately && asked.max_events != Some(0),
         app: &app,
         tenant: &tenant,
+        who: &claims,
         stream_id: &stream_id,
     };
     let answer = poll.answer(progress).await?;
@@ -123,16 +126,23 @@ async fn read(app: &App, request: Request) -> Result<Asked> {
             "The body must be a JSON object (RFC 8936 section 2.2).",
         ));
     }
-    serde_json::from_slice(&body).map_err(|why| {
+    let asked: Asked = serde_json::from_slice(&body).map_err(|why| {
         OAuthError::invalid_request(format!(
             "The body is no poll (RFC 8936 section 2.2): {why}."
         ))
-    })
+    })?;
+    if asked.ack.len() + asked.set_errs.len() > MOST_DONE {
+        return Err(OAuthError::invalid_request(format!(
+            "ack and setErrs: at most {MOST_DONE} SETs in one request."
+        )));
+    }
+    Ok(asked)
 }
 
 struct Poll<'a> {
     app: &'a App,
     tenant: &'a Tenant,
+    who: &'a AccessClaims,
     stream_id: &'a str,
     most: usize,
     waits: bool,
@@ -140,23 +150,27 @@ struct Poll<'a> {
 
 impl Poll<'_> {
     /// What is there; else, when it may wait, what comes.
-    async fn answer(&self, progress: Step) -> Result<Answer> {
+    async fn answer(&self, mut progress: Step) -> Result<Answer> {
         let wait = Duration::from_secs(self.app.config.events.poll_wait);
         let deadline = Instant::now() + wait;
-        let Some(stream) = self.tenant.stream(self.stream_id) else {
+        let Some(stream) = self.stream() else {
             return Ok(Answer::default());
         };
         let live = stream.live().clone();
-        // Whoever waited until now is answered: one waits for each stream.
-        let turn = live.waiting.fetch_add(1, Ordering::SeqCst) + 1;
-        live.bell.notify_waiters();
+        // Whoever waited until now is answered: one waits for each stream. Who does not wait, but
+        // acknowledges for example, is in nobody's way.
+        let begun = &live.waiting;
+        let turn = (self.waits).then(|| begun.fetch_add(1, Ordering::SeqCst) + 1);
+        if turn.is_some() {
+            live.bell.notify_waiters();
+        }
         loop {
             let bell = live.bell.notified();
             tokio::pin!(bell);
             bell.as_mut().enable();
-            let last = live.waiting.load(Ordering::SeqCst) == turn;
+            let last = turn.is_none_or(|turn| begun.load(Ordering::SeqCst) == turn);
             // It may have gone, or stopped, meanwhile.
-            let Some(stream) = self.tenant.stream(self.stream_id).filter(|_| last) else {
+            let Some(stream) = self.stream().filter(|_| last) else {
                 return Ok(Answer::default());
             };
             let found = self.find(&stream, &progress).await?;
@@ -174,17 +188,35 @@ impl Poll<'_> {
                 }
                 () = self.app.readiness.closed() => return Ok(Answer::default()),
             }
+            // What was handed out before may have been acknowledged meanwhile.
+            match queue::progress(self.app, &stream).await? {
+                Some(now) => progress = now,
+                None => return Ok(Answer::default()),
+            }
         }
+    }
+
+    /// The stream, while whoever waits may hear it here.
+    fn stream(&self) -> Option<Arc<Stream>> {
+        let stream = still_own(self.app, self.tenant, self.who, self.stream_id)?;
+        stream.endpoint_url().is_none().then_some(stream)
     }
 
     /// Those never handed out, oldest first; then those that were, and are not acknowledged.
     async fn find(&self, stream: &Stream, progress: &Step) -> Result<Found> {
         let Self { app, tenant, .. } = *self;
         let (position, settled) = (progress.position, &progress.settled);
-        let live = stream.live();
-        let offered = live.offered.load(Ordering::SeqCst).max(position);
         // One more than is handed out tells whether there is more.
         let most = self.most + 1;
+        if !stream.is_enabled() {
+            let told = queue::of_status(app, tenant, stream, position, settled, most).await?;
+            return Ok(Found {
+                signals: told.signals,
+                again_in: None,
+            });
+        }
+        let live = stream.live();
+        let offered = live.offered.load(Ordering::SeqCst).max(position);
         let fresh = queue::waiting(app, tenant, stream, offered, settled, most).await?;
         let mut found = Found {
             signals: fresh.signals,
@@ -203,12 +235,6 @@ impl Poll<'_> {
                 found.again_in = Some(Duration::from_millis(left));
             }
         }
-        // Of a stream that was stopped only that is told (SSF 1.0 §8.1.5).
-        if stream.status() != Status::Enabled {
-            let paused = stream.status() == Status::Paused;
-            let tells = |s: &Arc<Signal>| s.kind.uri == EventKind::STREAM_UPDATED.uri;
-            found.signals.retain(|signal| paused && tells(signal));
-        }
         Ok(found)
     }
 
@@ -222,7 +248,9 @@ impl Poll<'_> {
             .iter()
             .map(|signal| set::mint(tenant, stream, signal, now));
         let sets = sets.collect::<Result<BTreeMap<_, _>, _>>()?;
-        if let Some(last) = found.signals.iter().map(|signal| signal.seq()).max() {
+        // What tells of a stop goes ahead of what is held, and does not count as its being offered.
+        let last = found.signals.iter().map(|signal| signal.seq()).max();
+        if let Some(last) = last.filter(|_| stream.is_enabled()) {
             let live = stream.live();
             live.offered.fetch_max(last, Ordering::SeqCst);
             live.offered_at.store(app.clock.millis(), Ordering::SeqCst);

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use entity::signal;
+
 use crate::{
     app::App,
     registry::{Signal, Stream, Tenant},
+    signals::{Audience, EventKind},
     store::{self, DbErr, progress::Step, signals::PAGE},
 };
 
@@ -30,8 +33,41 @@ pub async fn waiting(
     settled: &BTreeSet<i64>,
     most: usize,
 ) -> Result<Waiting, DbErr> {
-    let log = app.registry.signals();
-    let (now, head) = (app.clock.seconds(), log.head());
+    let now = app.clock.seconds();
+    let hears = |signal: &Signal| stream.concerns(signal, now) && !settled.contains(&signal.seq());
+    search(app, tenant, after, most, hears).await
+}
+
+/// Of what [`waiting`] finds, what says that the stream was stopped, or goes on: a receiver that
+/// fetches hears that much of a stopped stream too (SSF 1.0 §8.1.5).
+///
+/// # Errors
+/// As [`waiting`].
+pub(super) async fn of_status(
+    app: &App,
+    tenant: &Tenant,
+    stream: &Stream,
+    after: i64,
+    settled: &BTreeSet<i64>,
+    most: usize,
+) -> Result<Waiting, DbErr> {
+    let ours = Audience::Stream(stream.id().to_owned());
+    let hears = |signal: &Signal| {
+        signal.kind.uri == EventKind::STREAM_UPDATED.uri
+            && signal.audience == ours
+            && !settled.contains(&signal.seq())
+    };
+    search(app, tenant, after, most, hears).await
+}
+
+async fn search(
+    app: &App,
+    tenant: &Tenant,
+    after: i64,
+    most: usize,
+    hears: impl Fn(&Signal) -> bool,
+) -> Result<Waiting, DbErr> {
+    let head = app.registry.signals().head();
     let mut waiting = Waiting {
         signals: Vec::new(),
         up_to: after,
@@ -48,8 +84,7 @@ pub async fn waiting(
                 return Ok(waiting);
             }
             waiting.up_to = signal.seq();
-            let theirs = signal.row.tenant == tenant.name() && stream.concerns(&signal, now);
-            if theirs && !settled.contains(&signal.seq()) {
+            if signal.row.tenant == tenant.name() && hears(&signal) {
                 waiting.signals.push(signal);
             }
         }
@@ -65,7 +100,32 @@ async fn read(app: &App, tenant: &Tenant, after: i64) -> Result<Vec<Arc<Signal>>
     if let Some(signals) = app.registry.signals().after(after, most) {
         return Ok(signals);
     }
-    let rows = store::signals::after(&app.db, tenant.name(), after).await?;
+    parse(store::signals::after(&app.db, tenant.name(), after).await?)
+}
+
+/// A tenant's signals at some places, in no order.
+///
+/// # Errors
+/// As [`waiting`].
+pub(super) async fn at(
+    app: &App,
+    tenant: &str,
+    places: BTreeSet<i64>,
+) -> Result<Vec<Arc<Signal>>, DbErr> {
+    let log = app.registry.signals();
+    let (mut signals, mut old) = (Vec::new(), Vec::new());
+    for place in places {
+        match log.at(place) {
+            Some(signal) if signal.row.tenant == tenant => signals.push(signal),
+            Some(_) => {}
+            None => old.push(place),
+        }
+    }
+    signals.extend(parse(store::progress::named(&app.db, tenant, &old).await?)?);
+    Ok(signals)
+}
+
+fn parse(rows: Vec<signal::Model>) -> Result<Vec<Arc<Signal>>, DbErr> {
     let signals = rows.into_iter().map(Signal::from_row);
     signals
         .collect::<Result<_, _>>()

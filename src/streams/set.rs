@@ -14,6 +14,9 @@ use crate::{
 /// `typ` of a SET (RFC 8417 §2.3).
 const TYP: &str = "secevent+jwt";
 
+/// Letters of the digest in a name: 16 bytes, base64url.
+const DIGEST: usize = 22;
+
 /// The claims. There is no `exp` and no `sub`: SSF 1.0 §4.1 forbids both.
 #[derive(Serialize)]
 struct Claims<'a> {
@@ -50,10 +53,12 @@ pub fn jti(signal: &Signal, stream: &str) -> String {
     format!("{:012x}.{digest}", signal.seq())
 }
 
-/// The place that the name of a SET says.
+/// The place that the name of a SET says; nothing for what cannot be one.
 #[must_use]
 pub fn place(jti: &str) -> Option<i64> {
-    let (seq, _) = jti.split_once('.')?;
+    let (seq, _) = jti
+        .split_once('.')
+        .filter(|(_, digest)| digest.len() == DIGEST)?;
     i64::from_str_radix(seq, 16).ok().filter(|seq| *seq > 0)
 }
 

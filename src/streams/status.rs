@@ -7,13 +7,15 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use entity::signal;
 use http::{StatusCode, Uri};
 use serde_json::{Map, Value, json};
 
 use super::{
     answers::answer,
-    asked::{in_query, members, named, receiver, refuse, said, text, unnamed},
+    asked::{Members, in_query, members, named, receiver, refuse, said, text, unnamed},
     changes::{self, By, Next},
+    push::farewell,
 };
 use crate::{
     app::{App, AppState},
@@ -60,11 +62,21 @@ pub(super) async fn set(
     let status = status
         .and_then(Status::parse)
         .ok_or_else(|| refuse("status", "enabled, paused or disabled"))?;
-    let reason = text(&members, "reason", MAX_REASON)?;
+    let reason = reason(&members)?;
     let plan = |stream: &Stream| Ok(next(&app, stream, status, reason));
     let by = By::Token(&who);
     let stream = changes::change(&app, &tenant, by, stream.id(), plan).await?;
     Ok(answer(StatusCode::OK, &shown(&stream)))
+}
+
+/// Why, in its receiver's words. They are stored and shown as they are: PostgreSQL takes no NUL,
+/// and terminals take other things for orders.
+fn reason(members: &Members) -> Result<Option<&str>> {
+    let reason = text(members, "reason", MAX_REASON)?;
+    if reason.is_some_and(|text| text.chars().any(char::is_control)) {
+        return Err(refuse("reason", "a text without control characters"));
+    }
+    Ok(reason)
 }
 
 fn shown(stream: &Stream) -> Value {
@@ -104,7 +116,8 @@ fn forget(app: &App, stream: &Stream) -> Change {
 }
 
 /// Sets the status of a stream by this transmitter's own decision, and tells its receiver in the
-/// same commit (SSF 1.0 §8.1.5).
+/// same commit (SSF 1.0 §8.1.5). One that is pushed and stopped is told before this answers, or
+/// has had its chance.
 ///
 /// # Errors
 /// 404 when it has been deleted, and when nothing can be written.
@@ -135,14 +148,19 @@ pub async fn set_status_by(
         By::Token(_) => Initiator::Admin,
     };
     let cause = Cause::new(&app.entropy, initiator, reason.unwrap_or_default());
+    let updated = updated(app, stream, status, reason, &cause);
     let plan = |stream: &Stream| {
         let next = next(app, stream, status, reason).map(|mut next| {
-            next.with.push(updated(app, stream, status, reason, &cause));
+            next.with.push(Change::Signal(updated.clone()));
             next
         });
         Ok(next)
     };
-    changes::change(app, tenant, by, stream.id(), plan).await
+    let stream = changes::change(app, tenant, by, stream.id(), plan).await?;
+    if !stream.is_enabled() {
+        farewell(app, tenant, &stream, updated).await;
+    }
+    Ok(stream)
 }
 
 /// `stream-updated`
@@ -152,7 +170,7 @@ fn updated(
     status: Status,
     reason: Option<&str>,
     cause: &Cause,
-) -> Change {
+) -> signal::Model {
     let mut members = Map::from_iter([("status".to_owned(), json!(status.as_str()))]);
     members.extend(reason.map(|reason| ("reason".to_owned(), json!(reason))));
     let draft = Draft {
@@ -164,5 +182,5 @@ fn updated(
         lifetime: LASTING,
     };
     let tenant = &stream.row().tenant;
-    Change::Signal(draft.row(tenant, cause, &app.entropy, app.clock.millis()))
+    draft.row(tenant, cause, &app.entropy, app.clock.millis())
 }

@@ -66,11 +66,12 @@ fn not_too_often(app: &App, stream: &Stream) -> Result<()> {
         .saturating_mul(1000);
     let now = app.clock.millis();
     let verified_at = &stream.live().verified_at;
-    let verify = |last: i64| (now.saturating_sub(last) >= interval).then_some(now);
+    // The distance: a clock that was set back puts nobody off until it has caught up.
+    let verify = |last: i64| (now.abs_diff(last) >= interval.unsigned_abs()).then_some(now);
     match verified_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, verify) {
         Ok(_) => Ok(()),
         Err(last) => {
-            let left = (last.saturating_add(interval) - now).clamp(1, interval);
+            let left = (last - now).saturating_add(interval);
             let left = left.unsigned_abs().div_ceil(1000);
             let why = format!("This stream is verified every {seconds} seconds at most.");
             Err(OAuthError::new(ErrorCode::TooMany, why).retry_after(left))

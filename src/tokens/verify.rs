@@ -108,7 +108,12 @@ async fn still_holds(app: &App, tenant: &Tenant, claims: &AccessClaims) -> Resul
     }
 }
 
-fn holds(app: &App, tenant: &Tenant, claims: &AccessClaims) -> Result<(), Refused> {
+/// Whether a token that was verified still holds, as far as this node has heard: for whoever was
+/// let in with it and stays.
+///
+/// # Errors
+/// [`Refused`]
+pub fn holds(app: &App, tenant: &Tenant, claims: &AccessClaims) -> Result<(), Refused> {
     let now = app.clock.seconds();
     if claims.iss != tenant.issuer()
         || claims.iat > now + SKEW

@@ -2,24 +2,19 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use http::HeaderValue;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep},
 };
 
-use super::{
-    backoff::delay,
-    progress::Progress,
-    verdict::{self, Verdict},
-};
+use super::{backoff::delay, post::post, progress::Progress, verdict::Verdict};
 use crate::{
     app::AppState,
     registry::{Signal, Status, Stream, Tenant},
     store::{DbErr, progress::Step},
     streams::{
         queue::{self, Waiting},
-        secret, set, status,
+        set, status,
     },
 };
 
@@ -112,13 +107,15 @@ impl Courier {
     }
 
     /// What is to be sent next. Whoever has stopped a stream meanwhile may have thrown away what
-    /// waited, which is written down.
+    /// waited, or told of that, which is written down.
     async fn waiting(&mut self, stream: &Stream) -> Result<Waiting, DbErr> {
         let (app, tenant, version) = (&self.app, &self.tenant, stream.row().updated_at);
         if self.version.is_some_and(|known| known != version) {
-            let step = queue::progress(app, stream).await?;
-            let stored = step.map_or(0, |step| step.position);
-            self.position = self.position.max(stored);
+            let stored = queue::progress(app, stream).await?;
+            if let Some(stored) = stored {
+                self.position = self.position.max(stored.position);
+                self.settled = stored.settled;
+            }
         }
         self.version = Some(version);
         queue::waiting(app, tenant, stream, self.position, &self.settled, PAGE).await
@@ -193,7 +190,7 @@ impl Courier {
 
     /// A SET that its receiver will never take. Another one may be taken, but not for long when
     /// nothing fits (RFC 8935 §2.4).
-    async fn refused(&mut self, stream: &Stream, signal: &Signal) -> Interrupted {
+    async fn refused(&mut self, stream: &Arc<Stream>, signal: &Signal) -> Interrupted {
         tracing::error!(
             stream = self.id,
             jti = set::jti(signal, &self.id),
@@ -211,7 +208,7 @@ impl Courier {
     }
 
     /// Whether nothing was taken for so long that nobody tries any more.
-    async fn gives_up(&mut self, stream: &Stream) -> bool {
+    async fn gives_up(&mut self, stream: &Arc<Stream>) -> bool {
         let now = self.app.clock.seconds();
         let since = *self.failing_since.get_or_insert(now);
         if now - since < self.app.config.events.give_up {
@@ -221,10 +218,15 @@ impl Courier {
         true
     }
 
-    async fn pause(&self, stream: &Stream, why: &str) {
-        let (app, tenant) = (&self.app, &self.tenant);
-        let paused = status::set_status_by_us(app, tenant, stream, Status::Paused, Some(why));
-        if let Err(error) = paused.await {
+    async fn pause(&self, stream: &Arc<Stream>, why: &'static str) {
+        let (app, tenant, stream) = (self.app.clone(), self.tenant.clone(), stream.clone());
+        // The end of this courier, which a stream that is stopped needs no more, is not the end of
+        // telling its receiver so.
+        let pausing = tokio::spawn(async move {
+            let paused = Status::Paused;
+            status::set_status_by_us(&app, &tenant, &stream, paused, Some(why)).await
+        });
+        if let Ok(Err(error)) = pausing.await {
             tracing::error!(stream = self.id, %error, "a stream cannot be paused");
             sleep(AWAY).await;
         }
@@ -232,25 +234,10 @@ impl Courier {
 
     /// Sends a SET once; nothing when the stream is not what it was.
     async fn send(&self, stream: &Arc<Stream>, signal: &Signal) -> Option<Verdict> {
-        let app = &self.app;
         let _one = self.connections.acquire().await.ok()?;
         let _sending = stream.live().sending.lock().await;
-        if !self.is_current(stream) {
-            return None;
-        }
         let url = stream.endpoint_url()?;
-        let minted = set::mint(&self.tenant, stream, signal, app.clock.seconds());
-        let authorization = secret::header(app, stream);
-        let (set, authorization) = match (minted, authorization) {
-            (Ok((_, set)), Ok(authorization)) => (set, authorization),
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(stream = self.id, %error, "a SET cannot be sent");
-                return Some(Verdict::Later(None));
-            }
-        };
-        let authorization = authorization.map(|text| HeaderValue::from_bytes(&text));
-        let authorization = authorization.and_then(Result::ok);
-        let push = app.fetch.push(url, authorization.as_ref(), set);
+        let push = post(&self.app, &self.tenant, stream, url, signal);
         tokio::pin!(push);
         loop {
             let bell = stream.live().bell.notified();
@@ -261,7 +248,7 @@ impl Courier {
                 return None;
             }
             tokio::select! {
-                answer = &mut push => return Some(verdict::of(&answer)),
+                verdict = &mut push => return Some(verdict),
                 () = bell => {}
             }
         }

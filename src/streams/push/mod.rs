@@ -6,8 +6,10 @@
 
 mod backoff;
 mod courier;
+mod farewell;
+mod post;
 mod progress;
 mod shares;
 mod verdict;
 
-pub(super) use self::{progress::write_down, shares::share_out};
+pub(super) use self::{farewell::farewell, progress::write_down, shares::share_out};

@@ -18,8 +18,12 @@ struct Feed {
 
 impl Feed {
     async fn open(receiver: &Receiver<'_>, query: &str, last: Option<&str>) -> Self {
+        Self::with(receiver, &receiver.token().await, query, last).await
+    }
+
+    async fn with(receiver: &Receiver<'_>, token: &str, query: &str, last: Option<&str>) -> Self {
         let path = format!("/ssf/feed?stream_id={}{query}", receiver.stream);
-        let mut call = receiver.app.get(&path).bearer(&receiver.token().await);
+        let mut call = receiver.app.get(&path).bearer(token);
         if let Some(last) = last {
             call = call.header("last-event-id", last);
         }
@@ -105,6 +109,32 @@ async fn it_replays_the_past() {
 }
 
 #[tokio::test]
+async fn what_waits_is_told_however_short_the_past_that_is_replayed() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    for _ in 0..3 {
+        app.end(json!({ "client": "agent" })).await;
+    }
+    let waiting = receiver.waiting().await;
+    let [first, second, third] = [0, 1, 2].map(|at: usize| waiting[at].0.clone());
+    receiver
+        .poll(&json!({ "ack": [second], "maxEvents": 0 }))
+        .await
+        .ok();
+    app.advance(600);
+    app.end(json!({ "client": "agent" })).await;
+    let mut feed = Feed::open(&receiver, "&replay=60", None).await;
+    assert_eq!(feed.next().await.unwrap().0, first);
+    assert_eq!(feed.next().await.unwrap().0, third);
+    let (last, _) = feed.next().await.unwrap();
+    assert!(feed.is_quiet().await);
+    // So whoever resumes after the last one has had all that is acknowledged with it.
+    let mut resumed = Feed::open(&receiver, "", Some(&last)).await;
+    assert!(resumed.is_quiet().await);
+    assert!(receiver.waiting().await.is_empty());
+}
+
+#[tokio::test]
 async fn of_a_pushed_stream_it_only_replays() {
     let app = TestApp::weather().await;
     let receiver = Receiver::of(&app, "weather", pushed("https://weather.example/events")).await;
@@ -125,6 +155,38 @@ async fn it_ends_with_its_stream_and_its_receiver() {
     assert!(feed.is_quiet().await);
     let path = format!("/clients/{}", receiver.client);
     assert_eq!(app.admin("DELETE", &path).await.await.status, 204);
+    assert!(feed.next().await.is_none());
+}
+
+#[tokio::test]
+async fn of_too_many_the_oldest_ends() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    let mut feeds = Vec::new();
+    for _ in 0..16 {
+        feeds.push(Feed::open(&receiver, "", None).await);
+    }
+    // One that is gone counts no more.
+    drop(feeds.pop());
+    feeds.push(Feed::open(&receiver, "", None).await);
+    assert!(feeds[0].is_quiet().await);
+    let mut last = Feed::open(&receiver, "", None).await;
+    assert!(feeds[0].next().await.is_none());
+    app.end(json!({ "client": "agent" })).await;
+    for feed in feeds.iter_mut().skip(1).chain([&mut last]) {
+        assert!(feed.next().await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn it_ends_with_its_token() {
+    let app = TestApp::weather().await;
+    let receiver = Receiver::of(&app, "weather", polled()).await;
+    let token = receiver.token().await;
+    let mut feed = Feed::with(&receiver, &token, "", None).await;
+    assert!(feed.is_quiet().await);
+    app.end(json!({ "token": token })).await;
+    app.end(json!({ "client": "agent" })).await;
     assert!(feed.next().await.is_none());
 }
 

@@ -201,6 +201,20 @@ impl<'a> Receiver<'a> {
         self.app.post(&path).bearer(token).json(body)
     }
 
+    /// Sets the status of its stream itself.
+    pub(crate) async fn set(&self, status: &str) {
+        let body = json!({ "stream_id": self.stream, "status": status });
+        let call = self.app.post("/ssf/status").bearer(&self.token().await);
+        call.json(&body).await.ok();
+    }
+
+    /// Has an administrator `pause`, `disable` or `enable` its stream.
+    pub(crate) async fn is_told_to(&self, verb: &str) {
+        let path = format!("/streams/{}/{verb}", self.stream);
+        let call = self.app.admin("POST", &path).await;
+        call.json(&json!({})).await.ok();
+    }
+
     /// What waits, without waiting: names and claims, in order.
     pub(crate) async fn waiting(&self) -> Vec<(String, Value)> {
         let answer = self.poll(&json!({ "returnImmediately": true })).await.ok();

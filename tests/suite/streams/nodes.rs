@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 use writ::store::{Change, Whose, progress};
 
-use super::{Receiver, polled, push::Target, pushed};
+use super::{Receiver, event, polled, push::Target, pushed};
 use crate::support::{TestApp, WEATHER};
 
 /// The same receiver at another node.
@@ -74,7 +74,7 @@ async fn an_end_reaches_what_the_other_node_issues_until_it_hears() {
     let [.., set] = told.as_slice() else {
         panic!("nothing told")
     };
-    let (_, _, members) = super::event(set);
+    let (_, _, members) = event(set);
     assert!(members["event_timestamp"].as_i64() > set["iat"].as_i64());
     // One token is that token, whenever it was issued.
     let token = app.token("agent", WEATHER, "tool:forecast").await;
@@ -82,7 +82,7 @@ async fn an_end_reaches_what_the_other_node_issues_until_it_hears() {
     let [set] = &receiver.take().await[..] else {
         panic!("one is told")
     };
-    let (_, _, members) = super::event(set);
+    let (_, _, members) = event(set);
     assert_eq!(members["event_timestamp"], set["iat"]);
 }
 
@@ -165,4 +165,34 @@ async fn what_is_gone_before_it_is_heard_of_holds_nothing_up() {
         let signals = node.state.registry.signals();
         assert_eq!((signals.head(), signals.early()), (head + 3, 0));
     }
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn whichever_node_stops_a_stream_its_receiver_is_told_once() {
+    let app = TestApp::with(|config| {
+        config.fetch.allow_private_addresses_for_tests = true;
+    })
+    .await;
+    app.declare_weather(None).await;
+    let other = app.another_node("2").await;
+    let target = Target::start(&[]).await;
+    let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    let mut expected = Vec::new();
+    for node in [&app, &other] {
+        // What the one has committed arrives at the other in a moment.
+        sleep(Duration::from_millis(500)).await;
+        let receiver = at(node, &receiver);
+        for (verb, status) in [("pause", "paused"), ("enable", "enabled")] {
+            receiver.is_told_to(verb).await;
+            expected.push(status);
+            let came = target.wait(expected.len()).await;
+            let told = came
+                .iter()
+                .map(|(_, claims, _)| event(claims).2["status"].clone());
+            assert_eq!(told.collect::<Vec<_>>(), expected);
+        }
+    }
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(target.count(), expected.len());
 }

@@ -23,7 +23,7 @@ use tokio::{
 
 use writ::store::{Change, Whose, progress::Step};
 
-use super::{Receiver, SERVER, event, pushed};
+use super::{Receiver, SERVER, SESSION_REVOKED, STREAM_UPDATED, event, pushed};
 use crate::support::{TestApp, WEATHER, parts, secret_of};
 
 /// What a receiver does with a push.
@@ -297,6 +297,70 @@ async fn a_stream_that_nobody_takes_from_is_paused_and_keeps_what_it_has() {
         audit.contains("stream.changed") && audit.contains("paused"),
         "{audit}"
     );
+}
+
+/// What the pushes said: types, and the status where one was told.
+fn said(came: &[(HeaderMap, Value, Instant)]) -> Vec<(&str, Option<&str>)> {
+    let events = came.iter().map(|(_, claims, _)| event(claims));
+    events
+        .map(|(_, uri, members)| (uri, members["status"].as_str()))
+        .collect()
+}
+
+#[tokio::test]
+async fn who_is_stopped_hears_that_and_nothing_else() {
+    let app = scene().await;
+    let target = Target::start(&[]).await;
+    let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    // Of what it does itself it is told nothing.
+    for status in ["paused", "disabled", "enabled"] {
+        receiver.set(status).await;
+    }
+    assert_eq!(target.count(), 0);
+    receiver.is_told_to("pause").await;
+    let mut expected = vec![(STREAM_UPDATED, Some("paused"))];
+    assert_eq!(said(&target.wait(1).await), expected);
+    app.end(json!({ "client": "agent" })).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(target.count(), 1);
+    // It does not come again with what was held.
+    receiver.is_told_to("enable").await;
+    expected.extend([(SESSION_REVOKED, None), (STREAM_UPDATED, Some("enabled"))]);
+    assert_eq!(said(&target.wait(3).await), expected);
+    receiver.is_told_to("disable").await;
+    expected.push((STREAM_UPDATED, Some("disabled")));
+    assert_eq!(said(&target.wait(4).await), expected);
+    app.end(json!({ "client": "agent" })).await;
+    receiver.is_told_to("enable").await;
+    expected.push((STREAM_UPDATED, Some("enabled")));
+    assert_eq!(said(&target.wait(5).await), expected);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(target.count(), 5);
+}
+
+#[tokio::test]
+async fn who_did_not_take_that_it_is_stopped_is_told_when_it_goes_on() {
+    let app = scene().await;
+    let target = Target::start(&[Reply::Status(503)]).await;
+    let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    receiver.is_told_to("pause").await;
+    receiver.is_told_to("enable").await;
+    let came = target.wait(3).await;
+    let statuses = ["paused", "paused", "enabled"];
+    assert_eq!(said(&came), statuses.map(|s| (STREAM_UPDATED, Some(s))));
+    assert_eq!(names(&came)[0], names(&came)[1]);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_it_is_sent_hears_that_it_is_paused() {
+    let app = scene().await;
+    let target = Target::start(&[Reply::Err("invalid_audience"); 3]).await;
+    let _receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
+    for _ in 0..3 {
+        app.end(json!({ "client": "agent" })).await;
+    }
+    let came = target.wait(4).await;
+    assert_eq!(said(&came)[3], (STREAM_UPDATED, Some("paused")));
 }
 
 #[tokio::test]

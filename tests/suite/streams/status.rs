@@ -55,9 +55,13 @@ async fn what_is_no_status_is_refused() {
         let answer = receivers.call(SERVER, "POST", "/status").json(&body).await;
         answer.refused(400, "invalid_request");
     }
-    let long = json!({ "stream_id": id, "status": "paused", "reason": "x".repeat(501) });
-    let answer = receivers.call(SERVER, "POST", "/status").json(&long).await;
-    answer.refused(400, "invalid_request");
+    // PostgreSQL stores no NUL.
+    for reason in ["x".repeat(501), "a\0".to_owned(), "a\u{1b}[2J".to_owned()] {
+        let body = json!({ "stream_id": id, "status": "paused", "reason": reason });
+        let answer = receivers.call(SERVER, "POST", "/status").json(&body).await;
+        answer.refused(400, "invalid_request");
+    }
+    assert_eq!(receivers.app.count("stream.changed").await, 1);
     receivers
         .set("st-unknown", "nonsense")
         .await

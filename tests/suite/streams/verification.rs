@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Receivers, SERVER, VERIFICATION};
-use crate::support::Answer;
+use crate::support::{Answer, TestApp};
 
 async fn verify(receivers: &Receivers, id: &str, state: Value) -> Answer {
     let body = json!({ "stream_id": id, "state": state });
@@ -55,6 +55,21 @@ async fn a_stream_is_verified_only_so_often_and_another_is_not_concerned() {
         .await
         .with(StatusCode::NO_CONTENT);
     assert_eq!(receivers.waiting(&one).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_puts_nothing_off() {
+    for interval in [0, 5] {
+        let app = TestApp::with(|config| config.events.verification_interval = interval).await;
+        app.declare_weather(None).await;
+        let receivers = Receivers::in_scene(app).await;
+        let id = receivers.stream().await;
+        for state in ["a", "b"] {
+            let answer = verify(&receivers, &id, json!(state)).await;
+            answer.with(StatusCode::NO_CONTENT);
+            receivers.app.advance(-20);
+        }
+    }
 }
 
 #[tokio::test]
