@@ -6,7 +6,7 @@ import anyio
 import pytest
 from kit import NOW, RESOURCE, SECRET, SESSION_REVOKED, plain_client, serving, sign, transmitting
 
-from writ_resource import Events, Protect, Push, UnavailableError, Verifier, VerifyError
+from writ_resource import Events, Introspect, Protect, Push, UnavailableError, Verifier, VerifyError
 from writ_resource.health import Health
 
 pytestmark = pytest.mark.anyio
@@ -15,8 +15,9 @@ USER = {"format": "iss_sub", "sub": "ada"}
 
 def verifier_of(transmitter, **settings):
     settings = {"instance": "one", "token_lifetime": 600, "when_stale": "refuse"} | settings
+    more = {name: settings.pop(name) for name in ("introspect", "refetch_floor") if name in settings}
     events = Events("weather", settings.pop("secret", SECRET), **settings)
-    return Verifier(resource=RESOURCE, issuer=transmitter.issuer, events=events, clock=transmitter.clock)
+    return Verifier(resource=RESOURCE, issuer=transmitter.issuer, events=events, clock=transmitter.clock, **more)
 
 
 @asynccontextmanager
@@ -200,6 +201,21 @@ async def test_a_revocation_that_arrives_while_the_answer_is_on_its_way():
 
         transmitter.meanwhile = meanwhile
         await refused(verifier, transmitter.token())
+        assert transmitter.requests.count("introspect") == 1
+        await verifier._web.close()
+
+
+@pytest.mark.parametrize("introspect", [None, Introspect("weather", SECRET)])
+async def test_a_token_that_expires_while_the_answer_is_on_its_way(introspect):
+    async with transmitting() as transmitter:
+        verifier = verifier_of(transmitter, when_stale="introspect", introspect=introspect)
+
+        async def meanwhile():
+            transmitter.clock.now += 400
+
+        transmitter.meanwhile = meanwhile
+        with pytest.raises(VerifyError, match="expired"):
+            await verifier.verify(transmitter.token())
         assert transmitter.requests.count("introspect") == 1
         await verifier._web.close()
 

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from kit import NOW, RESOURCE, SECRET, sign, transmitting
 
-from writ_resource import Events, Protect, Push, SetupError, Verifier, current_claims, tool_scope
+from writ_resource import Events, Introspect, Protect, Push, SetupError, Verifier, current_claims, tool_scope
 from writ_resource.rpc import RpcError, read_calls
 
 pytestmark = pytest.mark.anyio
@@ -41,9 +41,10 @@ async def application(scope, receive, send):
 
 
 class Stage:
-    def __init__(self, transmitter, app=application, events=None, **settings):
+    def __init__(self, transmitter, app=application, events=None, introspect=None, **settings):
         settings = {"tools": ["forecast", "alert"]} | settings
-        self.verifier = Verifier(resource=RESOURCE, issuer=transmitter.issuer, events=events, clock=transmitter.clock)
+        issuer, clock = transmitter.issuer, transmitter.clock
+        self.verifier = Verifier(resource=RESOURCE, issuer=issuer, events=events, introspect=introspect, clock=clock)
         self.app = Protect(app, self.verifier, **settings)
         transport = httpx2.ASGITransport(self.app)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000")
@@ -285,6 +286,59 @@ async def test_what_is_being_answered_ends_with_its_token(transmitter):
     assert ended == ["cancelled"]
     assert answers[0].text == "data: 1\n\n"
     assert (await stage.call()).status_code == 401
+
+
+async def slow_call(stage, meanwhile):
+    """The answer to a call whose last octet comes after `meanwhile`."""
+
+    async def body():
+        yield b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"forecast"}'
+        await meanwhile()
+        yield b"}"
+
+    headers = {"authorization": f"Bearer {stage.token}", "content-type": "application/json"}
+    return await stage.client.post("/mcp", content=body(), headers=headers)
+
+
+async def test_a_token_that_ends_while_the_body_is_sent(stage, transmitter):
+    async def expire():
+        transmitter.clock.now += 400
+
+    async def nothing():
+        pass
+
+    assert (await slow_call(stage, nothing)).status_code == 200
+    answer = await slow_call(stage, expire)
+    assert (answer.status_code, answer.json()["error_description"]) == (401, "the token has expired")
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "status"),
+    [("session-revoked", {}, 401), ("token-claims-change", {"claims": {"scope": "tool:alert"}}, 403)],
+)
+async def test_a_token_that_is_revoked_while_the_body_is_sent(transmitter, kind, event, status):
+    transmitter.clock.now = NOW
+    stage = Stage(transmitter, events=Events("weather", SECRET))
+    subject = {"format": "iss_sub", "iss": transmitter.issuer, "sub": "ada"}
+
+    async def revoke():
+        await stage.verifier.receiver.accept(transmitter.set(f"caep/{kind}", subject, event)[1])
+
+    assert (await slow_call(stage, revoke)).status_code == status
+    await stage.verifier._web.close()
+
+
+async def test_who_is_asked_about_each_token_is_asked_again_after_a_slow_body(transmitter, monkeypatch):
+    transmitter.clock.now = NOW
+    monkeypatch.setattr("writ_resource.verifier.ASK_AGAIN", 0)
+    stage = Stage(transmitter, introspect=Introspect("weather", SECRET))
+    stage.token = transmitter.token(jti="revoked-meanwhile")
+
+    async def revoke():
+        transmitter.inactive.add("revoked-meanwhile")
+
+    assert (await slow_call(stage, revoke)).status_code == 401
+    await stage.verifier._web.close()
 
 
 async def test_websockets_are_refused(stage):

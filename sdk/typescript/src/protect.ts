@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Refusal } from './challenge.js';
 import type { Status } from './events.js';
-import { Guard, type Admission, type Arrival, type AuthInfo, type ProtectOptions } from './guard.js';
+import { Guard, type Admission, type Arrival, type AuthInfo, type Entry, type ProtectOptions } from './guard.js';
 import type { Members } from './strict.js';
 import type { Verifier } from './verifier.js';
 
@@ -58,13 +58,15 @@ async function passNode(
   next: (error?: unknown) => void,
 ): Promise<void> {
   try {
-    const { auth, body } = await guard.admit(arrivalOf(request));
+    const admission = await guard.admit(arrivalOf(request));
+    // An aborted connection is what every handler has to expect; a second answer is not.
+    const { auth, leave } = guard.enter(admission, () => response.destroy());
+    response.once('close', leave);
+    const { body } = admission;
     request.auth = auth;
     // The body has been read, which parsers that come later are told like this.
     if (body !== undefined) [request.body, request._body] = [body.parsed, true];
     withoutToken(request, body === undefined);
-    // An aborted connection is what every handler has to expect; a second answer is not.
-    response.once('close', guard.watch(auth.extra.claims, () => response.destroy()));
   } catch (error) {
     if (error instanceof Refusal) answer(request, response, error);
     else next(error);
@@ -111,27 +113,29 @@ function answer(request: NodeRequest, response: ServerResponse, refusal: Refusal
 // --- Request and Response
 
 async function passFetch(guard: Guard, request: Request, handler: FetchHandler): Promise<Response> {
+  const revoked = new AbortController();
   let admission: Admission;
+  let entry: Entry;
   try {
     admission = await guard.admit(arrivalOfFetch(request));
+    entry = guard.enter(admission, () => revoked.abort());
   } catch (error) {
     if (error instanceof Refusal) return responseOf(error);
     throw error;
   }
-  const { auth, body } = admission;
-  const revoked = new AbortController();
-  const unwatch = guard.watch(auth.extra.claims, () => revoked.abort());
-  const answered = Promise.resolve(handler(inner(request, body?.octets, revoked.signal), { authInfo: auth }));
+  const { auth, leave } = entry;
+  const octets = admission.body?.octets;
+  const answered = Promise.resolve(handler(inner(request, octets, revoked.signal), { authInfo: auth }));
   const ended = new Promise<void>((resolve) => revoked.signal.addEventListener('abort', () => resolve()));
   try {
     const response = await Promise.race([answered, ended]);
-    if (response?.body) return new Response(untilEnded(response.body, ended, unwatch), response);
-    unwatch();
+    if (response?.body) return new Response(untilEnded(response.body, ended, leave), response);
+    leave();
     // What the handler still does is nobody's any more.
     if (response === undefined) answered.catch(() => undefined);
     return response ?? responseOf(guard.revoked());
   } catch (error) {
-    unwatch();
+    leave();
     throw error;
   }
 }

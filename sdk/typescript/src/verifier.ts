@@ -11,6 +11,9 @@ import { Stream } from './stream.js';
 import { ALGORITHMS, Unverified } from './strict.js';
 import { trustedUrl, Web, type Clock, type Credentials } from './web.js';
 
+/** Seconds on the way after which the answer about a token is not taken for a fresh one. */
+const ASK_AGAIN = 1;
+
 export interface VerifierOptions {
   /** The URL of the MCP server as clients know it: tokens must name exactly this in `aud`. */
   resource: string;
@@ -90,9 +93,25 @@ export class Verifier {
    * judged at the moment; every other `VerifyError` is its own fault.
    */
   async verify(token: string): Promise<AccessClaims> {
-    let claims = await this.#check(token);
-    if (this.receiver !== undefined) claims = await this.#heedEvents(token, claims, this.receiver);
-    return this.#introspector === undefined ? claims : this.#introspector.confirm(token, claims);
+    return this.#judge(token, await this.#check(token));
+  }
+
+  /** What a token is still worth that was verified before, `waited` seconds ago. */
+  async verifyAgain(token: string, claims: AccessClaims, waited: number): Promise<AccessClaims> {
+    return waited >= ASK_AGAIN ? this.#judge(token, claims) : this.standing(claims);
+  }
+
+  /** What a token that was verified is worth by what is known here and now; nobody is asked. */
+  standing(claims: AccessClaims): AccessClaims {
+    if (this.remaining(claims) <= 0) throw new VerifyError('the token has expired');
+    const decision = this.receiver?.decide(claims);
+    if (decision?.verdict === 'denied') throw new VerifyError(decision.reason);
+    return decision === undefined ? claims : { ...claims, scopes: decision.scopes };
+  }
+
+  /** Seconds for which the token is still accepted. */
+  remaining({ exp }: AccessClaims): number {
+    return exp + this.#leeway - this.#clock();
   }
 
   /** Fetches the issuer's keys if there are none yet, so that a wrong setting shows at start. */
@@ -127,7 +146,7 @@ export class Verifier {
     const now = this.#clock();
     if (claims.iss !== this.issuer) throw new VerifyError('the token is from another issuer');
     if (!claims.aud.includes(this.resource)) throw new VerifyError('the token is for another resource');
-    if (now - this.#leeway >= claims.exp) throw new VerifyError('the token has expired');
+    if (this.remaining(claims) <= 0) throw new VerifyError('the token has expired');
     if (now + this.#leeway < Math.max(claims.iat, claims.nbf ?? 0)) {
       throw new VerifyError('the token is not valid yet');
     }
@@ -136,16 +155,16 @@ export class Verifier {
     return claims;
   }
 
-  async #heedEvents(token: string, claims: AccessClaims, receiver: Receiver): Promise<AccessClaims> {
-    let decision = receiver.decide(claims);
-    let asked = claims;
-    if (decision.verdict === 'ask') {
-      if (this.#inDoubt === undefined) throw new UnavailableError('revocations cannot be heard of at the moment');
-      asked = await this.#inDoubt.confirm(token, claims);
-      // Something may have arrived while the answer was on its way.
-      decision = receiver.decide(asked);
-    }
-    if (decision.verdict === 'denied') throw new VerifyError(decision.reason);
-    return { ...asked, scopes: decision.scopes };
+  async #judge(token: string, claims: AccessClaims): Promise<AccessClaims> {
+    const standing = this.standing(claims);
+    const introspector = this.#whomToAsk(standing);
+    // Something may arrive, and the token may end, while the answer is on its way.
+    return introspector === undefined ? standing : this.standing(await introspector.confirm(token, standing));
+  }
+
+  #whomToAsk(claims: AccessClaims): Introspector | undefined {
+    if (this.receiver?.decide(claims).verdict !== 'ask') return this.#introspector;
+    if (this.#inDoubt === undefined) throw new UnavailableError('revocations cannot be heard of at the moment');
+    return this.#inDoubt;
   }
 }

@@ -251,6 +251,17 @@ describe('doubt', () => {
       assert.equal(transmitter.count('POST introspect'), 1);
     }));
 
+  for (const introspect of [undefined, { clientId: 'weather', clientSecret: SECRET }]) {
+    it(`a token that expires while the answer is on its way${introspect ? ', asked about each time' : ''}`, () =>
+      transmitting(async (transmitter) => {
+        const options = settings(transmitter, { whenStale: 'introspect' });
+        const verifier = new Verifier({ ...options, ...(introspect && { introspect }) });
+        transmitter.meanwhile = async () => void (transmitter.clock.now += 400);
+        await assert.rejects(verifier.verify(await transmitter.token()), /expired/);
+        assert.equal(transmitter.count('POST introspect'), 1);
+      }));
+  }
+
   it('an echo of what was asked before a failure proves nothing', () => {
     const health = new Health(() => NOW, 70);
     health.asked('before');

@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import express from 'express';
 import type { AuthInfo, ProtectOptions } from '../src/guard.js';
 import { protect, SetupError, toolScope, type Events, type Protection } from '../src/index.js';
-import { NOW, RESOURCE, serving, settings, transmitting, type Transmitter } from './kit.js';
+import { NOW, RESOURCE, SECRET, serving, settings, transmitting, type Transmitter } from './kit.js';
 
 const CHALLENGE = 'resource_metadata="http://127.0.0.1:8000/.well-known/oauth-protected-resource/mcp"';
 const CALL = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'forecast' } };
@@ -265,6 +266,59 @@ for (const way of Object.keys(ways)) {
           assert.equal((await send('/.writ/events')).status, 405);
         },
         { events: { delivery: { push: '/.writ/events' } } },
+      ));
+
+    /** The answer to a call whose last octet comes after `meanwhile`. */
+    const slowPost = (send: Stage['send'], token: string, meanwhile: () => unknown) => {
+      const text = JSON.stringify(CALL);
+      async function* octets() {
+        yield Buffer.from(text.slice(0, -1));
+        await meanwhile();
+        yield Buffer.from(text.slice(-1));
+      }
+      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+      const body = ReadableStream.from(octets()) as ReadableStream<Uint8Array>;
+      return send('/mcp', { method: 'POST', headers, body, duplex: 'half' } as RequestInit);
+    };
+
+    it('a token that ends while the body is sent', () =>
+      staged(way, async ({ transmitter, send }) => {
+        const token = await transmitter.token();
+        assert.equal((await slowPost(send, token, () => undefined)).status, 200);
+        const answer = await slowPost(send, token, () => (transmitter.clock.now += 400));
+        assert.equal(answer.status, 401);
+        assert.equal(((await answer.json()) as { error_description: string }).error_description, 'the token has expired');
+      }));
+
+    const changes: [string, Record<string, unknown>, number][] = [
+      ['session-revoked', {}, 401],
+      ['token-claims-change', { claims: { scope: 'tool:alert' } }, 403],
+    ];
+    for (const [kind, event, status] of changes) {
+      it(`${kind} while the body is sent`, () =>
+        staged(
+          way,
+          async ({ transmitter, guard, send }) => {
+            const [, change] = await transmitter.set(`caep/${kind}`, transmitter.user(), event);
+            const revoke = () => guard.verifier.receiver?.accept(change);
+            assert.equal((await slowPost(send, await transmitter.token(), revoke)).status, status);
+          },
+          { events: { whenStale: 'introspect' } },
+        ));
+    }
+
+    it('who is asked about each token is asked again after a slow body', () =>
+      staged(
+        way,
+        async ({ transmitter, send }) => {
+          const token = await transmitter.token({ jti: 'revoked-meanwhile' });
+          const revoke = async () => {
+            transmitter.inactive.add('revoked-meanwhile');
+            await pause(1100);
+          };
+          assert.equal((await slowPost(send, token, revoke)).status, 401);
+        },
+        { introspect: { clientId: 'weather', clientSecret: SECRET } },
       ));
 
     const isCovered = way === 'express after a body parser'; // it is the same as express there

@@ -9,6 +9,7 @@
 | the token verifies, and was not revoked | 401, 503 | 401, 503 |
 | no content coding, no form, UTF-8 | 415, 400 | - |
 | the body is within the limit | 413 | never passed on |
+| the same token when the body is there | 401, 503 | - |
 | one unambiguous JSON-RPC message or batch | 400 | - |
 | the token allows every call in it | 403 | - |
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -146,18 +148,17 @@ class Protect:
         """The token, what it says, and the body if there may be one; or the `Refusal`."""
         headers: list[tuple[bytes, bytes]] = [(name.lower(), value) for name, value in scope["headers"]]
         token = self._presented(scope, headers)
-        try:
-            claims = await self._verifier.verify(token)
-        except UnavailableError as error:
-            raise unavailable(str(error)) from None
-        except VerifyError as error:
-            raise self._entrance.invalid_token(str(error)) from None
+        claims = await self._verified(self._verifier.verify(token))
         if scope["method"] in BODILESS:
             return token, claims, None
         _readable(headers)
+        begun = time.monotonic()
         body = await _read(receive, self._max_body, _announced(headers))
         if body is None:
             raise unreadable(413, "the body is longer than this server reads")
+        # Whoever sends slowly decides when this is. From the last decision on nothing is awaited until the request
+        # is among the open ones, which a revocation ends.
+        claims = await self._verified(self._verifier.verify_again(token, claims, time.monotonic() - begun))
         try:
             calls = read_calls(body, headers)
         except RpcError as error:
@@ -166,6 +167,14 @@ class Protect:
             log.debug("the token of %s does not allow the call: %s", claims.client_id, missing)
             raise self._entrance.insufficient_scope(" ".join(missing))
         return token, claims, body
+
+    async def _verified(self, verdict: Awaitable[AccessClaims]) -> AccessClaims:
+        try:
+            return await verdict
+        except UnavailableError as error:
+            raise unavailable(str(error)) from None
+        except VerifyError as error:
+            raise self._entrance.invalid_token(str(error)) from None
 
     def _presented(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> str:
         """The token of the `Authorization` header, and of nowhere else (RFC 6750 §2.1)."""

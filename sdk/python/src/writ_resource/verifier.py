@@ -20,6 +20,9 @@ from .stream import Push, Stream
 from .strict import ALGORITHMS, Unverified
 from .web import Credentials, Web, trusted_url
 
+ASK_AGAIN = 1
+"""Seconds on the way after which the answer about a token is not taken for a fresh one."""
+
 
 class Verifier:
     """Verifies access tokens of one issuer for one resource, which is what `aud` has to name.
@@ -85,12 +88,26 @@ class Verifier:
 
         `UnavailableError` when it cannot be judged at the moment; every other `VerifyError` is its own fault.
         """
-        claims = await self._check(token)
-        if self.receiver is not None:
-            claims = await self._heed_events(token, claims, self.receiver)
-        if self._introspector is not None:
-            claims = await self._introspector.confirm(token, claims)
-        return claims
+        return await self._judge(token, await self._check(token))
+
+    async def verify_again(self, token: str, claims: AccessClaims, waited: float) -> AccessClaims:
+        """What a token is still worth that was verified before, `waited` seconds ago."""
+        return await self._judge(token, claims) if waited >= ASK_AGAIN else self.standing(claims)
+
+    def standing(self, claims: AccessClaims) -> AccessClaims:
+        """What a token that was verified is worth by what is known here and now; nobody is asked."""
+        if self.remaining(claims) <= 0:
+            raise VerifyError("the token has expired")
+        if self.receiver is None:
+            return claims
+        decision = self.receiver.decide(claims)
+        if decision.verdict == "denied":
+            raise VerifyError(decision.reason)
+        return replace(claims, scopes=decision.scopes)
+
+    def remaining(self, claims: AccessClaims) -> float:
+        """Seconds for which the token is still accepted."""
+        return claims.exp + self._leeway - self._clock()
 
     async def load_keys(self) -> None:
         """Fetches the issuer's keys if there are none yet, so that a wrong setting shows at start."""
@@ -128,7 +145,7 @@ class Verifier:
             raise VerifyError("the token is from another issuer")
         if self.resource not in claims.aud:
             raise VerifyError("the token is for another resource")
-        if now - self._leeway >= claims.exp:
+        if self.remaining(claims) <= 0:
             raise VerifyError("the token has expired")
         if now + self._leeway < max(claims.iat, claims.nbf or 0):
             raise VerifyError("the token is not valid yet")
@@ -137,14 +154,17 @@ class Verifier:
             raise VerifyError("the token is bound to a key and cannot be used as a bearer token")
         return claims
 
-    async def _heed_events(self, token: str, claims: AccessClaims, receiver: Receiver) -> AccessClaims:
-        decision = receiver.decide(claims)
-        if decision.verdict == "ask":
-            if self._in_doubt is None:
-                raise UnavailableError("revocations cannot be heard of at the moment")
-            claims = await self._in_doubt.confirm(token, claims)
-            # Something may have arrived while the answer was on its way.
-            decision = receiver.decide(claims)
-        if decision.verdict == "denied":
-            raise VerifyError(decision.reason)
-        return replace(claims, scopes=decision.scopes)
+    async def _judge(self, token: str, claims: AccessClaims) -> AccessClaims:
+        claims = self.standing(claims)
+        introspector = self._whom_to_ask(claims)
+        if introspector is None:
+            return claims
+        # Something may arrive, and the token may end, while the answer is on its way.
+        return self.standing(await introspector.confirm(token, claims))
+
+    def _whom_to_ask(self, claims: AccessClaims) -> Introspector | None:
+        if self.receiver is None or self.receiver.decide(claims).verdict != "ask":
+            return self._introspector
+        if self._in_doubt is None:
+            raise UnavailableError("revocations cannot be heard of at the moment")
+        return self._in_doubt
