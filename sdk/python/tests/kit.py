@@ -7,6 +7,7 @@ import copy
 import hmac
 import json
 import socket
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -42,9 +43,14 @@ class Clock:
 
     def __init__(self):
         self.now = NOW
+        self.begun = None
+
+    def run(self):
+        """Has it go on by itself."""
+        self.begun = time.monotonic()
 
     def __call__(self):
-        return self.now
+        return self.now + (0 if self.begun is None else time.monotonic() - self.begun)
 
 
 def published(algorithm):

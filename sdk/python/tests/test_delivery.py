@@ -332,6 +332,78 @@ async def test_a_set_whose_key_cannot_be_fetched_comes_again():
             assert verifier.receiver.status().markers == 1
 
 
+def new_key_set(transmitter):
+    """A revocation by a key that no receiver has fetched yet."""
+    transmitter.jti += 1
+    claims = {
+        "iss": transmitter.issuer,
+        "aud": RESOURCE,
+        "iat": NOW,
+        "jti": "new-key",
+        "sub_id": USER | {"iss": transmitter.issuer},
+        "events": {SESSION_REVOKED: {}},
+    }
+    transmitter._offer(next(iter(transmitter.streams)), "new-key", sign({"typ": "secevent+jwt"}, claims, "ES256"))
+
+
+@pytest.mark.parametrize("delivery", ["feed", "poll"])
+async def test_a_set_whose_key_is_too_new_to_be_fetched(delivery):
+    async with transmitting() as transmitter:
+        transmitter.algorithms = ["RS256"]
+        transmitter.clock.run()
+        async with listening(transmitter, delivery=delivery, refetch_floor=0.3) as verifier:
+            transmitter.algorithms = ["RS256", "ES256"]
+            with pytest.raises(VerifyError, match="no such key"):  # what others ask for uses up nothing
+                await verifier.verify(transmitter.token(header={"kid": "made-up"}))
+            new_key_set(transmitter)
+            await transmitter.until(lambda: verifier.receiver.status().markers)
+            await transmitter.until(lambda: not any(transmitter.queues.values()))
+            assert not transmitter.errors
+            await transmitter.until(lambda: verifier.receiver.status().live)
+            await refused(verifier, transmitter.token(iat=NOW - 1))
+
+
+async def test_made_up_keys_of_tokens_do_not_keep_those_of_sets_from_being_fetched():
+    async with transmitting() as transmitter:
+        transmitter.algorithms = ["RS256"]
+        async with listening(transmitter, refetch_floor=10) as verifier:
+            transmitter.clock.now += 10
+            with pytest.raises(VerifyError, match="no such key"):
+                await verifier.verify(transmitter.token(header={"kid": "made-up"}))
+            transmitter.algorithms = ["RS256", "ES256"]
+            new_key_set(transmitter)
+            await transmitter.until(lambda: verifier.receiver.status().markers)
+
+
+@pytest.mark.parametrize("delivery", ["feed", "poll"])
+async def test_a_set_whose_key_never_comes_puts_every_token_in_doubt(delivery):
+    async with transmitting() as transmitter:
+        transmitter.algorithms = ["RS256"]
+        transmitter.clock.run()
+        async with listening(transmitter, delivery=delivery, refetch_floor=0.1) as verifier:
+            new_key_set(transmitter)
+            await transmitter.until(lambda: not any(transmitter.queues.values()))
+            assert transmitter.errors["new-key"]["err"] == "invalid_key"
+            with pytest.raises(UnavailableError):
+                await verifier.verify(transmitter.token())
+
+
+async def test_keys_of_sets_are_where_the_transmitter_says():
+    async with transmitting() as transmitter:
+        transmitter.metadata["jwks_uri"] = None
+        verifier = verifier_of(transmitter)
+        async with verifier.running():
+            await transmitter.until(lambda: "jwks_uri" in (verifier.receiver.status().doubt or ""))
+            await verifier.load_keys()
+
+
+async def test_what_the_metadata_says_is_asked_again_for_each_subscription():
+    async with transmitting() as transmitter, listening(transmitter) as verifier:
+        transmitter.metadata["critical_subject_members"] = ["device"]
+        transmitter.end_feeds()
+        await transmitter.until(lambda: verifier.receiver.critical == ["device"])
+
+
 async def test_the_hook_sees_events_and_may_end_tokens():
     seen = []
 

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { SetError, SetupError, WebError } from './errors.js';
+import { SetError, SetupError, UnknownKeyError, WebError } from './errors.js';
 import type { Receiver, Settled } from './events.js';
 import { ECHO_LIMIT } from './health.js';
 import type { Errors, Stream } from './stream.js';
@@ -36,6 +36,7 @@ export class Delivery {
   constructor(
     private readonly settings: Settled,
     private readonly keep: number,
+    private readonly keysFloor: number,
     private readonly stream: Stream,
     private readonly receiver: Receiver,
     private readonly clock: Clock,
@@ -93,7 +94,7 @@ export class Delivery {
       const sets = await this.#open(AbortSignal.any([signal, ended.signal]));
       const read: Task = async () => {
         for await (const [jti, token] of sets) {
-          await this.#take(jti, token);
+          await this.#take(jti, token, signal);
           this.#last = jti;
           this.#toAcknowledge.ring();
           if (done()) return;
@@ -107,13 +108,13 @@ export class Delivery {
 
   /** Reads what was before; pushed SETs are acknowledged by their answers, and these need not be. */
   async #replayAll(signal: AbortSignal): Promise<void> {
-    for await (const [jti, token] of await this.#open(signal)) await this.#take(jti, token);
+    for await (const [jti, token] of await this.#open(signal)) await this.#take(jti, token, signal);
     this.#drain();
   }
 
   async #open(signal: AbortSignal): Promise<AsyncIterable<[string, string]>> {
     // What is told again has its own places in the queue: it says nothing about what was taken over.
-    const [past, last] = this.#gap ? [this.keep, undefined] : [undefined, this.#last];
+    const [past, last] = this.#gap ? [Math.ceil(this.keep), undefined] : [undefined, this.#last];
     const sets = await this.stream.feed(past, last, signal);
     // What is asked for from now on is echoed after the replay.
     if (this.#gap) this.receiver.health.fail('catching up with the events of before the start');
@@ -128,7 +129,7 @@ export class Delivery {
         this.#putBack(acks, errors);
         throw error;
       });
-      for (const [jti, token] of sets) await this.#take(jti, token);
+      for (const [jti, token] of sets) await this.#take(jti, token, signal);
       // A transmitter that does not hold polls.
       if (sets.length === 0 && this.clock() - asked < 1) await sleep(1, signal);
     }
@@ -140,9 +141,9 @@ export class Delivery {
     while (this.receiver.health.doubt() === undefined);
   }
 
-  async #take(jti: string, token: string): Promise<void> {
+  async #take(jti: string, token: string, signal: AbortSignal): Promise<void> {
     try {
-      await this.receiver.accept(token, jti);
+      await this.#acceptOnlyOnce(jti, token, signal);
       this.#acks.push(jti);
     } catch (error) {
       if (!(error instanceof SetError)) throw error;
@@ -150,6 +151,26 @@ export class Delivery {
       this.#errors[jti] = { err: error.err, description: error.description };
     }
     if (this.#gap && this.receiver.health.doubt() === undefined) this.#gap = false;
+  }
+
+  /** Nobody sends again what was fetched and refused, but its key may be too new to be fetched just now. */
+  async #acceptOnlyOnce(jti: string, token: string, signal: AbortSignal): Promise<void> {
+    try {
+      return await this.receiver.accept(token, jti);
+    } catch (error) {
+      if (!(error instanceof UnknownKeyError)) throw error;
+    }
+    await sleep(this.keysFloor, signal);
+    signal.throwIfAborted();
+    try {
+      await this.receiver.accept(token, jti);
+    } catch (error) {
+      if (error instanceof UnknownKeyError) {
+        const until = this.clock() + this.keep;
+        this.receiver.denials.doubt(until, 'an event is signed with a key that is not published');
+      }
+      throw error;
+    }
   }
 
   #drain(): { acks: string[]; errors: Errors } {

@@ -68,6 +68,7 @@ export class Stream {
    * `SetupError` when it is not the stream this server can trust.
    */
   async prepare(signal: AbortSignal): Promise<boolean> {
+    this.web.forget();
     this.#metadata = await this.web.transmitter();
     const configuration = this.#endpoint('configuration_endpoint');
     let stream = this.#ours(await this.#api('GET', configuration, { signal }));

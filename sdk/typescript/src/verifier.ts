@@ -66,7 +66,8 @@ export class Verifier {
     [this.resource, this.issuer, this.#clock, this.#algorithms] = [resource, issuer, clock, algorithms];
     this.#leeway = options.leeway ?? 30;
     const web = new Web(issuer, options.timeout ?? 5);
-    this.#keys = new Keys(web, clock, jwksUri, options.refetchFloor ?? 10);
+    const floor = options.refetchFloor ?? 10;
+    this.#keys = new Keys(web, clock, async () => jwksUri ?? web.endpoint('jwks_uri'), floor);
     this.#introspector = options.introspect && new Introspector(web, options.introspect);
     if (options.events === undefined) return;
 
@@ -78,13 +79,15 @@ export class Verifier {
     }
     // A token may come so long after its `iat`, by the clocks of two machines.
     const keep = events.tokenLifetime + Math.max(60, 2 * this.#leeway);
-    const reader = new SetReader(this.#keys, issuer, resource, clock);
+    // Their own: whoever sends tokens with made-up keys must not use up the fetches for SETs.
+    const keys = new Keys(web, clock, async () => web.named(await web.transmitter(), 'jwks_uri'), floor);
+    const reader = new SetReader(keys, issuer, resource, clock);
     const receiver = new Receiver(events, keep, reader, issuer, clock);
     const push = this.pushUrl && { url: this.pushUrl.href, authorization: receiver.pushSecret };
     const wanted = { description: `writ-resource ${events.instance}`, events: requested(events), ...(push && { push }) };
     const stream = new Stream(web, resource, events, clock, wanted);
     this.receiver = receiver;
-    this.#delivery = new Delivery(events, keep, stream, receiver, clock);
+    this.#delivery = new Delivery(events, keep, floor, stream, receiver, clock);
     this.#inDoubt = events.whenStale === 'introspect' ? new Introspector(web, events) : undefined;
   }
 

@@ -127,7 +127,7 @@ export class Web {
     return this.#document(`/.well-known/ssf-configuration${this.#path()}`);
   }
 
-  /** Lets the next look-up ask again: what was found did not work. */
+  /** Lets the next look-up ask again: what was found did not work, or is not new. */
   forget(): void {
     this.#documents.clear();
   }

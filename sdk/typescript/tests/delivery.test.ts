@@ -6,7 +6,7 @@ import { UnavailableError, VerifyError } from '../src/errors.js';
 import type { Events } from '../src/events.js';
 import { Health } from '../src/health.js';
 import { protect } from '../src/index.js';
-import { Verifier } from '../src/verifier.js';
+import { Verifier, type VerifierOptions } from '../src/verifier.js';
 import { beat, NOW, RESOURCE, SECRET, serving, settings, sign, transmitting, type Transmitter } from './kit.js';
 
 const SESSION_REVOKED = 'https://schemas.openid.net/secevent/caep/event-type/session-revoked';
@@ -16,8 +16,9 @@ async function running(
   transmitter: Transmitter,
   events: Partial<Events>,
   work: (verifier: Verifier) => Promise<void>,
+  more: Partial<VerifierOptions> = {},
 ): Promise<void> {
-  const verifier = new Verifier(settings(transmitter, events));
+  const verifier = new Verifier({ ...settings(transmitter, events), ...more });
   verifier.start();
   try {
     await work(verifier);
@@ -26,11 +27,18 @@ async function running(
   }
 }
 
-const listening = (transmitter: Transmitter, events: Partial<Events>, work: (verifier: Verifier) => Promise<void>) =>
-  running(transmitter, events, async (verifier) => {
+const listening = (
+  transmitter: Transmitter,
+  events: Partial<Events>,
+  work: (verifier: Verifier) => Promise<void>,
+  more?: Partial<VerifierOptions>,
+) => {
+  const onceLive = async (verifier: Verifier) => {
     await transmitter.until(() => status(verifier).live);
     await work(verifier);
-  });
+  };
+  return running(transmitter, events, onceLive, more);
+};
 
 function status(verifier: Verifier) {
   assert(verifier.receiver);
@@ -239,6 +247,75 @@ describe('doubt', () => {
         assert.equal(status(verifier).markers, 1);
       });
     }));
+
+  /** A revocation by a key that no receiver has fetched yet. */
+  const offerWithNewKey = async (transmitter: Transmitter) => {
+    const events = { [SESSION_REVOKED]: {} };
+    const base = { iss: transmitter.issuer, aud: RESOURCE, iat: NOW, jti: 'new-key', sub_id: transmitter.user(), events };
+    const [stream = ''] = transmitter.streams.keys();
+    transmitter.offer(stream, 'new-key', await sign({ typ: 'secevent+jwt' }, base, 'ES256'));
+  };
+
+  for (const delivery of ['feed', 'poll'] as const) {
+    it(`a SET whose key is too new to be fetched, by ${delivery}`, () =>
+      transmitting((transmitter) => {
+        transmitter.algorithms = ['RS256'];
+        transmitter.clock.run();
+        const work = async (verifier: Verifier) => {
+          transmitter.algorithms = ['RS256', 'ES256'];
+          await offerWithNewKey(transmitter);
+          await transmitter.until(() => status(verifier).markers);
+          await transmitter.until(() => isQuiet(transmitter));
+          assert.deepEqual(transmitter.errors, {});
+          await transmitter.until(() => status(verifier).live);
+          await refused(verifier, await transmitter.token({ iat: NOW - 1 }));
+        };
+        return listening(transmitter, { delivery }, work, { refetchFloor: 0.3 });
+      }));
+
+    it(`a SET whose key never comes puts every token in doubt, by ${delivery}`, () =>
+      transmitting((transmitter) => {
+        transmitter.algorithms = ['RS256'];
+        transmitter.clock.run();
+        const work = async (verifier: Verifier) => {
+          await offerWithNewKey(transmitter);
+          await transmitter.until(() => isQuiet(transmitter));
+          assert.equal(transmitter.errors['new-key']?.err, 'invalid_key');
+          await assert.rejects(verifier.verify(await transmitter.token()), UnavailableError);
+        };
+        return listening(transmitter, { delivery }, work, { refetchFloor: 0.1 });
+      }));
+  }
+
+  it('made-up keys of tokens do not keep those of SETs from being fetched', () =>
+    transmitting((transmitter) => {
+      transmitter.algorithms = ['RS256'];
+      return listening(transmitter, {}, async (verifier) => {
+        transmitter.clock.now += 10;
+        const made = await transmitter.token({}, 'RS256', { kid: 'made-up' });
+        await assert.rejects(verifier.verify(made), /no such key/);
+        transmitter.algorithms = ['RS256', 'ES256'];
+        await offerWithNewKey(transmitter);
+        await transmitter.until(() => status(verifier).markers);
+      });
+    }));
+
+  it('keys of SETs are where the transmitter says', () =>
+    transmitting((transmitter) => {
+      transmitter.metadata = { jwks_uri: null };
+      return running(transmitter, {}, async (verifier) => {
+        await transmitter.until(() => status(verifier).doubt?.includes('jwks_uri'));
+        await verifier.loadKeys();
+      });
+    }));
+
+  it('what the metadata says is asked again for each subscription', () =>
+    transmitting((transmitter) =>
+      listening(transmitter, {}, async (verifier) => {
+        transmitter.metadata = { critical_subject_members: ['device'] };
+        transmitter.endFeeds();
+        await transmitter.until(() => verifier.receiver?.critical[0] === 'device');
+      })));
 
   it('a revocation that arrives while the answer is on its way', () =>
     transmitting(async (transmitter) => {

@@ -61,7 +61,10 @@ export async function sign(header: Members, claims: Members, how = 'RS256'): Pro
 /** A clock that moves when it is told to. */
 export class ManualClock {
   now = NOW;
-  readonly read = () => this.now;
+  /** Has it go on by itself. */
+  run = () => (this.#begun = Date.now() / 1000);
+  readonly read = () => this.now + (this.#begun ? Date.now() / 1000 - this.#begun : 0);
+  #begun = 0;
 }
 
 interface Known {
@@ -185,7 +188,7 @@ export class Transmitter {
       case 'ssf-configuration': {
         const ends = ['configuration', 'status', 'verification', 'feed'];
         const endpoints = ends.map((end) => [`${end}_endpoint`, `${this.issuer}/ssf/${end}`]);
-        return void json(laid(this.metadata, { issuer: this.issuer, ...Object.fromEntries(endpoints) }));
+        return void json(laid(this.metadata, { issuer: this.issuer, jwks_uri: `${this.issuer}/jwks`, ...Object.fromEntries(endpoints) }));
       }
       case 'jwks':
         return void json({ keys: this.algorithms.map((alg) => PUBLISHED[alg]) });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
@@ -10,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from .errors import SetError, SetupError, UnavailableError
+from .errors import SetError, SetupError, UnavailableError, UnknownKeyError
 from .events import Events, Receiver
 from .health import ECHO_LIMIT
 from .stream import Push, Stream
@@ -40,13 +41,15 @@ class Delivery:
         self,
         settings: Events,
         keep: float,
+        keys_floor: float,
         stream: Stream,
         receiver: Receiver,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._method = settings.delivery
-        self._replay = int(keep)
+        self._keep = keep
+        self._keys_floor = keys_floor
         self._heartbeats = settings.max_age - ECHO_LIMIT
         self._stream = stream
         self._receiver = receiver
@@ -103,7 +106,7 @@ class Delivery:
     async def _feed(self, done: Callable[[], bool] | None) -> None:
         """Reads the feed to its end or until `done`. None: it is a replay alone, nothing is live in it."""
         # What is told again has its own places in the queue: it says nothing about what was taken over.
-        past, last = (self._replay, None) if self._gap else (None, self._last)
+        past, last = (math.ceil(self._keep), None) if self._gap else (None, self._last)
         async with self._stream.feed(past, last) as sets:
             if self._gap:
                 # What is asked for from now on is echoed after the replay.
@@ -146,7 +149,7 @@ class Delivery:
 
     async def _take(self, jti: str, token: str) -> None:
         try:
-            await self._receiver.accept(token, jti)
+            await self._accept_only_once(jti, token)
         except SetError as error:
             log.warning("refused the SET %s: %s", jti, error)
             self._errors[jti] = {"err": error.err, "description": error.description}
@@ -154,6 +157,19 @@ class Delivery:
             self._acks.append(jti)
         if self._gap and self._receiver.health.doubt() is None:
             self._gap = False
+
+    async def _accept_only_once(self, jti: str, token: str) -> None:
+        """Nobody sends again what was fetched and refused, but its key may be too new to be fetched just now."""
+        try:
+            return await self._receiver.accept(token, jti)
+        except UnknownKeyError:
+            await self._sleep(self._keys_floor)
+        try:
+            await self._receiver.accept(token, jti)
+        except UnknownKeyError:
+            until = self._clock() + self._keep
+            self._receiver.denials.doubt(until, "an event is signed with a key that is not published")
+            raise
 
     def _drain(self) -> tuple[list[str], dict[str, Any]]:
         acks, errors = self._acks, self._errors

@@ -85,6 +85,7 @@ class Stream:
 
         `SetupError` when it is not the stream this server can trust.
         """
+        self._web.forget()
         self._metadata = await self._web.transmitter()
         configuration = self._endpoint("configuration_endpoint")
         stream = self._ours(await self._api("GET", configuration))

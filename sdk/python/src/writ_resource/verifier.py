@@ -57,7 +57,9 @@ class Verifier:
         self._leeway = leeway
         self._clock = clock
         self._web = Web(issuer, timeout)
-        self._keys = Keys(self._web, clock, jwks_uri, refetch_floor)
+        self._refetch_floor = refetch_floor
+        self._jwks_uri = jwks_uri
+        self._keys = Keys(self._web, clock, self._find_keys, refetch_floor)
         self._introspector = None
         if introspect is not None:
             credentials = Credentials(introspect.client_id, introspect.client_secret)
@@ -75,12 +77,14 @@ class Verifier:
             trusted_url("push", push.at(self.resource))
         # A token may come so long after its `iat`, by the clocks of two machines.
         keep = events.token_lifetime + max(60, 2 * self._leeway)
-        reader = SetReader(self._keys, self.issuer, self.resource, self._clock)
+        # Their own: whoever sends tokens with made-up keys must not use up the fetches for SETs.
+        keys = Keys(self._web, self._clock, self._find_transmitter_keys, self._refetch_floor)
+        reader = SetReader(keys, self.issuer, self.resource, self._clock)
         self.receiver = Receiver(events, keep, reader, self.issuer, self._clock)
         description = f"writ-resource {events.instance}"
         secret = self.receiver.push_secret
         stream = Stream(self._web, self.resource, credentials, self._clock, description, events.requested, push, secret)
-        self._delivery = Delivery(events, keep, stream, self.receiver, self._clock)
+        self._delivery = Delivery(events, keep, keys.floor, stream, self.receiver, self._clock)
         self._in_doubt = Introspector(self._web, credentials) if events.when_stale == "introspect" else None
 
     async def verify(self, token: str) -> AccessClaims:
@@ -128,6 +132,12 @@ class Verifier:
         await self._web.close()
         if failure is not None:
             raise failure
+
+    async def _find_keys(self) -> str:
+        return self._jwks_uri or await self._web.endpoint("jwks_uri")
+
+    async def _find_transmitter_keys(self) -> str:
+        return self._web.named(await self._web.transmitter(), "jwks_uri")
 
     async def _check(self, token: str) -> AccessClaims:
         """What needs nobody's opinion. What needs no key comes first, so that other tokens cause no fetch."""

@@ -157,7 +157,7 @@ class Web:
         return await self._document(f"/.well-known/ssf-configuration{path}")
 
     def forget(self) -> None:
-        """Lets the next look-up ask again: what was found did not work."""
+        """Lets the next look-up ask again: what was found did not work, or is not new."""
         self._documents.clear()
 
     async def _document(self, path: str) -> dict[str, Any]:
