@@ -110,6 +110,7 @@ class Transmitter:
         self.inactive = set()  # tokens that introspection denies
         self.down = set()  # endpoints that answer 503
         self.mute = False  # verifications are taken, and never echoed
+        self.most_streams = 16
         self.meanwhile = None  # happens while introspection is under way
         self.requests = []
         self.pushed = []
@@ -162,7 +163,8 @@ class Transmitter:
             self._offer(stream, jti, token)
 
     def _offer(self, stream, jti, token):
-        self.queues[stream][jti] = token
+        if self.streams[stream]["status"] != "disabled":
+            self.queues[stream][jti] = token
         self.log[stream][jti] = token
         self.notify()
 
@@ -170,9 +172,9 @@ class Transmitter:
         self.changed.set()
         self.changed = anyio.Event()
 
-    async def until(self, condition):
+    async def until(self, condition, seconds=5):
         """Waits for traffic to have made `condition` true."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(seconds):
             while not condition():
                 await anyio.sleep(0.005)
 
@@ -257,6 +259,8 @@ class Transmitter:
             del self.streams[stream]
             return Response(status_code=204)
         if request.method == "POST":
+            if len(self.streams) == self.most_streams:
+                return JSONResponse({"error": "access_denied"}, 403)
             stream = f"stream-{len(self.log) + 1}"
             self.streams[stream] = {"status": "enabled"}
             self.queues[stream], self.log[stream] = {}, {}
@@ -297,9 +301,10 @@ class Transmitter:
         self._take(stream, said)
         if said.get("maxEvents") == 0:
             return JSONResponse({"sets": {}})
-        while not self.queues[stream] or self.streams[stream]["status"] != "enabled":
+        while not self.queues[stream] and self.streams[stream]["status"] == "enabled":
             await self.changed.wait()
-        return JSONResponse({"sets": self.queues[stream]})
+        is_enabled = self.streams[stream]["status"] == "enabled"
+        return JSONResponse({"sets": self.queues[stream] if is_enabled else {}})
 
     async def _feed(self, request, _said, stream):
         last = request.headers.get("last-event-id")
@@ -324,6 +329,11 @@ class Transmitter:
                     sent.add(jti)
                     yield f"id: {jti}\nevent: set\ndata: {token}\n\n".encode()
             await changed.wait()
+
+    def disable(self):
+        """Stops every stream; what arises meanwhile is kept for none, but can be told again."""
+        for known in self.streams.values():
+            known["status"] = "disabled"
 
     def end_feeds(self):
         """As when the access token of a feed has expired."""

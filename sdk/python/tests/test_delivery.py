@@ -289,6 +289,80 @@ async def test_each_instance_has_a_stream():
 
 
 @pytest.mark.parametrize("delivery", ["feed", "poll"])
+async def test_without_a_name_each_has_a_stream_that_ends_with_it(delivery):
+    async with transmitting() as transmitter, listening(transmitter, instance=None, delivery=delivery) as one:
+        async with listening(transmitter, instance=None, delivery=delivery) as two:
+            assert len(transmitter.streams) == 2
+            transmitter.revoke()
+            await transmitter.until(lambda: one.receiver.status().markers and two.receiver.status().markers)
+        assert len(transmitter.streams) == 1
+        assert one.receiver.status().live
+
+
+async def test_a_stream_that_cannot_be_deleted_at_the_end_is_left_behind(caplog):
+    async with transmitting() as transmitter:
+        async with listening(transmitter, instance=None):
+            transmitter.down.add("configuration")
+        assert "left behind" in caplog.text
+
+
+async def test_too_many_streams(caplog):
+    async with transmitting() as transmitter:
+        transmitter.most_streams = 0
+        verifier = verifier_of(transmitter)
+        async with verifier.running():
+            await transmitter.until(lambda: "403" in (verifier.receiver.status().doubt or ""))
+        assert "`writ stream list`" in caplog.text
+        assert "`instance`" in caplog.text
+
+
+async def elsewhere(transmitter):
+    """A revocation that another receiver took away, and a verification that one asked for."""
+    transmitter.revoke()
+    for queue in transmitter.queues.values():
+        queue.popitem()
+    stream = next(iter(transmitter.streams))
+    transmitter.emit("ssf/verification", {"format": "opaque", "id": stream}, {"state": "of another receiver"})
+
+
+@pytest.mark.parametrize("delivery", ["feed", "poll"])
+async def test_what_others_took_from_a_shared_stream_is_told_again(delivery, caplog):
+    async with transmitting() as transmitter, listening(transmitter, delivery=delivery) as verifier:
+        await elsewhere(transmitter)
+        await transmitter.until(lambda: verifier.receiver.status().markers)
+        await transmitter.until(lambda: verifier.receiver.status().live)
+        await elsewhere(transmitter)
+        await transmitter.until(lambda: not verifier.receiver.status().live)
+        await transmitter.until(lambda: verifier.receiver.status().live)
+        assert [error["err"] for error in transmitter.errors.values()] == ["invalid_state"] * 2
+        assert caplog.text.count("each process needs an own instance") == 1
+
+
+@pytest.mark.parametrize("delivery", ["feed", "poll"])
+async def test_what_a_disabled_stream_threw_away_is_told_when_it_is_enabled(delivery):
+    async with transmitting() as transmitter, listening(transmitter, delivery=delivery) as verifier:
+        transmitter.disable()
+        transmitter.revoke()
+        for known in transmitter.streams.values():
+            known["status"] = "enabled"
+        stream = next(iter(transmitter.streams))
+        transmitter.emit("ssf/stream-updated", {"format": "opaque", "id": stream}, {"status": "enabled"})
+        await transmitter.until(lambda: verifier.receiver.status().markers)
+        await transmitter.until(lambda: verifier.receiver.status().live)
+
+
+@pytest.mark.parametrize("delivery", ["feed", "poll"])
+async def test_a_stream_that_was_disabled_silently_is_enabled_when_it_echoes_nothing(delivery, monkeypatch):
+    monkeypatch.setattr("writ_resource.delivery.RETRY", 0.1)
+    async with transmitting() as transmitter, listening(transmitter, delivery=delivery, max_age=15) as verifier:
+        transmitter.disable()
+        transmitter.notify()
+        transmitter.revoke()
+        await transmitter.until(lambda: verifier.receiver.status().markers, seconds=15)
+        await transmitter.until(lambda: verifier.receiver.status().live)
+
+
+@pytest.mark.parametrize("delivery", ["feed", "poll"])
 async def test_bad_sets_are_reported_and_stop_nothing(delivery):
     async with transmitting() as transmitter, listening(transmitter, delivery=delivery) as verifier:
         stream = next(iter(transmitter.streams))

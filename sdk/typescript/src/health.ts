@@ -38,6 +38,11 @@ export class Health {
     }
   }
 
+  /** Whether neither the verification with this state nor a later one has arrived. */
+  awaits(state: string): boolean {
+    return (this.#states.get(state)?.number ?? 0) > this.#heard;
+  }
+
   /** The request was refused: there will be no echo. */
   withdraw(state: string): void {
     this.#states.delete(state);

@@ -29,7 +29,7 @@ export interface Protection {
   readonly metadata: Members;
   /** How the receiver of revocations is; undefined without `events`. */
   status(): Status | undefined;
-  /** Stops listening for revocations. */
+  /** Stops listening for revocations, and deletes the stream when its name was made up. */
   close(): Promise<void>;
 }
 

@@ -1,5 +1,7 @@
 /** This server's stream of security events at the transmitter (SSF 1.0 §8, RFC 8936, and Writ's feed). */
 
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { SetupError, WebError } from './errors.js';
 import { MAX_SET } from './sets.js';
 import { isObject, type Members } from './strict.js';
@@ -19,7 +21,8 @@ export type Errors = Record<string, { err: string; description: string }>;
 
 /** What the stream is to be. */
 export interface Wanted {
-  description: string;
+  /** Under which name it is found again; made up when there is none. */
+  instance: string | undefined;
   events: readonly string[];
   /** For delivery by push (RFC 8935): where to, and with which `Authorization` header. */
   push?: { url: string; authorization: string };
@@ -28,6 +31,7 @@ export interface Wanted {
 /** Finds or makes the stream, keeps it enabled, and reads from it. */
 export class Stream {
   readonly #wanted: { description: string; events_requested: readonly string[]; delivery: Members & { method: string } };
+  readonly #isMadeUp: boolean;
   #token = '';
   #tokenUntil = -Infinity;
   #metadata: Members = {};
@@ -41,9 +45,10 @@ export class Stream {
     private readonly clock: Clock,
     wanted: Wanted,
   ) {
-    const { push } = wanted;
+    const { push, instance } = wanted;
+    this.#isMadeUp = instance === undefined;
     this.#wanted = {
-      description: wanted.description,
+      description: `writ-resource ${instance ?? madeUpName()}`,
       events_requested: wanted.events,
       // Transmitters never tell the header again, so it is set anew at every start.
       delivery: push
@@ -74,7 +79,7 @@ export class Stream {
     let stream = this.#ours(await this.#api('GET', configuration, { signal }));
     const isNew = stream === undefined;
     if (stream === undefined) {
-      stream = objectIn(await this.#api('POST', configuration, { body: this.#wanted, ok: [201], signal }));
+      stream = await this.#create(configuration, signal);
     } else if (!this.#isAsWanted(stream)) {
       const body = { stream_id: stream['stream_id'], ...this.#wanted };
       stream = objectIn(await this.#api('PATCH', configuration, { body, signal }));
@@ -91,6 +96,14 @@ export class Stream {
     }
     // A paused stream keeps what arises, a disabled one does not.
     return isNew || status === 'disabled';
+  }
+
+  /** Deletes the stream, unless its name is known to whoever comes next. */
+  async leave(): Promise<void> {
+    if (!this.#isMadeUp || this.#id === '') return;
+    const url = `${this.#endpoint('configuration_endpoint')}?${this.#query()}`;
+    this.#id = '';
+    await this.#api('DELETE', url, { ok: [204, 404] });
   }
 
   /** Asks for a verification event with this state. */
@@ -144,6 +157,19 @@ export class Stream {
     return serverSentEvents(response.body, watchdog);
   }
 
+  async #create(configuration: string, signal: AbortSignal): Promise<Members> {
+    try {
+      return objectIn(await this.#api('POST', configuration, { body: this.#wanted, ok: [201], signal }));
+    } catch (error) {
+      if (!(error instanceof WebError) || error.status !== 403) throw error;
+      const words =
+        "the transmitter lets this client have no more streams (of Writ's clients each may have 16 unless set " +
+        'otherwise): `writ stream list` shows them, those of no process can be deleted, and a process with an ' +
+        '`instance` name takes up its own again';
+      throw new WebError(`${words}: ${error.message}`, 403);
+    }
+  }
+
   #ours(answer: Answer): Members | undefined {
     const streams = jsonIn(answer);
     if (!Array.isArray(streams)) throw new WebError('the list of streams is not a list');
@@ -177,7 +203,7 @@ export class Stream {
   async #api(
     method: string,
     url: string,
-    { body, ok = [200], wait, signal }: { body?: Members; ok?: number[]; wait?: number; signal: AbortSignal },
+    { body, ok = [200], wait, signal }: { body?: Members; ok?: number[]; wait?: number; signal?: AbortSignal },
   ): Promise<Answer> {
     const headers: Record<string, string> = {
       accept: 'application/json',
@@ -186,7 +212,7 @@ export class Stream {
       ...(body && 'setErrs' in body && { 'content-language': 'en' }),
     };
     const more = { ...(body && { body: JSON.stringify(body) }), ...(wait !== undefined && { wait }) };
-    const answer = await this.web.send(url, { method, headers, signal, ...more });
+    const answer = await this.web.send(url, { method, headers, ...(signal && { signal }), ...more });
     if (ok.includes(answer.status)) return answer;
     this.#refused(answer.status);
     const after = answer.headers.get('retry-after') ?? '';
@@ -216,6 +242,9 @@ export class Stream {
     return token;
   }
 }
+
+/** A name that no other process has. */
+const madeUpName = () => [hostname(), randomBytes(3).toString('hex')].filter(Boolean).join('-');
 
 const given = (errors: Errors) => (Object.keys(errors).length > 0 ? { setErrs: errors } : {});
 

@@ -84,7 +84,7 @@ export class Verifier {
     const reader = new SetReader(keys, issuer, resource, clock);
     const receiver = new Receiver(events, keep, reader, issuer, clock);
     const push = this.pushUrl && { url: this.pushUrl.href, authorization: receiver.pushSecret };
-    const wanted = { description: `writ-resource ${events.instance}`, events: requested(events), ...(push && { push }) };
+    const wanted = { instance: events.instance, events: requested(events), ...(push && { push }) };
     const stream = new Stream(web, resource, events, clock, wanted);
     this.receiver = receiver;
     this.#delivery = new Delivery(events, keep, floor, stream, receiver, clock);
@@ -136,6 +136,7 @@ export class Verifier {
     running?.controller.abort();
     this.receiver?.health.fail('no events are received any more');
     await running?.done;
+    if (running !== undefined) await this.#delivery?.close();
   }
 
   /** What needs nobody's opinion. What needs no key comes first, so that other tokens cause no fetch. */

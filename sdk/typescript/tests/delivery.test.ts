@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { pace } from '../src/delivery.js';
 import { UnavailableError, VerifyError } from '../src/errors.js';
 import type { Events } from '../src/events.js';
 import { Health } from '../src/health.js';
@@ -406,6 +407,90 @@ describe('the stream', () => {
           assert(status(one).live && status(two).live);
         }))));
 });
+
+for (const delivery of ['feed', 'poll'] as const) {
+  describe(`what a stream does not bring, by ${delivery}`, () => {
+    it('without a name each has a stream, which ends with it', () =>
+      transmitting(async (transmitter) => {
+        const nameless = { delivery, instance: undefined };
+        await listening(transmitter, nameless, async (one) => {
+          await listening(transmitter, nameless, async (two) => {
+            assert.equal(transmitter.streams.size, 2);
+            await transmitter.revoke();
+            await transmitter.until(() => status(one).markers && status(two).markers);
+          });
+          assert.equal(transmitter.streams.size, 1);
+          assert(status(one).live);
+        });
+        assert.equal(transmitter.streams.size, 0);
+      }));
+
+    /** A revocation that another receiver took away, and a verification that one asked for. */
+    const elsewhere = async (transmitter: Transmitter) => {
+      const [stream = ''] = transmitter.streams.keys();
+      const [jti, token] = await transmitter.set('caep/session-revoked', transmitter.user());
+      transmitter.stream().log.set(jti, token);
+      await transmitter.emit('ssf/verification', { format: 'opaque', id: stream }, { state: 'of another receiver' });
+    };
+
+    it('what others took from a shared stream is told again', (test) => {
+      const warn = test.mock.method(console, 'warn');
+      return transmitting((transmitter) =>
+        listening(transmitter, { delivery }, async (verifier) => {
+          await elsewhere(transmitter);
+          await transmitter.until(() => status(verifier).markers);
+          await transmitter.until(() => status(verifier).live);
+          await elsewhere(transmitter);
+          await transmitter.until(() => !status(verifier).live);
+          await transmitter.until(() => status(verifier).live);
+          const codes = Object.values(transmitter.errors).map(({ err }) => err);
+          assert.deepEqual(codes, ['invalid_state', 'invalid_state']);
+          const words = warn.mock.calls.map(({ arguments: [said] }) => String(said));
+          assert.equal(words.filter((said) => said.includes('each process needs an own instance')).length, 1);
+        }));
+    });
+
+    it('what it threw away while it was disabled is told when it is enabled', () =>
+      transmitting((transmitter) =>
+        listening(transmitter, { delivery }, async (verifier) => {
+          transmitter.disable();
+          await transmitter.revoke();
+          transmitter.stream().status = 'enabled';
+          const [id = ''] = transmitter.streams.keys();
+          await transmitter.emit('ssf/stream-updated', { format: 'opaque', id }, { status: 'enabled' });
+          await transmitter.until(() => status(verifier).markers);
+          await transmitter.until(() => status(verifier).live);
+        })));
+
+    it('it is enabled when it was disabled silently, and echoes nothing', (test) => {
+      pace.retry = 0.1;
+      test.after(() => (pace.retry = 10));
+      return transmitting((transmitter) =>
+        listening(transmitter, { delivery, maxAge: 15 }, async (verifier) => {
+          transmitter.disable();
+          transmitter.notify();
+          await transmitter.revoke();
+          await transmitter.until(() => status(verifier).markers, 15);
+          await transmitter.until(() => status(verifier).live);
+        }));
+    });
+  });
+}
+
+it('a stream that cannot be deleted at the end is left behind', (test) => {
+  const warn = test.mock.method(console, 'warn');
+  return transmitting(async (transmitter) => {
+    await listening(transmitter, { instance: undefined }, async () => void transmitter.down.add('configuration'));
+    assert(warn.mock.calls.some(({ arguments: [said] }) => String(said).includes('left behind')));
+  });
+});
+
+it('too many streams', () =>
+  transmitting((transmitter) => {
+    transmitter.mostStreams = 0;
+    return running(transmitter, {}, (verifier) =>
+      transmitter.until(() => /`writ stream list`.*`instance`.*403/.test(status(verifier).doubt ?? '')));
+  }));
 
 it('the hook sees events, and may end tokens', () => {
   const seen: string[] = [];

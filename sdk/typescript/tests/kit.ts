@@ -88,6 +88,7 @@ export class Transmitter {
   /** Tokens that introspection denies, by `jti`; endpoints that answer 503. */
   readonly inactive = new Set<string>();
   readonly down = new Set<string>();
+  mostStreams = 16;
   /** Verifications are taken, and never echoed. */
   isMute = false;
   /** Happens while introspection is under way. */
@@ -135,8 +136,9 @@ export class Transmitter {
   }
 
   offer(stream: string, jti: string, token: string): void {
-    this.stream(stream).queue.set(jti, token);
-    this.stream(stream).log.set(jti, token);
+    const { status, queue, log } = this.stream(stream);
+    if (status !== 'disabled') queue.set(jti, token);
+    log.set(jti, token);
     this.notify();
   }
 
@@ -150,6 +152,11 @@ export class Transmitter {
     this.#waiting.splice(0).forEach((wake) => wake());
   }
 
+  /** Stops every stream; what arises meanwhile is kept for none, but can be told again. */
+  disable(): void {
+    for (const known of this.streams.values()) known.status = 'disabled';
+  }
+
   /** As when the access token of a feed has expired. */
   endFeeds(): void {
     for (const known of this.streams.values()) known.feed += 1;
@@ -157,9 +164,9 @@ export class Transmitter {
   }
 
   /** Waits for traffic to have made `condition` true. */
-  async until(condition: () => unknown): Promise<void> {
+  async until(condition: () => unknown, seconds = 5): Promise<void> {
     for (let tries = 0; !condition(); tries++) {
-      if (tries > 1000) throw new Error(`it did not come: ${condition}`);
+      if (tries > 200 * seconds) throw new Error(`it did not come: ${condition}`);
       await pause(5);
     }
   }
@@ -253,6 +260,7 @@ export class Transmitter {
       this.streams.delete(id ?? '');
       return response.writeHead(204).end();
     }
+    if (id === undefined && this.streams.size === this.mostStreams) return json({ error: 'access_denied' }, 403);
     const name = id ?? `stream-${++this.#created}`;
     const known = this.streams.get(name) ?? { status: 'enabled', said: {}, queue: new Map(), log: new Map(), feed: 0 };
     known.said = { ...known.said, ...said };
@@ -272,10 +280,11 @@ export class Transmitter {
     const errors = isObject(said['setErrs']) ? said['setErrs'] : {};
     for (const jti of [...((said['ack'] as string[] | undefined) ?? []), ...Object.keys(errors)]) known.queue.delete(jti);
     Object.assign(this.errors, errors);
-    while (said['maxEvents'] !== 0 && (known.queue.size === 0 || known.status !== 'enabled') && !request.destroyed) {
+    const isEnabled = () => known.status === 'enabled';
+    while (said['maxEvents'] !== 0 && known.queue.size === 0 && isEnabled() && !request.destroyed) {
       await this.#change(request);
     }
-    json({ sets: said['maxEvents'] === 0 ? {} : Object.fromEntries(known.queue) });
+    json({ sets: said['maxEvents'] === 0 || !isEnabled() ? {} : Object.fromEntries(known.queue) });
   }
 
   async #feed(id: string, known: Known, request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {

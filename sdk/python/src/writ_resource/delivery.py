@@ -26,6 +26,9 @@ STEADY = 60
 RETRY = 10
 """Seconds between two verifications while something is wrong."""
 
+MOST_MISSED = 2
+"""Verifications without an echo after which everything begins again: the stream may have been stopped."""
+
 LONGEST_PAUSE = 30
 """Seconds between two attempts to reach the transmitter, at most."""
 
@@ -55,8 +58,7 @@ class Delivery:
         self._receiver = receiver
         self._clock = clock
         self._sleep = sleep
-        self._gap = True
-        """Whether there are events that will not come again by themselves."""
+        self._subscription = anyio.CancelScope()
         self._last: str | None = None
         self._acks: list[str] = []
         self._errors: dict[str, Any] = {}
@@ -64,11 +66,13 @@ class Delivery:
 
     async def run(self) -> None:
         """Never ends, unless the stream turns out to be one that cannot be trusted."""
+        self._receiver.lacks_past, self._receiver.interrupted = True, self._interrupt
         failures = 0
         while True:
             begun = self._clock()
             try:
-                await self._subscribe()
+                with anyio.CancelScope() as self._subscription:
+                    await self._subscribe()
             except SetupError as error:
                 self._receiver.health.fail(str(error))
                 log.error("not subscribed to revocations: %s", error)
@@ -85,30 +89,45 @@ class Delivery:
             pause = min(2**failures / 8, LONGEST_PAUSE) if failures else 0
             await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter is no secret
 
+    async def close(self) -> None:
+        """Leaves nothing behind at the transmitter that nobody comes back to."""
+        self._receiver.health.fail("no events are received any more")
+        try:
+            await self._stream.leave()
+        except WebError as error:
+            log.warning("the stream of this process is left behind, until it has been idle for too long: %s", error)
+
+    def _interrupt(self, reason: str, lost: bool) -> None:
+        """Has everything begin again."""
+        self._receiver.lacks_past |= lost
+        self._receiver.health.fail(reason)
+        log.warning("events may be missing: %s", reason)
+        self._subscription.cancel()
+
     async def _subscribe(self) -> None:
+        receiver = self._receiver
         if await self._stream.prepare():
-            self._gap, self._last = True, None
-        self._receiver.critical = self._stream.critical
-        self._receiver.paused = False
-        if self._gap and not self._stream.has_feed:
-            self._receiver.denials.cold_start(self._clock() + CLOCKS)
-            self._gap = False
+            receiver.lacks_past, self._last = True, None
+        receiver.critical = self._stream.critical
+        if receiver.lacks_past and not self._stream.has_feed:
+            receiver.denials.cold_start(self._clock() + CLOCKS)
+            receiver.lacks_past = False
         if self._method == "feed":
             await self._feed(lambda: False)
             return
-        if self._gap and isinstance(self._method, Push):
+        if receiver.lacks_past and isinstance(self._method, Push):
             await self._feed(None)
-            self._gap = False
-        elif self._gap:
-            await self._feed(lambda: not self._gap)
+            receiver.lacks_past = False
+        elif receiver.lacks_past:
+            await self._feed(lambda: not receiver.lacks_past)
         await self._beside(self._wait if isinstance(self._method, Push) else self._poll, self._heartbeat)
 
     async def _feed(self, done: Callable[[], bool] | None) -> None:
         """Reads the feed to its end or until `done`. None: it is a replay alone, nothing is live in it."""
         # What is told again has its own places in the queue: it says nothing about what was taken over.
-        past, last = (math.ceil(self._keep), None) if self._gap else (None, self._last)
+        past, last = (math.ceil(self._keep), None) if self._receiver.lacks_past else (None, self._last)
         async with self._stream.feed(past, last) as sets:
-            if self._gap:
+            if self._receiver.lacks_past:
                 # What is asked for from now on is echoed after the replay.
                 self._receiver.health.fail("catching up with the events of before the start")
 
@@ -127,12 +146,12 @@ class Delivery:
                 await self._beside(read, self._heartbeat, self._acknowledge)
 
     async def _poll(self) -> None:
-        while not self._receiver.paused:
+        while True:
             acks, errors = self._drain()
             asked = self._clock()
             try:
                 sets = await self._stream.poll(acks, errors)
-            except WebError:
+            except BaseException:  # cancelled too
                 self._acks, self._errors = acks + self._acks, errors | self._errors
                 raise
             for jti, token in sets.items():
@@ -155,8 +174,8 @@ class Delivery:
             self._errors[jti] = {"err": error.err, "description": error.description}
         else:
             self._acks.append(jti)
-        if self._gap and self._receiver.health.doubt() is None:
-            self._gap = False
+        if self._receiver.lacks_past and self._receiver.health.doubt() is None:
+            self._receiver.lacks_past = False
 
     async def _accept_only_once(self, jti: str, token: str) -> None:
         """Nobody sends again what was fetched and refused, but its key may be too new to be fetched just now."""
@@ -193,22 +212,28 @@ class Delivery:
         if health.doubt() is None:
             # What was proved a moment ago, over another connection, still holds.
             await self._sleep(max(self._heartbeats - (health.age or 0), 0))
-        while True:
+        missed = 0
+        while missed < MOST_MISSED:
             state = secrets.token_urlsafe(16)
-            health.asked(state)
-            pause: float = RETRY
-            try:
-                await self._stream.verify(state)
-            except WebError as error:
-                if error.status:
-                    health.withdraw(state)  # refused: there will be no echo
-                if error.status == 429:
-                    pause = max(error.retry_after or RETRY, 1)
-                else:
-                    health.fail(f"a verification cannot be asked for: {error}")
-            else:
-                pause = RETRY if health.doubt() is not None else self._heartbeats
-            await self._sleep(pause)
+            pause = await self._verify(state)
+            await self._sleep(min(pause, RETRY))
+            missed = missed + 1 if health.awaits(state) else 0
+            await self._sleep(0 if missed else max(pause - RETRY, 0))
+        self._interrupt("verifications are not echoed", False)
+
+    async def _verify(self, state: str) -> float:
+        """Asks for a verification; answers after how many seconds to ask for the next one."""
+        health = self._receiver.health
+        health.asked(state)
+        try:
+            await self._stream.verify(state)
+        except WebError as error:
+            if error.status:
+                health.withdraw(state)  # refused: there will be no echo
+            if error.status == 429:
+                return max(error.retry_after or RETRY, 1)
+            health.fail(f"a verification cannot be asked for: {error}")
+        return RETRY if health.doubt() is not None else self._heartbeats
 
     async def _beside(self, main: _Task, *others: _Task) -> None:
         """Runs `main` to its end, and the others meanwhile."""

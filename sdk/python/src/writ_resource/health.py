@@ -38,6 +38,10 @@ class Health:
         while len(self._states) > REMEMBERED:
             del self._states[next(iter(self._states))]
 
+    def awaits(self, state: str) -> bool:
+        """Whether neither the verification with this state nor a later one has arrived."""
+        return self._states.get(state, (0, 0))[0] > self._heard
+
     def withdraw(self, state: str) -> None:
         """The request was refused: there will be no echo."""
         self._states.pop(state, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,7 +48,7 @@ class Stream:
         resource: str,
         credentials: Credentials,
         clock: Callable[[], float],
-        description: str,
+        instance: str | None,
         events: Sequence[str],
         push: Push | None,
         push_secret: str,
@@ -55,8 +57,8 @@ class Stream:
         self._resource = resource
         self._credentials = credentials
         self._clock = clock
+        self._instance = instance
         self._wanted: dict[str, Any] = {
-            "description": description,
             "events_requested": list(events),
             "delivery": {"method": POLL}
             if push is None
@@ -86,12 +88,14 @@ class Stream:
         `SetupError` when it is not the stream this server can trust.
         """
         self._web.forget()
+        # Not before: a server that forks its workers makes what they share before there are any.
+        self._wanted.setdefault("description", f"writ-resource {self._instance or made_up_name()}")
         self._metadata = await self._web.transmitter()
         configuration = self._endpoint("configuration_endpoint")
         stream = self._ours(await self._api("GET", configuration))
         created = stream is None
         if stream is None:
-            stream = (await self._api("POST", configuration, self._wanted, ok=(201,))).json()
+            stream = await self._create(configuration)
         elif not self._is_as_wanted(stream):
             changed = {"stream_id": stream.get("stream_id"), **self._wanted}
             stream = (await self._api("PATCH", configuration, changed)).json()
@@ -105,6 +109,13 @@ class Stream:
             await self._api("POST", status_url, {"stream_id": self._id, "status": "enabled"})
         # A paused stream keeps what arises, a disabled one does not.
         return created or status == "disabled"
+
+    async def leave(self) -> None:
+        """Deletes the stream, unless its name is known to whoever comes next."""
+        if self._instance is None and self._id:
+            configuration, stream_id = self._endpoint("configuration_endpoint"), self._id
+            await self._api("DELETE", configuration, params={"stream_id": stream_id}, ok=(204, 404))
+            self._id = ""
 
     async def verify(self, state: str) -> None:
         """Asks for a verification event with this state."""
@@ -143,6 +154,19 @@ class Stream:
                 yield _server_sent_events(response.aiter_bytes())
         except httpx2.HTTPError as error:
             raise WebError(f"the feed: {type(error).__name__} {error}") from error
+
+    async def _create(self, configuration: str) -> dict[str, Any]:
+        try:
+            return (await self._api("POST", configuration, self._wanted, ok=(201,))).json()
+        except WebError as error:
+            if error.status != 403:
+                raise
+            words = (
+                "the transmitter lets this client have no more streams (of Writ's clients each may have 16 unless "
+                "set otherwise): `writ stream list` shows them, those of no process can be deleted, and a process "
+                "with an `instance` name takes up its own again"
+            )
+            raise WebError(f"{words}: {error}", 403) from None
 
     def _ours(self, answer: Answer) -> dict[str, Any] | None:
         streams = answer.value()
@@ -210,6 +234,11 @@ class Stream:
                 raise WebError("the token endpoint gave no token")
             self._token, self._token_until = token, self._clock() + lifetime - min(30, lifetime / 2)
         return self._token
+
+
+def made_up_name() -> str:
+    """A name that no other process has."""
+    return "-".join(part for part in (socket.gethostname(), secrets.token_hex(3)) if part)
 
 
 async def _server_sent_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, str]]:

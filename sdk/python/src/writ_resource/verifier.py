@@ -23,6 +23,9 @@ from .web import Credentials, Web, trusted_url
 ASK_AGAIN = 1
 """Seconds on the way after which the answer about a token is not taken for a fresh one."""
 
+CLOSING = 5
+"""Seconds within which what was begun has to be tidied up."""
+
 
 class Verifier:
     """Verifies access tokens of one issuer for one resource, which is what `aud` has to name.
@@ -81,9 +84,8 @@ class Verifier:
         keys = Keys(self._web, self._clock, self._find_transmitter_keys, self._refetch_floor)
         reader = SetReader(keys, self.issuer, self.resource, self._clock)
         self.receiver = Receiver(events, keep, reader, self.issuer, self._clock)
-        description = f"writ-resource {events.instance}"
-        secret = self.receiver.push_secret
-        stream = Stream(self._web, self.resource, credentials, self._clock, description, events.requested, push, secret)
+        name, secret = events.instance, self.receiver.push_secret
+        stream = Stream(self._web, self.resource, credentials, self._clock, name, events.requested, push, secret)
         self._delivery = Delivery(events, keep, keys.floor, stream, self.receiver, self._clock)
         self._in_doubt = Introspector(self._web, credentials) if events.when_stale == "introspect" else None
 
@@ -121,15 +123,20 @@ class Verifier:
     async def running(self) -> AsyncIterator[None]:
         """Listens for revocations meanwhile. `Protect` does this by itself, with the server's lifespan."""
         failure: BaseException | None = None
-        async with anyio.create_task_group() as tasks:
-            if self.receiver is not None:
-                tasks.start_soon(self._delivery.run)
-            try:
-                yield
-            except Exception as error:  # to be raised as itself, not as one of a group
-                failure = error
-            tasks.cancel_scope.cancel()
-        await self._web.close()
+        try:
+            async with anyio.create_task_group() as tasks:
+                if self.receiver is not None:
+                    tasks.start_soon(self._delivery.run)
+                try:
+                    yield
+                except Exception as error:  # to be raised as itself, not as one of a group
+                    failure = error
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.move_on_after(CLOSING, shield=True):
+                if self.receiver is not None:
+                    await self._delivery.close()
+                await self._web.close()
         if failure is not None:
             raise failure
 
