@@ -110,6 +110,7 @@ class Transmitter:
         self.inactive = set()  # tokens that introspection denies
         self.down = set()  # endpoints that answer 503
         self.mute = False  # verifications are taken, and never echoed
+        self.cuts_replays = False  # ends them before all is told
         self.most_streams = 16
         self.meanwhile = None  # happens while introspection is under way
         self.requests = []
@@ -319,9 +320,11 @@ class Transmitter:
 
     async def _events(self, stream, number, replay, pushes):
         sent = set(replay)
-        yield b":\n\n"
+        yield b":\n\nevent: news\nid: news-1\ndata: of a kind that\ndata: nobody knows\n\nevent: set\n\n"
         for jti, token in replay.items():
             yield f"id: {jti}\nevent: set\ndata: {token}\n\n".encode()
+        if pushes and not self.cuts_replays:
+            yield b"event: end\ndata: {}\n\n"
         while not pushes and number == self.feeds[stream] and stream in self.streams:
             changed = self.changed
             for jti, token in list(self.queues[stream].items()):

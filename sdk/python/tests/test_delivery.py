@@ -107,6 +107,18 @@ async def test_a_restart_forgets_nothing_that_was_pushed():
             await refused(second, transmitter.token())
 
 
+async def test_a_replay_that_was_cut_short_is_begun_again():
+    async with transmitting() as transmitter:
+        transmitter.cuts_replays = True
+        verifier = verifier_of(transmitter, delivery=Push("/events"))
+        async with verifier.running():
+            await transmitter.until(lambda: "before the past was told" in verifier.receiver.status().doubt)
+            await transmitter.until(lambda: transmitter.requests.count("GET feed") > 1)
+            assert not transmitter.pushed, "no verification that proves too much"
+            transmitter.cuts_replays = False
+            await transmitter.until(lambda: transmitter.pushed)
+
+
 @pytest.mark.parametrize("delivery", ["feed", "poll"])
 async def test_without_replay_older_tokens_are_unknown(delivery):
     async with transmitting() as transmitter:

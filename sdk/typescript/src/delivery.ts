@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { SetError, SetupError, UnknownKeyError, WebError } from './errors.js';
 import type { Receiver, Settled } from './events.js';
 import { ECHO_LIMIT } from './health.js';
-import type { Errors, Stream } from './stream.js';
+import type { Errors, FeedEvent, Stream } from './stream.js';
 import type { Clock } from './web.js';
 
 /** Seconds that the clocks of two machines may differ by. */
@@ -100,7 +100,7 @@ export class Delivery {
     }
     if (this.settings.delivery === 'feed') return this.#feed(signal, () => false);
     if (receiver.lacksPast && this.#isPushed) {
-      await this.#replayAll(signal);
+      await this.#replay(signal);
       receiver.lacksPast = false;
     } else if (receiver.lacksPast) {
       await this.#feed(signal, () => !receiver.lacksPast);
@@ -114,10 +114,11 @@ export class Delivery {
     // What is no longer read must not stay open.
     const ended = new AbortController();
     try {
-      const sets = await this.#open(AbortSignal.any([signal, ended.signal]));
+      const events = await this.#open(AbortSignal.any([signal, ended.signal]));
       const read: Task = async () => {
-        for await (const [jti, token] of sets) {
-          await this.#take(jti, token, signal);
+        for await (const { kind, jti, data } of events) {
+          if (kind !== 'set') continue;
+          await this.#take(jti, data, signal);
           this.#last = jti;
           this.#toAcknowledge.ring();
           if (done()) return;
@@ -129,19 +130,22 @@ export class Delivery {
     }
   }
 
-  /** Reads what was before; pushed SETs are acknowledged by their answers, and these need not be. */
-  async #replayAll(signal: AbortSignal): Promise<void> {
-    for await (const [jti, token] of await this.#open(signal)) await this.#take(jti, token, signal);
-    this.#drain();
+  /** Has the past of a stream told whose events are pushed: nothing is live in its feed. */
+  async #replay(signal: AbortSignal): Promise<void> {
+    for await (const { kind, jti, data } of await this.#open(signal)) {
+      if (kind === 'set') await this.#take(jti, data, signal);
+      else if (kind === 'end') return void this.#drain(); // pushed SETs are acknowledged by their answers
+    }
+    throw new WebError('the feed ended before the past was told');
   }
 
-  async #open(signal: AbortSignal): Promise<AsyncIterable<[string, string]>> {
+  async #open(signal: AbortSignal): Promise<AsyncIterable<FeedEvent>> {
     // What is told again has its own places in the queue: it says nothing about what was taken over.
     const [past, last] = this.receiver.lacksPast ? [Math.ceil(this.keep), undefined] : [undefined, this.#last];
-    const sets = await this.stream.feed(past, last, signal);
+    const events = await this.stream.feed(past, last, signal);
     // What is asked for from now on is echoed after the replay.
     if (this.receiver.lacksPast) this.receiver.health.fail('catching up with the events of before the start');
-    return sets;
+    return events;
   }
 
   async #poll(signal: AbortSignal): Promise<void> {

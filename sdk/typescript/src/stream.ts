@@ -19,6 +19,14 @@ const IDLE_FEED = 45;
 /** SETs that were refused, by `jti`. */
 export type Errors = Record<string, { err: string; description: string }>;
 
+/** One event of a feed. */
+export interface FeedEvent {
+  /** `set`, or `end` after the last one of a replay that nothing follows; others may be added. */
+  kind: string;
+  jti: string;
+  data: string;
+}
+
 /** What the stream is to be. */
 export interface Wanted {
   /** Under which name it is found again; made up when there is none. */
@@ -129,12 +137,12 @@ export class Stream {
     await this.#api('POST', this.#pollUrl, { body, signal });
   }
 
-  /** Opens the feed: pairs of `jti` and SET, until the transmitter ends it or `signal` does. */
+  /** Opens the feed: its events, until the transmitter ends it or `signal` does. */
   async feed(
     replay: number | undefined,
     last: string | undefined,
     signal: AbortSignal,
-  ): Promise<AsyncIterable<[string, string]>> {
+  ): Promise<AsyncIterable<FeedEvent>> {
     const url = `${this.#endpoint('feed_endpoint')}?${this.#query(replay)}`;
     const headers = {
       accept: 'text/event-stream',
@@ -248,13 +256,13 @@ const madeUpName = () => [hostname(), randomBytes(3).toString('hex')].filter(Boo
 
 const given = (errors: Errors) => (Object.keys(errors).length > 0 ? { setErrs: errors } : {});
 
-/** The id and data of each event; what is not finished when the stream ends is none. */
+/** Each event (HTML, server-sent events); what is not finished when the stream ends is none. */
 async function* serverSentEvents(
   body: ReadableStream<Uint8Array>,
   watchdog: NodeJS.Timeout,
-): AsyncGenerator<[string, string]> {
+): AsyncGenerator<FeedEvent> {
   const decoder = new TextDecoder();
-  let [rest, id, data] = ['', '', ''];
+  let [rest, kind, jti, data] = ['', '', '', ''];
   try {
     for await (const chunk of body) {
       watchdog.refresh();
@@ -263,11 +271,12 @@ async function* serverSentEvents(
       if (rest.length + data.length > 2 * MAX_SET) throw new WebError('an event of the feed is too long');
       for (const line of lines) {
         const [, field = '', value = ''] = /^([^:]*):? ?(.*?)\r?$/.exec(line) ?? [];
-        if (field === 'id') id = value;
-        else if (field === 'data') data += value;
-        else if (/^\r?$/.test(line) && data !== '') {
-          yield [id, data];
-          data = '';
+        if (field === 'id') jti = value;
+        else if (field === 'event') kind = value;
+        else if (field === 'data') data += `${value}\n`;
+        else if (/^\r?$/.test(line)) {
+          if (data !== '') yield { kind, jti, data: data.slice(0, -1) };
+          [kind, data] = ['', ''];
         }
       }
     }

@@ -148,6 +148,18 @@ describe('push', () => {
     }));
 });
 
+it('a replay that was cut short is begun again', () =>
+  transmitting((transmitter) => {
+    transmitter.cutsReplays = true;
+    return running(transmitter, { delivery: { push: '/events' } }, async (verifier) => {
+      await transmitter.until(() => status(verifier).doubt?.includes('before the past was told'));
+      await transmitter.until(() => transmitter.count('GET feed') > 1);
+      assert.equal(transmitter.pushed.length, 0, 'no verification that proves too much');
+      transmitter.cutsReplays = false;
+      await transmitter.until(() => transmitter.pushed.length);
+    });
+  }));
+
 describe('doubt', () => {
   it('without replay older tokens are unknown', () =>
     transmitting((transmitter) => {

@@ -67,6 +67,9 @@ export class ManualClock {
   #begun = 0;
 }
 
+/** What every feed begins with: nothing that a receiver has to understand. */
+const NEWS = ':\n\nevent: news\nid: news-1\ndata: of a kind that\ndata: nobody knows\n\nevent: set\n\n';
+
 interface Known {
   status: string;
   said: Members;
@@ -89,6 +92,8 @@ export class Transmitter {
   readonly inactive = new Set<string>();
   readonly down = new Set<string>();
   mostStreams = 16;
+  /** Ends replays before all is told. */
+  cutsReplays = false;
   /** Verifications are taken, and never echoed. */
   isMute = false;
   /** Happens while introspection is under way. */
@@ -301,8 +306,9 @@ export class Transmitter {
       sent.add(jti);
       response.write(`id: ${jti}\nevent: set\ndata: ${token}\n\n`);
     };
-    response.writeHead(200, { 'content-type': 'text/event-stream' }).write(':\n\n');
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).write(NEWS);
     if (url.searchParams.has('replay')) known.log.forEach((token, jti) => send(jti, token));
+    if (this.#isPush(known) && !this.cutsReplays) response.write('event: end\ndata: {}\n\n');
     while (!this.#isPush(known) && known.feed === number && this.streams.get(id) === known && !response.destroyed) {
       for (const [jti, token] of known.queue) if (!sent.has(jti) && known.status === 'enabled') send(jti, token);
       await this.#change(request);

@@ -29,6 +29,8 @@ RETRY = 10
 MOST_MISSED = 2
 """Verifications without an echo after which everything begins again: the stream may have been stopped."""
 
+CATCHING_UP = "catching up with the events of before the start"
+
 LONGEST_PAUSE = 30
 """Seconds between two attempts to reach the transmitter, at most."""
 
@@ -116,34 +118,44 @@ class Delivery:
             await self._feed(lambda: False)
             return
         if receiver.lacks_past and isinstance(self._method, Push):
-            await self._feed(None)
+            await self._replay()
             receiver.lacks_past = False
         elif receiver.lacks_past:
             await self._feed(lambda: not receiver.lacks_past)
         await self._beside(self._wait if isinstance(self._method, Push) else self._poll, self._heartbeat)
 
-    async def _feed(self, done: Callable[[], bool] | None) -> None:
-        """Reads the feed to its end or until `done`. None: it is a replay alone, nothing is live in it."""
+    async def _feed(self, done: Callable[[], bool]) -> None:
+        """Reads the live feed to its end, or until `done`."""
         # What is told again has its own places in the queue: it says nothing about what was taken over.
         past, last = (math.ceil(self._keep), None) if self._receiver.lacks_past else (None, self._last)
-        async with self._stream.feed(past, last) as sets:
-            if self._receiver.lacks_past:
+        async with self._stream.feed(past, last) as events:
+            if past is not None:
                 # What is asked for from now on is echoed after the replay.
-                self._receiver.health.fail("catching up with the events of before the start")
+                self._receiver.health.fail(CATCHING_UP)
 
             async def read() -> None:
-                async for jti, token in sets:
-                    await self._take(jti, token)
-                    self._last = jti
+                async for event in events:
+                    if event.kind != "set":
+                        continue
+                    await self._take(event.jti, event.data)
+                    self._last = event.jti
                     self._to_acknowledge.set()
-                    if done is not None and done():
+                    if done():
                         return
 
-            if done is None:
-                await read()
-                self._drain()  # pushed SETs are acknowledged by their answers
-            else:
-                await self._beside(read, self._heartbeat, self._acknowledge)
+            await self._beside(read, self._heartbeat, self._acknowledge)
+
+    async def _replay(self) -> None:
+        """Has the past of a stream told whose events are pushed: nothing is live in its feed."""
+        async with self._stream.feed(math.ceil(self._keep), None) as events:
+            self._receiver.health.fail(CATCHING_UP)
+            async for event in events:
+                if event.kind == "set":
+                    await self._take(event.jti, event.data)
+                elif event.kind == "end":
+                    self._drain()  # pushed SETs are acknowledged by their answers
+                    return
+        raise WebError("the feed ended before the past was told")
 
     async def _poll(self) -> None:
         while True:

@@ -27,6 +27,16 @@ IDLE_FEED = 45
 
 
 @dataclass(frozen=True)
+class FeedEvent:
+    """One event of a feed."""
+
+    kind: str
+    """`set`, or `end` after the last one of a replay that nothing follows; others may be added."""
+    jti: str
+    data: str
+
+
+@dataclass(frozen=True)
 class Push:
     """Delivery to an address of this server (RFC 8935)."""
 
@@ -137,8 +147,8 @@ class Stream:
         await self._api("POST", self._poll_url, body | ({"setErrs": errors} if errors else {}))
 
     @asynccontextmanager
-    async def feed(self, replay: int | None, last: str | None) -> AsyncIterator[AsyncIterator[tuple[str, str]]]:
-        """The open feed: pairs of `jti` and SET, until the transmitter ends it."""
+    async def feed(self, replay: int | None, last: str | None) -> AsyncIterator[AsyncIterator[FeedEvent]]:
+        """The open feed: its events, until the transmitter ends it."""
         url = self._endpoint("feed_endpoint")
         params = {"stream_id": self._id} | ({} if replay is None else {"replay": str(replay)})
         headers = {"accept": "text/event-stream", "authorization": f"Bearer {await self._bearer()}"}
@@ -241,19 +251,23 @@ def made_up_name() -> str:
     return "-".join(part for part in (socket.gethostname(), secrets.token_hex(3)) if part)
 
 
-async def _server_sent_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, str]]:
-    """The id and data of each event; what is not finished when the stream ends is none."""
-    rest, name, data = b"", "", ""
+async def _server_sent_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[FeedEvent]:
+    """Each event (HTML, server-sent events); what is not finished when the stream ends is none."""
+    rest, kind, name, data = b"", "", "", ""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         if len(rest) + len(data) > 2 * MAX_SET:
             raise WebError("an event of the feed is too long")
         for line in lines:
-            field, _, value = line.rstrip(b"\r").decode(errors="replace").partition(":")
+            field, colon, value = line.rstrip(b"\r").decode(errors="replace").partition(":")
+            value = value.removeprefix(" ")
             if field == "id":
-                name = value.removeprefix(" ")
+                name = value
+            elif field == "event":
+                kind = value
             elif field == "data":
-                data += value.removeprefix(" ")
-            elif not field and not value and data:
-                yield name, data
-                data = ""
+                data += f"{value}\n"
+            elif not field and not colon:
+                if data:
+                    yield FeedEvent(kind, name, data.removesuffix("\n"))
+                kind, data = "", ""
