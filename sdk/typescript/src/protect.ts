@@ -59,6 +59,8 @@ async function passNode(
 ): Promise<void> {
   try {
     const admission = await guard.admit(arrivalOf(request));
+    // Nobody waits any more, and there will be no `close` to watch for.
+    if (response.destroyed) return;
     // An aborted connection is what every handler has to expect; a second answer is not.
     const { auth, leave } = guard.enter(admission, () => response.destroy());
     response.once('close', leave);
@@ -125,14 +127,15 @@ async function passFetch(guard: Guard, request: Request, handler: FetchHandler):
   }
   const { auth, leave } = entry;
   const octets = admission.body?.octets;
-  const answered = Promise.resolve(handler(inner(request, octets, revoked.signal), { authInfo: auth }));
+  // A handler that throws at once is one that rejects.
+  const answered = (async () => handler(inner(request, octets, revoked.signal), { authInfo: auth }))();
   const ended = new Promise<void>((resolve) => revoked.signal.addEventListener('abort', () => resolve()));
   try {
     const response = await Promise.race([answered, ended]);
-    if (response?.body) return new Response(untilEnded(response.body, ended, leave), response);
+    if (response?.body) return new Response(untilEnded(response.body, revoked.signal, leave), response);
     leave();
     // What the handler still does is nobody's any more.
-    if (response === undefined) answered.catch(() => undefined);
+    if (response === undefined) answered.then((late) => late.body?.cancel()).catch(() => undefined);
     return response ?? responseOf(guard.revoked());
   } catch (error) {
     leave();
@@ -163,21 +166,29 @@ function inner(request: Request, octets: Uint8Array | undefined, revoked: AbortS
 }
 
 /** The stream, until it or the token ends. */
-function untilEnded(body: ReadableStream<Uint8Array>, ended: Promise<void>, done: () => void): ReadableStream<Uint8Array> {
+function untilEnded(body: ReadableStream<Uint8Array>, ended: AbortSignal, leave: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
-  return new ReadableStream({
-    async pull(controller) {
-      const next = await Promise.race([reader.read(), ended]);
-      if (next?.value !== undefined) return controller.enqueue(next.value);
-      done();
+  // Whoever reads is told at once that there is no more. Not a race for each chunk: what loses one stays in memory.
+  const end = () => void reader.cancel('the token has ended').catch(() => undefined);
+  ended.addEventListener('abort', end, { once: true });
+  if (ended.aborted) end();
+  const source = {
+    async pull(controller: ReadableStreamDefaultController<Uint8Array>) {
+      const { value } = await reader.read().catch((error: unknown) => {
+        leave();
+        throw error;
+      });
+      if (value !== undefined) return controller.enqueue(value);
+      leave();
       controller.close();
-      if (next === undefined) await reader.cancel('the token has been revoked').catch(() => undefined);
     },
-    async cancel(reason) {
-      done();
+    async cancel(reason: unknown) {
+      leave();
       await reader.cancel(reason);
     },
-  });
+  };
+  // Nothing in store that would be given out after the end.
+  return new ReadableStream(source, { highWaterMark: 0 });
 }
 
 const responseOf = (refusal: Refusal) =>

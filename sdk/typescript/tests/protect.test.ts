@@ -1,8 +1,12 @@
 /** What a request must show before the MCP server sees it, under express and as `Request`. */
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import express from 'express';
 import type { AuthInfo, ProtectOptions } from '../src/guard.js';
 import { protect, SetupError, toolScope, type Events, type Protection } from '../src/index.js';
@@ -357,6 +361,79 @@ for (const way of Object.keys(ways)) {
     });
   });
 }
+
+it('an answer keeps nothing of what it has given out', () =>
+  staged('express', async ({ transmitter, guard }) => {
+    const given: WeakRef<Uint8Array>[] = [];
+    const endless = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        const chunk = new Uint8Array(64 * 1024);
+        given.push(new WeakRef(chunk));
+        controller.enqueue(chunk);
+      },
+    });
+    const serve = guard.fetch(() => new Response(endless));
+    const headers = { authorization: `Bearer ${await transmitter.token()}` };
+    const { body } = await serve(new Request(RESOURCE, { headers }));
+    assert(body);
+    const reader = body.getReader();
+    for (let read = 0; read < 100; read++) await reader.read();
+    setFlagsFromString('--expose-gc');
+    for (let times = 0; times < 3; times++) {
+      await pause(10);
+      (runInNewContext('gc') as () => void)();
+    }
+    const kept = given.filter((chunk) => chunk.deref() !== undefined);
+    assert(kept.length < 10, `${kept.length} of ${given.length}`);
+    await reader.cancel();
+  }));
+
+it('what has ended is not watched for: a handler that throws', () =>
+  staged(
+    'express',
+    async ({ transmitter, guard }) => {
+      let signal: AbortSignal | undefined;
+      const serve = guard.fetch((request) => {
+        signal = request.signal;
+        throw new Error("the author's");
+      });
+      const headers = { authorization: `Bearer ${await transmitter.token()}` };
+      await assert.rejects(serve(new Request(RESOURCE, { headers })), /the author's/);
+      const [, revocation] = await transmitter.set('caep/session-revoked', transmitter.user());
+      await guard.verifier.receiver?.accept(revocation);
+      assert.equal(signal?.aborted, false);
+    },
+    { events: { whenStale: 'introspect' } },
+  ));
+
+it('what has ended is not watched for: a connection that was closed meanwhile', () =>
+  staged(
+    'express',
+    async ({ transmitter, guard }) => {
+      let passed = 0;
+      let closed: Promise<unknown> | undefined;
+      const settled: Promise<unknown>[] = [];
+      const listener = (request: IncomingMessage, response: ServerResponse) => {
+        closed = once(response, 'close');
+        guard(request, response, () => passed++);
+      };
+      await serving(listener, async (origin) => {
+        const left = new AbortController();
+        transmitter.meanwhile = async () => {
+          left.abort();
+          settled.push(closed ?? Promise.reject(new Error('nobody is there')));
+          await closed;
+        };
+        const headers = { authorization: `Bearer ${await transmitter.token()}` };
+        await assert.rejects(fetch(`${origin}/mcp`, { headers, signal: left.signal }));
+        await transmitter.until(() => settled.length === 1);
+        await Promise.all(settled);
+        await pause(50);
+        assert.equal(passed, 0);
+      });
+    },
+    { events: { whenStale: 'introspect' } },
+  ));
 
 it('scopes', () => {
   assert.equal(toolScope('día 100%'), 'tool:d%C3%ADa%20100%25');
