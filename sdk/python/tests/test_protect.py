@@ -41,10 +41,10 @@ async def application(scope, receive, send):
 
 
 class Stage:
-    def __init__(self, transmitter, app=application, events=None, introspect=None, **settings):
+    def __init__(self, transmitter, app=application, events=None, introspect=None, leeway=30, **settings):
         settings = {"tools": ["forecast", "alert"]} | settings
-        issuer, clock = transmitter.issuer, transmitter.clock
-        self.verifier = Verifier(resource=RESOURCE, issuer=issuer, events=events, introspect=introspect, clock=clock)
+        more = {"events": events, "introspect": introspect, "leeway": leeway, "clock": transmitter.clock}
+        self.verifier = Verifier(resource=RESOURCE, issuer=transmitter.issuer, **more)
         self.app = Protect(app, self.verifier, **settings)
         transport = httpx2.ASGITransport(self.app)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000")
@@ -255,19 +255,26 @@ async def test_pushed_sets_wait_for_keys(transmitter):
     transmitter.down.clear()
 
 
-async def test_what_is_being_answered_ends_with_its_token(transmitter):
-    begun, ended = anyio.Event(), []
+class Endless:
+    """An application that begins an answer and never ends it."""
 
-    async def endless(scope, receive, send):
+    def __init__(self):
+        self.begun = anyio.Event()
+        self.ended = []
+
+    async def __call__(self, scope, receive, send):
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
-        begun.set()
+        self.begun.set()
         try:
             await anyio.sleep_forever()
         finally:
-            ended.append("cancelled")
+            self.ended.append("cancelled")
 
+
+async def test_what_is_being_answered_ends_with_its_token(transmitter):
+    endless = Endless()
     stage = Stage(transmitter, endless, Events("weather", SECRET, when_stale="introspect"))
     accept = stage.verifier.receiver.accept
     user = {"format": "iss_sub", "iss": transmitter.issuer}
@@ -279,13 +286,35 @@ async def test_what_is_being_answered_ends_with_its_token(transmitter):
                 answers.append(await stage.call())
 
             tasks.start_soon(listen)
-            await begun.wait()
+            await endless.begun.wait()
             await accept(transmitter.set("caep/session-revoked", user | {"sub": "somebody else"})[1])
-            assert not ended
+            assert not endless.ended
             await accept(transmitter.set("caep/session-revoked", user | {"sub": "ada"})[1])
-    assert ended == ["cancelled"]
+    assert endless.ended == ["cancelled"]
     assert answers[0].text == "data: 1\n\n"
     assert (await stage.call()).status_code == 401
+
+
+async def test_an_open_answer_ends_when_its_token_expires(transmitter):
+    transmitter.clock.now = NOW
+    endless = Endless()
+    stage = Stage(transmitter, endless, leeway=0)
+    with anyio.fail_after(5):
+        answer = await stage.call(token=transmitter.token(exp=NOW + 1))
+    assert (endless.ended, answer.text) == (["cancelled"], "data: 1\n\n")
+    await stage.verifier._web.close()
+
+
+async def test_a_call_that_outlives_its_token_is_answered(transmitter):
+    transmitter.clock.now = NOW
+
+    async def slow(scope, receive, send):
+        transmitter.clock.now += 400
+        await application(scope, receive, send)
+
+    stage = Stage(transmitter, slow)
+    assert (await stage.call()).status_code == 200
+    await stage.verifier._web.close()
 
 
 async def slow_call(stage, meanwhile):

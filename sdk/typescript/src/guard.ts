@@ -14,7 +14,8 @@
  * | one unambiguous JSON-RPC message or batch | 400 | - |
  * | the token allows every call in it | 403 | - |
  *
- * Whatever is still being answered when its token is revoked ends there and then.
+ * Whatever is still being answered when its token is revoked ends there and then, and an answer that is open when its
+ * token expires ends too.
  */
 
 import { badRpc, Entrance, Refusal, unavailable, unreadable } from './challenge.js';
@@ -78,6 +79,10 @@ export interface Entry {
 }
 
 const WELL_KNOWN = '/.well-known/oauth-protected-resource';
+
+/** Milliseconds of the longest timer there is. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 const BODILESS = ['GET', 'HEAD', 'DELETE', 'OPTIONS'];
 
 export class Guard {
@@ -128,10 +133,10 @@ export class Guard {
   }
 
   /**
-   * Decides for the last time, and from then on calls `end` when the token is revoked. Nothing can happen between
-   * the two, because nothing is awaited. Throws a `Refusal`.
+   * Decides for the last time, and from then on calls `end` when the token is revoked, `expire` when it has expired.
+   * Nothing can happen in between, because nothing is awaited. Throws a `Refusal`.
    */
-  enter({ token, claims: admitted, body }: Admission, end: () => void): Entry {
+  enter({ token, claims: admitted, body }: Admission, end: () => void, expire: () => void): Entry {
     const claims = this.#standing(admitted);
     const missing = this.#policy.missing(claims, body?.calls ?? []);
     if (missing.length > 0) throw this.#entrance.insufficientScope(missing.join(' '));
@@ -139,8 +144,13 @@ export class Guard {
     const resource = new URL(this.verifier.resource);
     const open = { claims, end };
     this.#open.add(open);
+    const timer = setTimeout(expire, Math.min(this.verifier.remaining(claims) * 1000, LONGEST_TIMER)).unref();
     const auth = { token, clientId, scopes, expiresAt: exp, resource, extra: { claims } };
-    return { auth, leave: () => this.#open.delete(open) };
+    const leave = () => {
+      this.#open.delete(open);
+      clearTimeout(timer);
+    };
+    return { auth, leave };
   }
 
   /** The answer to a token that was revoked while its request was being answered. */

@@ -62,7 +62,9 @@ async function passNode(
     // Nobody waits any more, and there will be no `close` to watch for.
     if (response.destroyed) return;
     // An aborted connection is what every handler has to expect; a second answer is not.
-    const { auth, leave } = guard.enter(admission, () => response.destroy());
+    const end = () => response.destroy();
+    // A call that took longer than its token lives is still answered.
+    const { auth, leave } = guard.enter(admission, end, () => response.headersSent && end());
     response.once('close', leave);
     const { body } = admission;
     request.auth = auth;
@@ -115,12 +117,15 @@ function answer(request: NodeRequest, response: ServerResponse, refusal: Refusal
 // --- Request and Response
 
 async function passFetch(guard: Guard, request: Request, handler: FetchHandler): Promise<Response> {
-  const revoked = new AbortController();
+  const over = new AbortController();
+  let isOpen = false;
   let admission: Admission;
   let entry: Entry;
   try {
     admission = await guard.admit(arrivalOfFetch(request));
-    entry = guard.enter(admission, () => revoked.abort());
+    const end = () => over.abort();
+    // A call that took longer than its token lives is still answered.
+    entry = guard.enter(admission, end, () => isOpen && end());
   } catch (error) {
     if (error instanceof Refusal) return responseOf(error);
     throw error;
@@ -128,11 +133,12 @@ async function passFetch(guard: Guard, request: Request, handler: FetchHandler):
   const { auth, leave } = entry;
   const octets = admission.body?.octets;
   // A handler that throws at once is one that rejects.
-  const answered = (async () => handler(inner(request, octets, revoked.signal), { authInfo: auth }))();
-  const ended = new Promise<void>((resolve) => revoked.signal.addEventListener('abort', () => resolve()));
+  const answered = (async () => handler(inner(request, octets, over.signal), { authInfo: auth }))();
+  const ended = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()));
   try {
     const response = await Promise.race([answered, ended]);
-    if (response?.body) return new Response(untilEnded(response.body, revoked.signal, leave), response);
+    isOpen = response?.body != null;
+    if (response?.body) return new Response(untilEnded(response.body, over.signal, leave), response);
     leave();
     // What the handler still does is nobody's any more.
     if (response === undefined) answered.then((late) => late.body?.cancel()).catch(() => undefined);
@@ -157,10 +163,10 @@ function arrivalOfFetch(request: Request): Arrival {
   };
 }
 
-function inner(request: Request, octets: Uint8Array | undefined, revoked: AbortSignal): Request {
+function inner(request: Request, octets: Uint8Array | undefined, over: AbortSignal): Request {
   const headers = new Headers(request.headers);
   headers.delete('authorization');
-  const signal = AbortSignal.any([request.signal, revoked]);
+  const signal = AbortSignal.any([request.signal, over]);
   const { method, url } = request;
   return new Request(url, { method, headers, signal, ...(octets !== undefined && { body: new Uint8Array(octets) }) });
 }

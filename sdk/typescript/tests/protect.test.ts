@@ -326,26 +326,34 @@ for (const way of Object.keys(ways)) {
       ));
 
     const isCovered = way === 'express after a body parser'; // it is the same as express there
-    if (!isCovered) it('what is being answered ends with its token', () => {
+    if (isCovered) return;
+
+    /** An answer that never ends; when it has begun, and whether it was cancelled. */
+    const endless = () => {
       let begin: () => void;
       const begun = new Promise<void>((resolve) => (begin = resolve));
-      let cancelled = false;
-      const endless = () =>
+      const told = { begun, isCancelled: false };
+      const handler = () =>
         new Response(
           new ReadableStream({
             start(controller) {
               controller.enqueue(new TextEncoder().encode('data: 1\n\n'));
               begin();
             },
-            cancel: () => void (cancelled = true),
+            cancel: () => void (told.isCancelled = true),
           }),
         );
+      return { told, handler };
+    };
+
+    it('what is being answered ends with its token', () => {
+      const { told, handler } = endless();
       return staged(
         way,
         async ({ transmitter, guard, post }) => {
           const answer = await post();
           const reading = answer.text().catch(() => 'cut');
-          await begun;
+          await told.begun;
           const revoke = async (sub: string) => {
             const [, token] = await transmitter.set('caep/session-revoked', transmitter.user(sub));
             await guard.verifier.receiver?.accept(token);
@@ -353,10 +361,23 @@ for (const way of Object.keys(ways)) {
           await revoke('somebody else');
           await revoke('ada');
           assert.equal(await reading, way === 'fetch' ? 'data: 1\n\n' : 'cut');
-          if (way === 'fetch') assert(cancelled);
+          if (way === 'fetch') assert(told.isCancelled);
           assert.equal((await post()).status, 401);
         },
-        { events: { whenStale: 'introspect' }, handler: endless },
+        { events: { whenStale: 'introspect' }, handler },
+      );
+    });
+
+    it('an open answer ends when its token expires', () => {
+      const { told, handler } = endless();
+      return staged(
+        way,
+        async ({ transmitter, post }) => {
+          const answer = await post(CALL, {}, await transmitter.token({ exp: NOW + 1 }));
+          assert.equal(await answer.text().catch(() => 'cut'), way === 'fetch' ? 'data: 1\n\n' : 'cut');
+          if (way === 'fetch') assert(told.isCancelled);
+        },
+        { leeway: 0, handler },
       );
     });
   });

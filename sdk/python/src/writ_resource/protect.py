@@ -13,7 +13,8 @@
 | one unambiguous JSON-RPC message or batch | 400 | - |
 | the token allows every call in it | 403 | - |
 
-Whatever is still being answered when its token is revoked ends there and then.
+Whatever is still being answered when its token is revoked ends there and then, and an answer that is open when its
+token expires ends too.
 """
 
 from __future__ import annotations
@@ -192,11 +193,14 @@ class Protect:
         return token.strip(" ")
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, claims: AccessClaims) -> None:
-        """Lets the application answer, until its caller's token is revoked."""
+        """Lets the application answer, until its caller's token is revoked or has expired."""
         begun = finished = False
 
         async def watched(message: Message) -> None:
             nonlocal begun, finished
+            # A call that took longer than its token lives is still answered.
+            if not begun and (remaining := self._verifier.remaining(claims)) > 0:
+                request.cancelled.deadline = anyio.current_time() + remaining
             begun = True
             finished = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
