@@ -110,6 +110,7 @@ class Transmitter:
         self.inactive = set()  # tokens that introspection denies
         self.down = set()  # endpoints that answer 503
         self.mute = False  # verifications are taken, and never echoed
+        self.dribbles = False  # the keys come an octet at a time, and never all
         self.cuts_replays = False  # ends them before all is told
         self.most_streams = 16
         self.meanwhile = None  # happens while introspection is under way
@@ -211,9 +212,17 @@ class Transmitter:
 
     async def _jwks(self, _request):
         self.requests.append("jwks")
+        if self.dribbles:
+            return StreamingResponse(self._dribble())
         if "jwks" in self.down:
             return Response(status_code=503)
         return JSONResponse({"keys": [published(algorithm) for algorithm in self.algorithms]})
+
+    async def _dribble(self):
+        yield b"{"
+        while self.dribbles:
+            yield b" "
+            await anyio.sleep(0.01)
 
     def _known(self, request):
         expected = base64.b64encode(f"weather:{SECRET}".encode()).decode()
@@ -305,7 +314,8 @@ class Transmitter:
         while not self.queues[stream] and self.streams[stream]["status"] == "enabled":
             await self.changed.wait()
         is_enabled = self.streams[stream]["status"] == "enabled"
-        return JSONResponse({"sets": self.queues[stream] if is_enabled else {}})
+        most = said.get("maxEvents")
+        return JSONResponse({"sets": dict(list(self.queues[stream].items())[:most]) if is_enabled else {}})
 
     async def _feed(self, request, _said, stream):
         last = request.headers.get("last-event-id")

@@ -500,6 +500,18 @@ async def test_what_the_metadata_says_is_asked_again_for_each_subscription():
         await transmitter.until(lambda: verifier.receiver.critical == ["device"])
 
 
+async def test_a_large_backlog_is_polled_in_parts():
+    async with transmitting() as transmitter, listening(transmitter, delivery="poll") as verifier:
+        stream = next(iter(transmitter.streams))
+        for number in range(150):
+            subject = USER | {"iss": transmitter.issuer, "sub": f"user-{number}"}
+            jti, token = transmitter.set("caep/session-revoked", subject, {"reason_admin": {"en": "x" * 5000}})
+            transmitter.queues[stream][jti] = token
+        transmitter.notify()
+        await transmitter.until(lambda: verifier.receiver.status().markers == 150)
+        await transmitter.until(lambda: not transmitter.queues[stream])
+
+
 async def test_the_hook_sees_events_and_may_end_tokens():
     seen = []
 

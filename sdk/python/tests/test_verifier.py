@@ -1,5 +1,6 @@
 """Which access tokens are good (RFC 9068), and what the issuer is asked for."""
 
+import anyio
 import jwt
 import pytest
 from kit import NOW, PRIVATE, RESOURCE, SECRET, Clock, transmitting
@@ -27,6 +28,15 @@ def transmitter(served):
     served.inactive.clear()
     served.requests.clear()
     return served
+
+
+async def test_an_answer_has_to_come_whole_in_time(transmitter):
+    transmitter.dribbles = True
+    verifier = Verifier(resource=RESOURCE, issuer=transmitter.issuer, clock=transmitter.clock, timeout=0.3)
+    with anyio.fail_after(3), pytest.raises(UnavailableError):
+        await verifier.verify(transmitter.token())
+    transmitter.dribbles = False
+    await verifier._web.close()
 
 
 @pytest.fixture

@@ -13,6 +13,12 @@ const POLL = 'urn:ietf:rfc:8936';
 /** Seconds to wait for the answer to a poll; transmitters hold it for about 25. */
 const LONG_POLL = 40;
 
+/** SETs in the answer to a poll, at most. */
+const MAX_EVENTS = 100;
+
+/** Octets of that answer: as many SETs, each as long as can be, and then some. */
+const MAX_ANSWER = 8 * 1024 * 1024;
+
 /** Seconds of silence after which a feed is taken for dead; it says something every 15. */
 const IDLE_FEED = 45;
 
@@ -34,6 +40,13 @@ export interface Wanted {
   events: readonly string[];
   /** For delivery by push (RFC 8935): where to, and with which `Authorization` header. */
   push?: { url: string; authorization: string };
+}
+
+/** A request to the transmitter, and which answers are good. */
+interface Request {
+  body?: Members;
+  ok?: number[];
+  signal?: AbortSignal;
 }
 
 /** Finds or makes the stream, keeps it enabled, and reads from it. */
@@ -122,8 +135,9 @@ export class Stream {
 
   /** Acknowledges, and waits for SETs: pairs of `jti` and SET. */
   async poll(ack: string[], errors: Errors, signal: AbortSignal): Promise<[string, string][]> {
-    const body = { ack, ...given(errors) };
-    const { sets } = objectIn(await this.#api('POST', this.#pollUrl, { body, wait: LONG_POLL, signal }));
+    const body = { maxEvents: MAX_EVENTS, ack, ...given(errors) };
+    const polled = { body, wait: LONG_POLL, limit: MAX_ANSWER, signal };
+    const { sets } = objectIn(await this.#api('POST', this.#pollUrl, polled));
     const pairs = isObject(sets) ? Object.entries(sets) : undefined;
     if (!pairs?.every((pair): pair is [string, string] => typeof pair[1] === 'string')) {
       throw new WebError('the answer to a poll has no sets');
@@ -211,7 +225,7 @@ export class Stream {
   async #api(
     method: string,
     url: string,
-    { body, ok = [200], wait, signal }: { body?: Members; ok?: number[]; wait?: number; signal?: AbortSignal },
+    { body, ok = [200], signal, ...limits }: Request & { wait?: number; limit?: number },
   ): Promise<Answer> {
     const headers: Record<string, string> = {
       accept: 'application/json',
@@ -219,8 +233,8 @@ export class Stream {
       ...(body && { 'content-type': 'application/json' }),
       ...(body && 'setErrs' in body && { 'content-language': 'en' }),
     };
-    const more = { ...(body && { body: JSON.stringify(body) }), ...(wait !== undefined && { wait }) };
-    const answer = await this.web.send(url, { method, headers, ...(signal && { signal }), ...more });
+    const more = { ...(body && { body: JSON.stringify(body) }), ...(signal && { signal }), ...limits };
+    const answer = await this.web.send(url, { method, headers, ...more });
     if (ok.includes(answer.status)) return answer;
     this.#refused(answer.status);
     const after = answer.headers.get('retry-after') ?? '';

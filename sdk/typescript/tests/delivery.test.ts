@@ -516,6 +516,19 @@ it('too many streams', () =>
       transmitter.until(() => /`writ stream list`.*`instance`.*403/.test(status(verifier).doubt ?? '')));
   }));
 
+it('a large backlog is polled in parts', () =>
+  transmitting((transmitter) =>
+    listening(transmitter, { delivery: 'poll' }, async (verifier) => {
+      const { queue } = transmitter.stream();
+      for (let number = 0; number < 150; number++) {
+        const reason = { reason_admin: { en: 'x'.repeat(5000) } };
+        queue.set(...(await transmitter.set('caep/session-revoked', transmitter.user(`user-${number}`), reason)));
+      }
+      transmitter.notify();
+      await transmitter.until(() => status(verifier).markers === 150);
+      await transmitter.until(() => queue.size === 0);
+    })));
+
 it('the hook sees events, and may end tokens', () => {
   const seen: string[] = [];
   const onEvent: Events['onEvent'] = ({ type }) => {

@@ -289,7 +289,7 @@ export class Transmitter {
     while (said['maxEvents'] !== 0 && known.queue.size === 0 && isEnabled() && !request.destroyed) {
       await this.#change(request);
     }
-    json({ sets: said['maxEvents'] === 0 || !isEnabled() ? {} : Object.fromEntries(known.queue) });
+    json({ sets: said['maxEvents'] === 0 || !isEnabled() ? {} : Object.fromEntries([...known.queue].slice(0, said['maxEvents'] as number)) });
   }
 
   async #feed(id: string, known: Known, request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {

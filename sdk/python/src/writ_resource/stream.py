@@ -14,13 +14,19 @@ import httpx2
 
 from .errors import SetupError
 from .sets import MAX_SET
-from .web import Answer, Credentials, Web, WebError
+from .web import MAX_DOCUMENT, Answer, Credentials, Web, WebError
 
 PUSH = "urn:ietf:rfc:8935"
 POLL = "urn:ietf:rfc:8936"
 
 LONG_POLL = 40
 """Seconds to wait for the answer to a poll; transmitters hold it for about 25."""
+
+MAX_EVENTS = 100
+"""SETs in the answer to a poll, at most."""
+
+MAX_ANSWER = 8 * 1024 * 1024
+"""Octets of that answer: as many SETs, each as long as can be, and then some."""
 
 IDLE_FEED = 45
 """Seconds of silence after which a feed is taken for dead; it says something every 15."""
@@ -134,8 +140,8 @@ class Stream:
 
     async def poll(self, ack: Sequence[str], errors: Mapping[str, Any]) -> dict[str, str]:
         """Acknowledges, and waits for SETs."""
-        body = {"ack": list(ack), **({"setErrs": errors} if errors else {})}
-        answer = await self._api("POST", self._poll_url, body, wait=LONG_POLL)
+        body = {"maxEvents": MAX_EVENTS, "ack": list(ack), **({"setErrs": errors} if errors else {})}
+        answer = await self._api("POST", self._poll_url, body, wait=LONG_POLL, limit=MAX_ANSWER)
         sets = answer.json().get("sets")
         if not isinstance(sets, dict) or not all(isinstance(token, str) for token in sets.values()):
             raise WebError("the answer to a poll has no sets")
@@ -212,12 +218,14 @@ class Stream:
         params: Mapping[str, str] | None = None,
         ok: Sequence[int] = (200,),
         wait: float | None = None,
+        limit: int = MAX_DOCUMENT,
     ) -> Answer:
         headers = {"accept": "application/json", "authorization": f"Bearer {await self._bearer()}"}
         more: dict[str, Any] = {} if body is None else {"json": body}
         if isinstance(body, dict) and "setErrs" in body:
             headers["content-language"] = "en"
-        answer = await self._web.send(method, url, read_timeout=wait, headers=headers, params=params, **more)
+        more |= {"headers": headers, "params": params}
+        answer = await self._web.send(method, url, wait=wait, limit=limit, **more)
         if answer.status in ok:
             return answer
         self._refused(answer.status)
