@@ -255,6 +255,16 @@ async def test_pushed_sets_wait_for_keys(transmitter):
     transmitter.down.clear()
 
 
+async def test_a_server_without_a_lifespan_is_told(transmitter, caplog):
+    stage = Stage(transmitter, events=Events("weather", SECRET))
+    for _ in range(2):
+        await stage.client.post("/mcp")
+    assert caplog.text.count("runs no ASGI lifespan") == 1
+    heard = Stage(transmitter)
+    await heard.client.post("/mcp")
+    assert caplog.text.count("runs no ASGI lifespan") == 1
+
+
 class Endless:
     """An application that begins an answer and never ends it."""
 

@@ -115,6 +115,7 @@ class Protect:
         """The RFC 9728 document, for a server that publishes it elsewhere too."""
         delivery = verifier.events.delivery if verifier.events else None
         self._push_path = unquote(urlsplit(delivery.at(verifier.resource)).path) if isinstance(delivery, Push) else None
+        self._has_warned = False
         self._open: set[_Open] = set()
         if verifier.receiver is not None:
             verifier.receiver.watch(self._end_what_was_revoked)
@@ -124,10 +125,20 @@ class Protect:
             async with self._verifier.running():
                 await self._app(scope, receive, send)
         elif scope["type"] == "http":
+            self._warn_of_a_missing_lifespan()
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": "MCP is not spoken here"})
+
+    def _warn_of_a_missing_lifespan(self) -> None:
+        if self._verifier.receiver is None or self._verifier.was_started or self._has_warned:
+            return
+        self._has_warned = True
+        log.error(
+            "revocations are not heard of: the server runs no ASGI lifespan, or Protect is not the outermost "
+            "application; enter `verifier.running()` where the program starts"
+        )
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in self._metadata_paths:

@@ -70,6 +70,8 @@ class Verifier:
         self.events = events
         self.receiver: Receiver | None = None
         """What hears of revocations, when there are `events`."""
+        self.was_started = False
+        """Whether `running()` was ever entered; before, nothing is heard of."""
         if events is not None:
             self._listen(events)
 
@@ -123,6 +125,7 @@ class Verifier:
     async def running(self) -> AsyncIterator[None]:
         """Listens for revocations meanwhile. `Protect` does this by itself, with the server's lifespan."""
         failure: BaseException | None = None
+        self.was_started = True
         try:
             async with anyio.create_task_group() as tasks:
                 if self.receiver is not None:
