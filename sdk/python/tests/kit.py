@@ -33,9 +33,13 @@ PRIVATE = {
     "ES256": ec.generate_private_key(ec.SECP256R1()),
     "EdDSA": ed25519.Ed25519PrivateKey.generate(),
 }
+PRIVATE["Ed25519"] = PRIVATE["EdDSA"]
 PRIVATE["PS256"] = rsa.generate_private_key(65537, 2048)
 OTHER = rsa.generate_private_key(65537, 2048)
 _TO_JWK = {"RS256": RSAAlgorithm, "PS256": RSAAlgorithm, "ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}
+_TO_JWK["Ed25519"] = OKPAlgorithm
+JWS = jwt.PyJWS()
+JWS.register_algorithm("Ed25519", OKPAlgorithm())
 
 
 class Clock:
@@ -75,7 +79,7 @@ def sign(header, claims, how="RS256"):
         made = jwt.PyJWS().encode(payload, OTHER, "RS256", header | {"alg": "RS256"})
     else:
         key = PRIVATE["RS256" if how == "RS512" else how]
-        made = jwt.PyJWS().encode(payload, key, how, header | {"alg": how})
+        made = JWS.encode(payload, key, how, header | {"alg": how})
     return made
 
 

@@ -27,6 +27,7 @@ def transmitter(served):
     served.down.clear()
     served.inactive.clear()
     served.requests.clear()
+    served.algorithms = ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]
     return served
 
 
@@ -46,7 +47,14 @@ async def verifier(transmitter):
     await made._web.close()
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])
+@pytest.mark.parametrize("name", ["EdDSA", "Ed25519"])
+async def test_either_name_of_an_algorithm(transmitter, verifier, name):
+    token = transmitter.token(name, header={"kid": "Ed25519" if name == "EdDSA" else "EdDSA"})
+    transmitter.algorithms = ["EdDSA", "Ed25519"]
+    assert (await verifier.verify(token)).sub == "ada"
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"])
 async def test_accepts(transmitter, verifier, algorithm):
     claims = await verifier.verify(transmitter.token(algorithm, act={"sub": "sub-agent", "act": {"sub": "agent"}}))
     assert claims.sub == "ada"

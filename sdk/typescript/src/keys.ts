@@ -2,7 +2,7 @@
 
 import { importJWK, type CryptoKey, type JWK } from 'jose';
 import { UnavailableError, WebError } from './errors.js';
-import { isObject } from './strict.js';
+import { algorithm, isObject } from './strict.js';
 import { objectIn, type Answer, type Clock, type Web } from './web.js';
 
 const DEFAULT_MAX_AGE = 300;
@@ -114,7 +114,7 @@ async function readings(jwk: JWK): Promise<Usable[]> {
   if ('d' in jwk || (jwk.use ?? 'sig') !== 'sig' || (crv !== undefined && jwk.crv !== crv)) return [];
   const found: Usable[] = [];
   for (const alg of algorithms) {
-    if ((jwk.alg ?? alg) !== alg) continue;
+    if (algorithm(jwk.alg ?? alg) !== alg) continue;
     const key = await importJWK(jwk, alg).catch(() => undefined);
     if (key === undefined || key instanceof Uint8Array) continue;
     const { modulusLength } = key.algorithm as { modulusLength?: number };

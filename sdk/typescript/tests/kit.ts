@@ -16,11 +16,13 @@ export const RESOURCE = 'http://127.0.0.1:8000/mcp';
 export const SECRET = 's3cret-._~';
 
 const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
+const edwards = generateKeyPairSync('ed25519');
 const PAIRS = {
   RS256: rsa(),
   PS256: rsa(),
   ES256: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
-  EdDSA: generateKeyPairSync('ed25519'),
+  EdDSA: edwards,
+  Ed25519: edwards,
 };
 const OTHER = rsa().privateKey;
 type Algorithm = keyof typeof PAIRS;

@@ -11,6 +11,7 @@ import anyio
 import jwt
 
 from .errors import UnavailableError
+from .strict import algorithm
 from .web import Answer, Web, WebError
 
 DEFAULT_MAX_AGE = 300
@@ -117,7 +118,7 @@ def _readings(jwk: dict[str, Any]) -> list[tuple[str, jwt.PyJWK]]:
         return []
     readings = []
     for alg in algorithms:
-        if jwk.get("alg", alg) != alg:
+        if algorithm(str(jwk.get("alg", alg))) != alg:
             continue
         try:
             key = jwt.PyJWK(jwk, alg)
