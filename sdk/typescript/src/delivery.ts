@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { SetError, SetupError, UnknownKeyError, WebError } from './errors.js';
+import { SetError, SetupError, UnavailableError, UnknownKeyError, WebError } from './errors.js';
 import type { Receiver, Settled } from './events.js';
 import { ECHO_LIMIT } from './health.js';
 import type { Errors, FeedEvent, Stream } from './stream.js';
@@ -79,7 +79,7 @@ export class Delivery {
     this.receiver.health.fail(error.message);
     console.warn(`writ: events may be missing: ${error.message}`);
     // Whatever else it is, a server that keeps calls out beats one that stopped listening.
-    if (!(error instanceof WebError || error instanceof SetupError)) console.error(error);
+    if (![WebError, SetupError, UnavailableError].some((known) => error instanceof known)) console.error(error);
   }
 
   /** Has everything begin again. */

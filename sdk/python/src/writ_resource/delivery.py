@@ -6,7 +6,8 @@ import logging
 import math
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -153,19 +154,15 @@ class Delivery:
                 if event.kind == "set":
                     await self._take(event.jti, event.data)
                 elif event.kind == "end":
-                    self._drain()  # pushed SETs are acknowledged by their answers
+                    self._acks, self._errors = [], {}  # pushed SETs are acknowledged by their answers
                     return
         raise WebError("the feed ended before the past was told")
 
     async def _poll(self) -> None:
         while True:
-            acks, errors = self._drain()
             asked = self._clock()
-            try:
+            with self._drained() as (acks, errors):
                 sets = await self._stream.poll(acks, errors)
-            except BaseException:  # cancelled too
-                self._acks, self._errors = acks + self._acks, errors | self._errors
-                raise
             for jti, token in sets.items():
                 await self._take(jti, token)
             if not sets and self._clock() - asked < 1:
@@ -202,21 +199,26 @@ class Delivery:
             self._receiver.denials.doubt(until, "an event is signed with a key that is not published")
             raise
 
-    def _drain(self) -> tuple[list[str], dict[str, Any]]:
+    @contextmanager
+    def _drained(self) -> Iterator[tuple[list[str], dict[str, Any]]]:
+        """What became of SETs, to be told to the transmitter; it stays for the next time when that fails, or ends."""
         acks, errors = self._acks, self._errors
         self._acks, self._errors = [], {}
-        return acks, errors
+        try:
+            yield acks, errors
+        except BaseException:
+            self._acks, self._errors = acks + self._acks, errors | self._errors
+            raise
 
     async def _acknowledge(self) -> None:
         while True:
             await self._to_acknowledge.wait()
             self._to_acknowledge = anyio.Event()
-            acks, errors = self._drain()
             try:
-                await self._stream.acknowledge(acks, errors)
+                with self._drained() as (acks, errors):
+                    await self._stream.acknowledge(acks, errors)
             except WebError as error:
                 # They go with the next ones, or with `Last-Event-ID`.
-                self._acks, self._errors = acks + self._acks, errors | self._errors
                 log.warning("could not acknowledge: %s", error)
 
     async def _heartbeat(self) -> None:
