@@ -136,9 +136,10 @@ class Verifier:
                     failure = error
                 tasks.cancel_scope.cancel()
         finally:
-            with anyio.move_on_after(CLOSING, shield=True):
+            with anyio.CancelScope(shield=True):
                 if self.receiver is not None:
-                    await self._delivery.close()
+                    with anyio.move_on_after(CLOSING):
+                        await self._delivery.close()
                 await self._web.close()
         if failure is not None:
             raise failure
