@@ -45,6 +45,7 @@ async def test_a_revocation_arrives(delivery):
         # And is acknowledged, once it counts.
         await transmitter.until(lambda: not any(transmitter.queues.values()))
         assert len(transmitter.streams) == 1
+        assert not transmitter.errors
         assert 0 <= verifier.receiver.status().lag < 1
 
 
@@ -506,7 +507,7 @@ async def test_a_large_backlog_is_polled_in_parts():
         stream = next(iter(transmitter.streams))
         for number in range(150):
             subject = USER | {"iss": transmitter.issuer, "sub": f"user-{number}"}
-            jti, token = transmitter.set("caep/session-revoked", subject, {"reason_admin": {"en": "x" * 5000}})
+            jti, token = transmitter.set("caep/session-revoked", subject, {"reason_admin": {"en": "x" * 45_000}})
             transmitter.queues[stream][jti] = token
         transmitter.notify()
         await transmitter.until(lambda: verifier.receiver.status().markers == 150)

@@ -31,8 +31,10 @@ interface Stage {
 const tell = (body: unknown, headers: Iterable<string>, { clientId }: AuthInfo) =>
   JSON.stringify({ body, headers: [...headers], caller: clientId });
 
+type Handler = () => Response | Promise<Response>;
+
 /** Both ways to use it. `handler` answers in place of telling what it was given. */
-type Way = (guard: Protection, handler: (() => Response) | undefined, work: (send: Stage['send']) => Promise<void>) => Promise<void>;
+type Way = (guard: Protection, handler: Handler | undefined, work: (send: Stage['send']) => Promise<void>) => Promise<void>;
 
 const ways: Record<string, Way> = {
   express: (guard, handler, work) => {
@@ -42,8 +44,9 @@ const ways: Record<string, Way> = {
     app.use(async (request, response) => {
       const { auth } = request as unknown as { auth: AuthInfo };
       if (handler === undefined) return void response.end(tell(request.body, Object.keys(request.headers), auth));
+      const { body } = await handler();
       response.flushHeaders();
-      for await (const chunk of handler().body ?? []) response.write(chunk);
+      for await (const chunk of body ?? []) response.write(chunk);
       response.end();
     });
     return serving(app, (origin) => work((path, init) => fetch(origin + path, init)));
@@ -68,7 +71,7 @@ const ways: Record<string, Way> = {
 const staged = (
   way: string,
   work: (stage: Stage) => Promise<void>,
-  { events, handler, ...options }: Partial<Omit<ProtectOptions, 'events'>> & { events?: Partial<Events>; handler?: () => Response } = {},
+  { events, handler, ...options }: Partial<Omit<ProtectOptions, 'events'>> & { events?: Partial<Events>; handler?: Handler } = {},
 ) =>
   transmitting(async (transmitter) => {
     const guard = protect({ tools: ['forecast', 'alert'], ...settings(transmitter, events), ...options });
@@ -367,6 +370,22 @@ for (const way of Object.keys(ways)) {
         { events: { whenStale: 'introspect' }, handler },
       );
     });
+
+    it('a call that outlives its token is answered', () =>
+      staged(
+        way,
+        async ({ transmitter, post }) => {
+          const answer = await post(CALL, {}, await transmitter.token({ exp: NOW + 1 }));
+          assert.equal(await answer.text(), 'done');
+        },
+        {
+          leeway: 0,
+          handler: async () => {
+            await pause(1100);
+            return new Response('done');
+          },
+        },
+      ));
 
     it('an open answer ends when its token expires', () => {
       const { told, handler } = endless();
