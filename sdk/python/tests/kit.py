@@ -7,6 +7,7 @@ import copy
 import hmac
 import json
 import socket
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -32,9 +33,13 @@ PRIVATE = {
     "ES256": ec.generate_private_key(ec.SECP256R1()),
     "EdDSA": ed25519.Ed25519PrivateKey.generate(),
 }
+PRIVATE["Ed25519"] = PRIVATE["EdDSA"]
 PRIVATE["PS256"] = rsa.generate_private_key(65537, 2048)
 OTHER = rsa.generate_private_key(65537, 2048)
 _TO_JWK = {"RS256": RSAAlgorithm, "PS256": RSAAlgorithm, "ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}
+_TO_JWK["Ed25519"] = OKPAlgorithm
+JWS = jwt.PyJWS()
+JWS.register_algorithm("Ed25519", OKPAlgorithm())
 
 
 class Clock:
@@ -42,9 +47,14 @@ class Clock:
 
     def __init__(self):
         self.now = NOW
+        self.begun = None
+
+    def run(self):
+        """Has it go on by itself."""
+        self.begun = time.monotonic()
 
     def __call__(self):
-        return self.now
+        return self.now + (0 if self.begun is None else time.monotonic() - self.begun)
 
 
 def published(algorithm):
@@ -69,7 +79,7 @@ def sign(header, claims, how="RS256"):
         made = jwt.PyJWS().encode(payload, OTHER, "RS256", header | {"alg": "RS256"})
     else:
         key = PRIVATE["RS256" if how == "RS512" else how]
-        made = jwt.PyJWS().encode(payload, key, how, header | {"alg": how})
+        made = JWS.encode(payload, key, how, header | {"alg": how})
     return made
 
 
@@ -104,6 +114,9 @@ class Transmitter:
         self.inactive = set()  # tokens that introspection denies
         self.down = set()  # endpoints that answer 503
         self.mute = False  # verifications are taken, and never echoed
+        self.dribbles = False  # the keys come an octet at a time, and never all
+        self.cuts_replays = False  # ends them before all is told
+        self.most_streams = 16
         self.meanwhile = None  # happens while introspection is under way
         self.requests = []
         self.pushed = []
@@ -156,7 +169,8 @@ class Transmitter:
             self._offer(stream, jti, token)
 
     def _offer(self, stream, jti, token):
-        self.queues[stream][jti] = token
+        if self.streams[stream]["status"] != "disabled":
+            self.queues[stream][jti] = token
         self.log[stream][jti] = token
         self.notify()
 
@@ -164,9 +178,9 @@ class Transmitter:
         self.changed.set()
         self.changed = anyio.Event()
 
-    async def until(self, condition):
+    async def until(self, condition, seconds=5):
         """Waits for traffic to have made `condition` true."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(seconds):
             while not condition():
                 await anyio.sleep(0.005)
 
@@ -202,9 +216,17 @@ class Transmitter:
 
     async def _jwks(self, _request):
         self.requests.append("jwks")
+        if self.dribbles:
+            return StreamingResponse(self._dribble())
         if "jwks" in self.down:
             return Response(status_code=503)
         return JSONResponse({"keys": [published(algorithm) for algorithm in self.algorithms]})
+
+    async def _dribble(self):
+        yield b"{"
+        while self.dribbles:
+            yield b" "
+            await anyio.sleep(0.01)
 
     def _known(self, request):
         expected = base64.b64encode(f"weather:{SECRET}".encode()).decode()
@@ -251,6 +273,8 @@ class Transmitter:
             del self.streams[stream]
             return Response(status_code=204)
         if request.method == "POST":
+            if len(self.streams) == self.most_streams:
+                return JSONResponse({"error": "access_denied"}, 403)
             stream = f"stream-{len(self.log) + 1}"
             self.streams[stream] = {"status": "enabled"}
             self.queues[stream], self.log[stream] = {}, {}
@@ -291,9 +315,11 @@ class Transmitter:
         self._take(stream, said)
         if said.get("maxEvents") == 0:
             return JSONResponse({"sets": {}})
-        while not self.queues[stream] or self.streams[stream]["status"] != "enabled":
+        while not self.queues[stream] and self.streams[stream]["status"] == "enabled":
             await self.changed.wait()
-        return JSONResponse({"sets": self.queues[stream]})
+        is_enabled = self.streams[stream]["status"] == "enabled"
+        most = said.get("maxEvents")
+        return JSONResponse({"sets": dict(list(self.queues[stream].items())[:most]) if is_enabled else {}})
 
     async def _feed(self, request, _said, stream):
         last = request.headers.get("last-event-id")
@@ -308,9 +334,11 @@ class Transmitter:
 
     async def _events(self, stream, number, replay, pushes):
         sent = set(replay)
-        yield b":\n\n"
+        yield b":\n\nevent: news\nid: news-1\ndata: of a kind that\ndata: nobody knows\n\nevent: set\n\n"
         for jti, token in replay.items():
             yield f"id: {jti}\nevent: set\ndata: {token}\n\n".encode()
+        if pushes and not self.cuts_replays:
+            yield b"event: end\ndata: {}\n\n"
         while not pushes and number == self.feeds[stream] and stream in self.streams:
             changed = self.changed
             for jti, token in list(self.queues[stream].items()):
@@ -318,6 +346,11 @@ class Transmitter:
                     sent.add(jti)
                     yield f"id: {jti}\nevent: set\ndata: {token}\n\n".encode()
             await changed.wait()
+
+    def disable(self):
+        """Stops every stream; what arises meanwhile is kept for none, but can be told again."""
+        for known in self.streams.values():
+            known["status"] = "disabled"
 
     def end_feeds(self):
         """As when the access token of a feed has expired."""

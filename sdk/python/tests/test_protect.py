@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from kit import NOW, RESOURCE, SECRET, sign, transmitting
 
-from writ_resource import Events, Protect, Push, SetupError, Verifier, current_claims, tool_scope
+from writ_resource import Events, Introspect, Protect, Push, SetupError, Verifier, current_claims, tool_scope
 from writ_resource.rpc import RpcError, read_calls
 
 pytestmark = pytest.mark.anyio
@@ -41,9 +41,10 @@ async def application(scope, receive, send):
 
 
 class Stage:
-    def __init__(self, transmitter, app=application, events=None, **settings):
+    def __init__(self, transmitter, app=application, events=None, introspect=None, leeway=30, **settings):
         settings = {"tools": ["forecast", "alert"]} | settings
-        self.verifier = Verifier(resource=RESOURCE, issuer=transmitter.issuer, events=events, clock=transmitter.clock)
+        more = {"events": events, "introspect": introspect, "leeway": leeway, "clock": transmitter.clock}
+        self.verifier = Verifier(resource=RESOURCE, issuer=transmitter.issuer, **more)
         self.app = Protect(app, self.verifier, **settings)
         transport = httpx2.ASGITransport(self.app)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000")
@@ -254,19 +255,36 @@ async def test_pushed_sets_wait_for_keys(transmitter):
     transmitter.down.clear()
 
 
-async def test_what_is_being_answered_ends_with_its_token(transmitter):
-    begun, ended = anyio.Event(), []
+async def test_a_server_without_a_lifespan_is_told(transmitter, caplog):
+    stage = Stage(transmitter, events=Events("weather", SECRET))
+    for _ in range(2):
+        await stage.client.post("/mcp")
+    assert caplog.text.count("runs no ASGI lifespan") == 1
+    heard = Stage(transmitter)
+    await heard.client.post("/mcp")
+    assert caplog.text.count("runs no ASGI lifespan") == 1
 
-    async def endless(scope, receive, send):
+
+class Endless:
+    """An application that begins an answer and never ends it."""
+
+    def __init__(self):
+        self.begun = anyio.Event()
+        self.ended = []
+
+    async def __call__(self, scope, receive, send):
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
-        begun.set()
+        self.begun.set()
         try:
             await anyio.sleep_forever()
         finally:
-            ended.append("cancelled")
+            self.ended.append("cancelled")
 
+
+async def test_what_is_being_answered_ends_with_its_token(transmitter):
+    endless = Endless()
     stage = Stage(transmitter, endless, Events("weather", SECRET, when_stale="introspect"))
     accept = stage.verifier.receiver.accept
     user = {"format": "iss_sub", "iss": transmitter.issuer}
@@ -278,13 +296,90 @@ async def test_what_is_being_answered_ends_with_its_token(transmitter):
                 answers.append(await stage.call())
 
             tasks.start_soon(listen)
-            await begun.wait()
+            await endless.begun.wait()
             await accept(transmitter.set("caep/session-revoked", user | {"sub": "somebody else"})[1])
-            assert not ended
+            assert not endless.ended
             await accept(transmitter.set("caep/session-revoked", user | {"sub": "ada"})[1])
-    assert ended == ["cancelled"]
+    assert endless.ended == ["cancelled"]
     assert answers[0].text == "data: 1\n\n"
     assert (await stage.call()).status_code == 401
+
+
+async def test_an_open_answer_ends_when_its_token_expires(transmitter):
+    transmitter.clock.now = NOW
+    endless = Endless()
+    stage = Stage(transmitter, endless, leeway=0)
+    with anyio.fail_after(5):
+        answer = await stage.call(token=transmitter.token(exp=NOW + 1))
+    assert (endless.ended, answer.text) == (["cancelled"], "data: 1\n\n")
+    await stage.verifier._web.close()
+
+
+async def test_a_call_that_outlives_its_token_is_answered(transmitter):
+    transmitter.clock.now = NOW
+
+    async def slow(scope, receive, send):
+        transmitter.clock.now += 400
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await anyio.sleep(0.01)
+        await send({"type": "http.response.body", "body": b"done"})
+
+    stage = Stage(transmitter, slow)
+    assert (await stage.call()).text == "done"
+    await stage.verifier._web.close()
+
+
+async def slow_call(stage, meanwhile):
+    """The answer to a call whose last octet comes after `meanwhile`."""
+
+    async def body():
+        yield b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"forecast"}'
+        await meanwhile()
+        yield b"}"
+
+    headers = {"authorization": f"Bearer {stage.token}", "content-type": "application/json"}
+    return await stage.client.post("/mcp", content=body(), headers=headers)
+
+
+async def test_a_token_that_ends_while_the_body_is_sent(stage, transmitter):
+    async def expire():
+        transmitter.clock.now += 400
+
+    async def nothing():
+        pass
+
+    assert (await slow_call(stage, nothing)).status_code == 200
+    answer = await slow_call(stage, expire)
+    assert (answer.status_code, answer.json()["error_description"]) == (401, "the token has expired")
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "status"),
+    [("session-revoked", {}, 401), ("token-claims-change", {"claims": {"scope": "tool:alert"}}, 403)],
+)
+async def test_a_token_that_is_revoked_while_the_body_is_sent(transmitter, kind, event, status):
+    transmitter.clock.now = NOW
+    stage = Stage(transmitter, events=Events("weather", SECRET))
+    subject = {"format": "iss_sub", "iss": transmitter.issuer, "sub": "ada"}
+
+    async def revoke():
+        await stage.verifier.receiver.accept(transmitter.set(f"caep/{kind}", subject, event)[1])
+
+    assert (await slow_call(stage, revoke)).status_code == status
+    await stage.verifier._web.close()
+
+
+async def test_who_is_asked_about_each_token_is_asked_again_after_a_slow_body(transmitter, monkeypatch):
+    transmitter.clock.now = NOW
+    monkeypatch.setattr("writ_resource.verifier.ASK_AGAIN", 0)
+    stage = Stage(transmitter, introspect=Introspect("weather", SECRET))
+    stage.token = transmitter.token(jti="revoked-meanwhile")
+
+    async def revoke():
+        transmitter.inactive.add("revoked-meanwhile")
+
+    assert (await slow_call(stage, revoke)).status_code == 401
+    await stage.verifier._web.close()
 
 
 async def test_websockets_are_refused(stage):

@@ -12,6 +12,8 @@ from fastmcp import FastMCP
 from kit import RESOURCE, SECRET, plain_client, serving, transmitting
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver import MCPServer
 
 from writ_resource import Events, Protect, Verifier
 from writ_resource.fastmcp import WritTokenVerifier as FastVerifier
@@ -77,6 +79,26 @@ async def test_token_verifiers(adapter):
         assert access.claims["grant_id"] == "grant-1"
         assert access.resource == RESOURCE
         assert await adapter(verifier).verify_token(f"{token}x") is None
+        await verifier._web.close()
+
+
+@pytest.mark.parametrize("adapter", [OfficialVerifier, FastVerifier])
+async def test_a_token_that_cannot_be_judged_is_not_refused(adapter):
+    async with transmitting() as transmitter:
+        transmitter.clock = time.time
+        transmitter.down.add("jwks")
+        verifier = Verifier(resource=RESOURCE, issuer=transmitter.issuer)
+        if adapter is FastVerifier:
+            app = FastMCP("Weather", auth=adapter(verifier)).http_app()
+        else:
+            urls = {"issuer_url": transmitter.issuer, "resource_server_url": RESOURCE}
+            auth = AuthSettings(**urls, validate_token_resource=False)
+            app = MCPServer("Weather", auth=auth, token_verifier=adapter(verifier)).streamable_http_app()
+        async with serving(app) as origin, plain_client() as client:
+            bearer = {"authorization": f"Bearer {transmitter.token()}"}
+            answer = await client.post(f"{origin}/mcp", json={"method": "ping"}, headers=bearer)
+            assert answer.status_code == 500
+            assert "www-authenticate" not in answer.headers
         await verifier._web.close()
 
 

@@ -1,5 +1,6 @@
 """Which access tokens are good (RFC 9068), and what the issuer is asked for."""
 
+import anyio
 import jwt
 import pytest
 from kit import NOW, PRIVATE, RESOURCE, SECRET, Clock, transmitting
@@ -26,7 +27,17 @@ def transmitter(served):
     served.down.clear()
     served.inactive.clear()
     served.requests.clear()
+    served.algorithms = ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]
     return served
+
+
+async def test_an_answer_has_to_come_whole_in_time(transmitter):
+    transmitter.dribbles = True
+    verifier = Verifier(resource=RESOURCE, issuer=transmitter.issuer, clock=transmitter.clock, timeout=0.3)
+    with anyio.fail_after(3), pytest.raises(UnavailableError):
+        await verifier.verify(transmitter.token())
+    transmitter.dribbles = False
+    await verifier._web.close()
 
 
 @pytest.fixture
@@ -36,7 +47,14 @@ async def verifier(transmitter):
     await made._web.close()
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])
+@pytest.mark.parametrize("name", ["EdDSA", "Ed25519"])
+async def test_either_name_of_an_algorithm(transmitter, verifier, name):
+    token = transmitter.token(name, header={"kid": "Ed25519" if name == "EdDSA" else "EdDSA"})
+    transmitter.algorithms = ["EdDSA", "Ed25519"]
+    assert (await verifier.verify(token)).sub == "ada"
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"])
 async def test_accepts(transmitter, verifier, algorithm):
     claims = await verifier.verify(transmitter.token(algorithm, act={"sub": "sub-agent", "act": {"sub": "agent"}}))
     assert claims.sub == "ada"

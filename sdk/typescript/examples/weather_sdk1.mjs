@@ -24,16 +24,16 @@ function weather() {
   return server;
 }
 
-const app = express();
-app.use(
-  protect({
-    resource,
-    issuer,
-    tools: ['forecast', 'alert'],
-    name: 'Weather',
-    ...(clientId && { events: { clientId, clientSecret, delivery, tokenLifetime: 600 } }),
-  }),
-);
+const guard = protect({
+  resource,
+  issuer,
+  tools: ['forecast', 'alert'],
+  name: 'Weather',
+  ...(clientId && { events: { clientId, clientSecret, delivery, tokenLifetime: 600 } }),
+});
+process.once('SIGTERM', () => guard.close().finally(() => process.exit()));
+
+const app = express().use(guard);
 app.all('/mcp', async (request, response) => {
   const transport = new StreamableHTTPServerTransport({ sessionIdGenerator: undefined });
   response.once('close', () => transport.close());

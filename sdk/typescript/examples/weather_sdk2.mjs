@@ -32,6 +32,8 @@ const guard = protect({
 const handler = createMcpHandler(weather);
 const serve = guard.fetch((request, caller) => handler.fetch(request, caller));
 
+process.once('SIGTERM', () => guard.close().finally(() => process.exit()));
+
 // Where the platform speaks `Request` and `Response` by itself, `export default { fetch: serve }` is all.
 createServer(async (request, response) => {
   const hasBody = request.method === 'POST';

@@ -2,10 +2,10 @@
 
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { SetError, SetupError, WebError } from './errors.js';
+import { SetError, SetupError, UnavailableError, UnknownKeyError, WebError } from './errors.js';
 import type { Receiver, Settled } from './events.js';
 import { ECHO_LIMIT } from './health.js';
-import type { Errors, Stream } from './stream.js';
+import type { Errors, FeedEvent, Stream } from './stream.js';
 import type { Clock } from './web.js';
 
 /** Seconds that the clocks of two machines may differ by. */
@@ -15,7 +15,10 @@ const CLOCKS = 60;
 const STEADY = 60;
 
 /** Seconds between two verifications while something is wrong. */
-const RETRY = 10;
+export const pace = { retry: 10 };
+
+/** Verifications without an echo after which everything begins again: the stream may have been stopped. */
+const MOST_MISSED = 2;
 
 /** Seconds between two attempts to reach the transmitter, at most. */
 const LONGEST_PAUSE = 30;
@@ -24,8 +27,7 @@ type Task = (signal: AbortSignal) => Promise<void>;
 
 /** One subscription, for as long as `run` runs. */
 export class Delivery {
-  /** Whether there are events that will not come again by themselves. */
-  #gap = true;
+  #subscription = new AbortController();
   #last: string | undefined;
   #acks: string[] = [];
   #errors: Errors = {};
@@ -36,6 +38,7 @@ export class Delivery {
   constructor(
     private readonly settings: Settled,
     private readonly keep: number,
+    private readonly keysFloor: number,
     private readonly stream: Stream,
     private readonly receiver: Receiver,
     private readonly clock: Clock,
@@ -46,18 +49,17 @@ export class Delivery {
 
   /** Ends when `signal` says so, or when the stream turns out to be one that cannot be trusted. */
   async run(signal: AbortSignal): Promise<void> {
+    this.receiver.lacksPast = true;
+    this.receiver.interrupted = (reason, isLost) => this.#interrupt(reason, isLost);
     for (let failures = 0; !signal.aborted; ) {
       const begun = this.clock();
+      const subscription = (this.#subscription = new AbortController());
       try {
-        await this.#subscribe(signal);
+        await this.#subscribe(AbortSignal.any([signal, subscription.signal]));
       } catch (error) {
         if (signal.aborted) return;
-        const { message } = error as Error;
-        this.receiver.health.fail(message);
-        console.warn(`writ: events may be missing: ${message}`);
+        if (!subscription.signal.aborted) this.#report(error as Error);
         if (error instanceof SetupError) return;
-        // Whatever else it is, a server that keeps calls out beats one that stopped listening.
-        if (!(error instanceof WebError)) console.error(error);
       }
       // Also after a feed that was ended properly, when it was ended at once.
       failures = this.clock() - begun >= STEADY ? 0 : Math.min(failures + 1, 10);
@@ -66,20 +68,42 @@ export class Delivery {
     }
   }
 
+  /** Leaves nothing behind at the transmitter that nobody comes back to. */
+  async close(): Promise<void> {
+    await this.stream.leave().catch(({ message }: Error) => {
+      console.warn(`writ: the stream of this process is left behind, until it has been idle for too long: ${message}`);
+    });
+  }
+
+  #report(error: Error): void {
+    this.receiver.health.fail(error.message);
+    console.warn(`writ: events may be missing: ${error.message}`);
+    // Whatever else it is, a server that keeps calls out beats one that stopped listening.
+    if (![WebError, SetupError, UnavailableError].some((known) => error instanceof known)) console.error(error);
+  }
+
+  /** Has everything begin again. */
+  #interrupt(reason: string, isLost: boolean): void {
+    this.receiver.lacksPast ||= isLost;
+    this.receiver.health.fail(reason);
+    console.warn(`writ: events may be missing: ${reason}`);
+    this.#subscription.abort();
+  }
+
   async #subscribe(signal: AbortSignal): Promise<void> {
-    if (await this.stream.prepare(signal)) [this.#gap, this.#last] = [true, undefined];
-    this.receiver.critical = this.stream.critical;
-    this.receiver.paused = false;
-    if (this.#gap && !this.stream.hasFeed) {
-      this.receiver.denials.coldStart(this.clock() + CLOCKS);
-      this.#gap = false;
+    const { receiver } = this;
+    if (await this.stream.prepare(signal)) [receiver.lacksPast, this.#last] = [true, undefined];
+    receiver.critical = this.stream.critical;
+    if (receiver.lacksPast && !this.stream.hasFeed) {
+      receiver.denials.coldStart(this.clock() + CLOCKS);
+      receiver.lacksPast = false;
     }
     if (this.settings.delivery === 'feed') return this.#feed(signal, () => false);
-    if (this.#gap && this.#isPushed) {
-      await this.#replayAll(signal);
-      this.#gap = false;
-    } else if (this.#gap) {
-      await this.#feed(signal, () => !this.#gap);
+    if (receiver.lacksPast && this.#isPushed) {
+      await this.#replay(signal);
+      receiver.lacksPast = false;
+    } else if (receiver.lacksPast) {
+      await this.#feed(signal, () => !receiver.lacksPast);
     }
     const main: Task = this.#isPushed ? (until) => this.#wait(until) : (until) => this.#poll(until);
     return beside(signal, main, (until) => this.#heartbeat(until));
@@ -90,10 +114,11 @@ export class Delivery {
     // What is no longer read must not stay open.
     const ended = new AbortController();
     try {
-      const sets = await this.#open(AbortSignal.any([signal, ended.signal]));
+      const events = await this.#open(AbortSignal.any([signal, ended.signal]));
       const read: Task = async () => {
-        for await (const [jti, token] of sets) {
-          await this.#take(jti, token);
+        for await (const { kind, jti, data } of events) {
+          if (kind !== 'set') continue;
+          await this.#take(jti, data, signal);
           this.#last = jti;
           this.#toAcknowledge.ring();
           if (done()) return;
@@ -105,30 +130,33 @@ export class Delivery {
     }
   }
 
-  /** Reads what was before; pushed SETs are acknowledged by their answers, and these need not be. */
-  async #replayAll(signal: AbortSignal): Promise<void> {
-    for await (const [jti, token] of await this.#open(signal)) await this.#take(jti, token);
-    this.#drain();
+  /** Has the past of a stream told whose events are pushed: nothing is live in its feed. */
+  async #replay(signal: AbortSignal): Promise<void> {
+    for await (const { kind, jti, data } of await this.#open(signal)) {
+      if (kind === 'set') await this.#take(jti, data, signal);
+      else if (kind === 'end') return void this.#drain(); // pushed SETs are acknowledged by their answers
+    }
+    throw new WebError('the feed ended before the past was told');
   }
 
-  async #open(signal: AbortSignal): Promise<AsyncIterable<[string, string]>> {
+  async #open(signal: AbortSignal): Promise<AsyncIterable<FeedEvent>> {
     // What is told again has its own places in the queue: it says nothing about what was taken over.
-    const [past, last] = this.#gap ? [this.keep, undefined] : [undefined, this.#last];
-    const sets = await this.stream.feed(past, last, signal);
+    const [past, last] = this.receiver.lacksPast ? [Math.ceil(this.keep), undefined] : [undefined, this.#last];
+    const events = await this.stream.feed(past, last, signal);
     // What is asked for from now on is echoed after the replay.
-    if (this.#gap) this.receiver.health.fail('catching up with the events of before the start');
-    return sets;
+    if (this.receiver.lacksPast) this.receiver.health.fail('catching up with the events of before the start');
+    return events;
   }
 
   async #poll(signal: AbortSignal): Promise<void> {
-    while (!this.receiver.paused) {
+    while (!signal.aborted) {
       const { acks, errors } = this.#drain();
       const asked = this.clock();
       const sets = await this.stream.poll(acks, errors, signal).catch((error: unknown) => {
         this.#putBack(acks, errors);
         throw error;
       });
-      for (const [jti, token] of sets) await this.#take(jti, token);
+      for (const [jti, token] of sets) await this.#take(jti, token, signal);
       // A transmitter that does not hold polls.
       if (sets.length === 0 && this.clock() - asked < 1) await sleep(1, signal);
     }
@@ -140,16 +168,36 @@ export class Delivery {
     while (this.receiver.health.doubt() === undefined);
   }
 
-  async #take(jti: string, token: string): Promise<void> {
+  async #take(jti: string, token: string, signal: AbortSignal): Promise<void> {
     try {
-      await this.receiver.accept(token, jti);
+      await this.#acceptOnlyOnce(jti, token, signal);
       this.#acks.push(jti);
     } catch (error) {
       if (!(error instanceof SetError)) throw error;
       console.warn(`writ: refused the SET ${jti}: ${error.message}`);
       this.#errors[jti] = { err: error.err, description: error.description };
     }
-    if (this.#gap && this.receiver.health.doubt() === undefined) this.#gap = false;
+    if (this.receiver.lacksPast && this.receiver.health.doubt() === undefined) this.receiver.lacksPast = false;
+  }
+
+  /** Nobody sends again what was fetched and refused, but its key may be too new to be fetched just now. */
+  async #acceptOnlyOnce(jti: string, token: string, signal: AbortSignal): Promise<void> {
+    try {
+      return await this.receiver.accept(token, jti);
+    } catch (error) {
+      if (!(error instanceof UnknownKeyError)) throw error;
+    }
+    await sleep(this.keysFloor, signal);
+    signal.throwIfAborted();
+    try {
+      await this.receiver.accept(token, jti);
+    } catch (error) {
+      if (error instanceof UnknownKeyError) {
+        const until = this.clock() + this.keep;
+        this.receiver.denials.doubt(until, 'an event is signed with a key that is not published');
+      }
+      throw error;
+    }
   }
 
   #drain(): { acks: string[]; errors: Errors } {
@@ -179,23 +227,30 @@ export class Delivery {
     const { health } = this.receiver;
     // What was proved a moment ago, over another connection, still holds.
     if (health.doubt() === undefined) await sleep(this.#heartbeats - (health.age ?? 0), signal);
-    while (!signal.aborted) await sleep(await this.#verify(signal), signal);
+    for (let missed = 0; missed < MOST_MISSED; ) {
+      const state = randomBytes(16).toString('base64url');
+      const seconds = await this.#verify(state, signal);
+      await sleep(Math.min(seconds, pace.retry), signal);
+      missed = health.awaits(state) ? missed + 1 : 0;
+      if (missed === 0) await sleep(Math.max(seconds - pace.retry, 0), signal);
+      if (signal.aborted) return;
+    }
+    this.#interrupt('verifications are not echoed', false);
   }
 
   /** Asks for a verification; answers after how many seconds to ask for the next one. */
-  async #verify(signal: AbortSignal): Promise<number> {
+  async #verify(state: string, signal: AbortSignal): Promise<number> {
     const { health } = this.receiver;
-    const state = randomBytes(16).toString('base64url');
     health.asked(state);
     try {
       await this.stream.verify(state, signal);
     } catch (error) {
-      const { status = 0, retryAfter = RETRY, message } = error as WebError;
+      const { status = 0, retryAfter = pace.retry, message } = error as WebError;
       if (status) health.withdraw(state); // refused: there will be no echo
       if (status === 429) return Math.max(retryAfter, 1);
       if (!signal.aborted) health.fail(`a verification cannot be asked for: ${message}`);
     }
-    return health.doubt() === undefined ? this.#heartbeats : RETRY;
+    return health.doubt() === undefined ? this.#heartbeats : pace.retry;
   }
 }
 

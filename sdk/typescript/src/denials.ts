@@ -85,14 +85,14 @@ export class Denials {
       // To ignore a member widens the match, and nobody else may be let in.
       if (isUnmapped || selector?.client !== undefined || selector?.session !== undefined) return;
     } else if (subject.critical || (selector === undefined && isUnmapped)) {
-      this.#askAll(Math.max(event.time, now) + this.keep, 'an event was about a subject that is not known here');
+      this.doubt(Math.max(event.time, now) + this.keep, 'an event was about a subject that is not known here');
       return;
     }
     if (selector === undefined) return;
     if (ACCOUNT.has(event.type)) {
       if (selector.user === undefined) {
         if (event.type === ACCOUNT_ENABLED) return;
-        this.#askAll(Math.max(event.time, now) + this.keep, 'an event was about an account that is not known here');
+        this.doubt(Math.max(event.time, now) + this.keep, 'an event was about an account that is not known here');
         return;
       }
       selector = { user: selector.user }; // an account is a user's, whatever else is said
@@ -102,6 +102,13 @@ export class Denials {
     if (marker === undefined) return;
     mark(marker, event, selector);
     marker.until = Math.max(marker.until, until);
+  }
+
+  /** Something may have been said about any token that is there until then. */
+  doubt(until: number, reason: string): void {
+    if (until <= this.#askUntil) return;
+    [this.#askUntil, this.#askReason] = [until, reason];
+    console.warn(`writ: ${reason}; every token is in doubt until ${until}`);
   }
 
   /** Denied whatever else is unknown; then unknown; then allowed, with the scopes that are left. */
@@ -127,7 +134,7 @@ export class Denials {
     if (marker === undefined) {
       if (this.#markers.size >= this.capacity) this.#dropExpired(now);
       if (this.#markers.size >= this.capacity) {
-        this.#askAll(until, 'there is no room for more revocations');
+        this.doubt(until, 'there is no room for more revocations');
         return undefined;
       }
       marker = new Marker();
@@ -144,12 +151,6 @@ export class Denials {
       if (until <= now) this.#markers.delete(name);
       else this.#nextExpiry = Math.min(this.#nextExpiry, until);
     }
-  }
-
-  #askAll(until: number, reason: string): void {
-    if (until <= this.#askUntil) return;
-    [this.#askUntil, this.#askReason] = [until, reason];
-    console.warn(`writ: ${reason}; every token is in doubt until ${until}`);
   }
 }
 

@@ -25,6 +25,15 @@ export class SetError extends Error {
   }
 }
 
+/** Of a security event token that is signed with a key which the transmitter does not publish, or not yet. */
+export class UnknownKeyError extends SetError {
+  override name = 'UnknownKeyError';
+
+  constructor() {
+    super('invalid_key', 'the issuer has no such key');
+  }
+}
+
 /** The authorization server could not be asked, or answered something else. */
 export class WebError extends Error {
   override name = 'WebError';

@@ -1,7 +1,6 @@
 /** The receiver: which events count, what they mean for a token, and how much is known. */
 
 import { randomBytes, timingSafeEqual, createHash } from 'node:crypto';
-import { hostname } from 'node:os';
 import type { AccessClaims } from './claims.js';
 import { Denials, type Decision } from './denials.js';
 import { SetError, SetupError } from './errors.js';
@@ -42,10 +41,10 @@ export interface Events extends Credentials {
    */
   delivery?: 'feed' | 'poll' | { push: string };
   /**
-   * A name for this process among those of the server, the host's by default: each has a stream of its own, and
-   * needs another name.
+   * A name for this process that stays over its restarts and is no other process's: each has a stream of its own,
+   * which goes on where it was. Without one each start makes up a name, and `close` deletes the stream.
    */
-  instance?: string;
+  instance?: string | undefined;
   /**
    * What becomes of tokens while events may be missing: ask about each (RFC 7662, the default), or answer 503.
    */
@@ -70,7 +69,6 @@ export interface Events extends Credentials {
 export function settled(events: Events) {
   const settings = {
     delivery: 'feed' as const,
-    instance: hostname(),
     whenStale: 'introspect' as const,
     maxAge: 70,
     tokenLifetime: 3600,
@@ -111,8 +109,11 @@ export class Receiver {
   readonly health: Health;
   /** Subject members that the transmitter declares critical. */
   critical: readonly string[] = [];
-  /** Whether the transmitter has paused or disabled the stream. */
-  paused = false;
+  /** Whether what was revoked before has still to be told. */
+  lacksPast = false;
+  /** Is told why the stream cannot be relied on, and whether there are events that it will not bring again. */
+  interrupted: (reason: string, isLost: boolean) => void = () => undefined;
+  #knowsOfOthers = false;
   /** The whole `Authorization` header that pushed SETs have to come with. */
   readonly pushSecret = `Bearer ${randomBytes(32).toString('base64url')}`;
 
@@ -198,17 +199,29 @@ export class Receiver {
   #apply(event: SecurityEvent, now: number): void {
     if (event.type === VERIFICATION) {
       const state = event.payload.state as string | undefined;
-      // Until the first echo it may be what an earlier process asked for.
-      if (state !== undefined && !this.health.echo(state) && this.health.age !== undefined) {
-        throw new SetError('invalid_state', 'nobody asked for a verification with this state');
-      }
+      if (state !== undefined && !this.health.echo(state)) this.#hearOfOthers();
     } else if (event.type === STREAM_UPDATED) {
       const { status } = event.payload;
-      this.paused = status !== 'enabled';
-      if (this.paused) this.health.fail(`the transmitter has set the stream to ${String(status)}`);
+      // What is told of the past was so then. A paused stream keeps what arises (SSF 1.0 §8.1.2); one that is enabled
+      // may have been disabled before.
+      if (!this.lacksPast) {
+        this.interrupted(`the transmitter has set the stream to ${String(status)}`, status !== 'paused');
+      }
     } else {
       this.denials.apply(event, now, this.critical);
     }
+  }
+
+  /** A verification has arrived that this receiver has not asked for. */
+  #hearOfOthers(): void {
+    // Until the past has been told it may be what an earlier process asked for.
+    if (this.lacksPast || this.health.age === undefined) return;
+    if (!this.#knowsOfOthers) {
+      console.warn('writ: another receiver uses this stream, and takes events away: each process needs an own instance');
+      this.#knowsOfOthers = true;
+    }
+    this.interrupted('another receiver uses this stream', true);
+    throw new SetError('invalid_state', 'nobody asked for a verification with this state');
   }
 
   /** Tells the author, and whoever has requests under way. */

@@ -10,16 +10,18 @@
  * | the token verifies, and was not revoked | 401, 503 | 401, 503 |
  * | no content coding, no form, UTF-8 | 415, 400 | - |
  * | the body is within the limit | 413 | never passed on |
+ * | the same token when the body is there | 401, 503 | - |
  * | one unambiguous JSON-RPC message or batch | 400 | - |
  * | the token allows every call in it | 403 | - |
  *
- * Whatever is still being answered when its token is revoked ends there and then.
+ * Whatever is still being answered when its token is revoked ends there and then, and an answer that is open when its
+ * token expires ends too.
  */
 
 import { badRpc, Entrance, Refusal, unavailable, unreadable } from './challenge.js';
 import type { AccessClaims } from './claims.js';
 import { UnavailableError, VerifyError } from './errors.js';
-import { parseBody, readCalls, RpcError } from './rpc.js';
+import { parseBody, readCalls, RpcError, type Call } from './rpc.js';
 import { checkedScope, Policy, type PolicyOptions } from './scopes.js';
 import { MAX_SET } from './sets.js';
 import type { Members } from './strict.js';
@@ -61,14 +63,26 @@ export interface Arrival {
   body: (limit: number) => Promise<{ octets: Uint8Array } | { parsed: unknown } | undefined>;
 }
 
-/** What may pass. */
+/** A request that may pass if its token still holds, and allows the calls in it, when it does. */
 export interface Admission {
-  auth: AuthInfo;
+  token: string;
+  claims: AccessClaims;
   /** Undefined for methods without one. */
-  body?: { octets?: Uint8Array; parsed: unknown };
+  body?: { octets?: Uint8Array; parsed: unknown; calls: readonly Call[] };
+}
+
+/** A request that is being answered. */
+export interface Entry {
+  auth: AuthInfo;
+  /** The answer has ended. */
+  leave: () => void;
 }
 
 const WELL_KNOWN = '/.well-known/oauth-protected-resource';
+
+/** Milliseconds of the longest timer there is. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 const BODILESS = ['GET', 'HEAD', 'DELETE', 'OPTIONS'];
 
 export class Guard {
@@ -104,24 +118,39 @@ export class Guard {
     this.verifier.receiver?.watch(() => this.#endWhatWasRevoked());
   }
 
-  /** What may pass; throws the `Refusal` that is the answer to everything else. */
+  /** What may `enter`; throws the `Refusal` that is the answer to everything else. */
   async admit(arrival: Arrival): Promise<Admission> {
     if (arrival.path === this.#metadataPath || arrival.path === WELL_KNOWN) throw this.#document(arrival.method);
     if (arrival.path === this.verifier.pushUrl?.pathname) throw await this.#push(arrival);
     const token = this.#presented(arrival);
-    const claims = await this.#verify(token);
-    const { clientId, scopes, exp } = claims;
-    const resource = new URL(this.verifier.resource);
-    const auth = { token, clientId, scopes, expiresAt: exp, resource, extra: { claims } };
-    if (BODILESS.includes(arrival.method)) return { auth };
-    return { auth, body: await this.#readBody(arrival, claims) };
+    const claims = await this.#verified(this.verifier.verify(token));
+    if (BODILESS.includes(arrival.method)) return { token, claims };
+    const begun = performance.now();
+    const body = await this.#readBody(arrival);
+    // Whoever sends slowly decides when this is.
+    const waited = (performance.now() - begun) / 1000;
+    return { token, claims: await this.#verified(this.verifier.verifyAgain(token, claims, waited)), body };
   }
 
-  /** Calls `end` when the token is revoked; answers how to end that. */
-  watch(claims: AccessClaims, end: () => void): () => void {
+  /**
+   * Decides for the last time, and from then on calls `end` when the token is revoked, `expire` when it has expired.
+   * Nothing can happen in between, because nothing is awaited. Throws a `Refusal`.
+   */
+  enter({ token, claims: admitted, body }: Admission, end: () => void, expire: () => void): Entry {
+    const claims = this.#standing(admitted);
+    const missing = this.#policy.missing(claims, body?.calls ?? []);
+    if (missing.length > 0) throw this.#entrance.insufficientScope(missing.join(' '));
+    const { clientId, scopes, exp } = claims;
+    const resource = new URL(this.verifier.resource);
     const open = { claims, end };
     this.#open.add(open);
-    return () => this.#open.delete(open);
+    const timer = setTimeout(expire, Math.min(this.verifier.remaining(claims) * 1000, LONGEST_TIMER)).unref();
+    const auth = { token, clientId, scopes, expiresAt: exp, resource, extra: { claims } };
+    const leave = () => {
+      this.#open.delete(open);
+      clearTimeout(timer);
+    };
+    return { auth, leave };
   }
 
   /** The answer to a token that was revoked while its request was being answered. */
@@ -129,25 +158,32 @@ export class Guard {
     return this.#entrance.invalidToken('the token has been revoked');
   }
 
-  async #verify(token: string): Promise<AccessClaims> {
+  #verified(verdict: Promise<AccessClaims>): Promise<AccessClaims> {
+    return verdict.catch((error: unknown) => {
+      throw this.#refusalFor(error);
+    });
+  }
+
+  #standing(claims: AccessClaims): AccessClaims {
     try {
-      return await this.verifier.verify(token);
+      return this.verifier.standing(claims);
     } catch (error) {
-      if (error instanceof UnavailableError) throw unavailable(error.message);
-      if (error instanceof VerifyError) throw this.#entrance.invalidToken(error.message);
-      throw error;
+      throw this.#refusalFor(error);
     }
   }
 
-  async #readBody(arrival: Arrival, claims: AccessClaims): Promise<{ octets?: Uint8Array; parsed: unknown }> {
+  #refusalFor(error: unknown): unknown {
+    if (error instanceof UnavailableError) return unavailable(error.message);
+    return error instanceof VerifyError ? this.#entrance.invalidToken(error.message) : error;
+  }
+
+  async #readBody(arrival: Arrival): Promise<NonNullable<Admission['body']>> {
     readable(arrival.headers);
     const body = Number(arrival.headers.get('content-length')) > this.#maxBody ? undefined : await arrival.body(this.#maxBody);
     if (body === undefined) throw unreadable(413, 'the body is longer than this server reads');
     try {
       const read = 'parsed' in body ? body : { ...body, parsed: parseBody(body.octets) };
-      const missing = this.#policy.missing(claims, readCalls(read.parsed, arrival.headers));
-      if (missing.length > 0) throw this.#entrance.insufficientScope(missing.join(' '));
-      return read;
+      return { ...read, calls: readCalls(read.parsed, arrival.headers) };
     } catch (error) {
       throw error instanceof RpcError ? badRpc(error.code, error.message) : error;
     }

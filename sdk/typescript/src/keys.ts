@@ -2,7 +2,7 @@
 
 import { importJWK, type CryptoKey, type JWK } from 'jose';
 import { UnavailableError, WebError } from './errors.js';
-import { isObject } from './strict.js';
+import { algorithm, isObject } from './strict.js';
 import { objectIn, type Answer, type Clock, type Web } from './web.js';
 
 const DEFAULT_MAX_AGE = 300;
@@ -38,8 +38,9 @@ export class Keys {
   constructor(
     private readonly web: Web,
     private readonly clock: Clock,
-    private readonly jwksUri: string | undefined,
-    private readonly floor: number,
+    private readonly jwksUri: () => Promise<string>,
+    /** The least seconds between two fetches. */
+    readonly floor: number,
   ) {}
 
   /**
@@ -49,14 +50,14 @@ export class Keys {
    * `UnavailableError` when there are no keys to rely on, or when the key may be one that the issuer, which
    * cannot be asked, has made since.
    */
-  async find(kid: string | undefined, alg: string, floor = this.floor): Promise<CryptoKey | undefined> {
+  async find(kid: string | undefined, alg: string): Promise<CryptoKey | undefined> {
     const now = this.clock();
-    if (this.#freshUntil === undefined) await this.#refetch(this.floor);
+    if (this.#freshUntil === undefined) await this.#refetch();
     // Whoever comes while aged keys are renewed goes on with those.
-    else if (now >= this.#freshUntil) void this.#refetch(this.floor);
+    else if (now >= this.#freshUntil) void this.#refetch();
     let key = this.#lookUp(kid, alg);
     if (key === undefined) {
-      await this.#refetch(floor);
+      await this.#refetch();
       key = this.#lookUp(kid, alg);
     }
     const tooOld = this.#freshUntil === undefined || now >= this.#freshUntil + MAX_STALE;
@@ -66,7 +67,7 @@ export class Keys {
 
   /** Fetches the keys if there are none yet, so that a wrong setting shows at start. */
   async load(): Promise<void> {
-    if (this.#freshUntil === undefined) await this.#refetch(this.floor);
+    if (this.#freshUntil === undefined) await this.#refetch();
     if (this.#freshUntil === undefined) throw unavailable();
   }
 
@@ -76,8 +77,8 @@ export class Keys {
     return fitting.length === 1 ? fitting[0]?.key : undefined;
   }
 
-  #refetch(floor: number): Promise<void> {
-    const least = this.#freshUntil === undefined ? Math.min(floor, FIRST_FETCH_FLOOR) : floor;
+  #refetch(): Promise<void> {
+    const least = this.#freshUntil === undefined ? Math.min(this.floor, FIRST_FETCH_FLOOR) : this.floor;
     // The distance: a clock that was set back must not forbid fetching until it has caught up.
     if (this.#fetching === undefined && Math.abs(this.clock() - this.#lastFetch) >= least) {
       this.#fetching = this.#fetch().finally(() => (this.#fetching = undefined));
@@ -88,7 +89,7 @@ export class Keys {
   async #fetch(): Promise<void> {
     const now = (this.#lastFetch = this.clock());
     try {
-      const answer = await this.web.get(this.jwksUri ?? (await this.web.endpoint('jwks_uri')));
+      const answer = await this.web.get(await this.jwksUri());
       this.#keys = await usable(answer);
       this.#freshUntil = now + maxAge(answer);
       this.#cutOff = false;
@@ -113,7 +114,7 @@ async function readings(jwk: JWK): Promise<Usable[]> {
   if ('d' in jwk || (jwk.use ?? 'sig') !== 'sig' || (crv !== undefined && jwk.crv !== crv)) return [];
   const found: Usable[] = [];
   for (const alg of algorithms) {
-    if ((jwk.alg ?? alg) !== alg) continue;
+    if (algorithm(jwk.alg ?? alg) !== alg) continue;
     const key = await importJWK(jwk, alg).catch(() => undefined);
     if (key === undefined || key instanceof Uint8Array) continue;
     const { modulusLength } = key.algorithm as { modulusLength?: number };

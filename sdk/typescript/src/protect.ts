@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Refusal } from './challenge.js';
 import type { Status } from './events.js';
-import { Guard, type Admission, type Arrival, type AuthInfo, type ProtectOptions } from './guard.js';
+import { Guard, type Admission, type Arrival, type AuthInfo, type Entry, type ProtectOptions } from './guard.js';
 import type { Members } from './strict.js';
 import type { Verifier } from './verifier.js';
 
@@ -29,7 +29,7 @@ export interface Protection {
   readonly metadata: Members;
   /** How the receiver of revocations is; undefined without `events`. */
   status(): Status | undefined;
-  /** Stops listening for revocations. */
+  /** Stops listening for revocations, and deletes the stream when its name was made up. */
   close(): Promise<void>;
 }
 
@@ -58,13 +58,19 @@ async function passNode(
   next: (error?: unknown) => void,
 ): Promise<void> {
   try {
-    const { auth, body } = await guard.admit(arrivalOf(request));
+    const admission = await guard.admit(arrivalOf(request));
+    // Nobody waits any more, and there will be no `close` to watch for.
+    if (response.destroyed) return;
+    // An aborted connection is what every handler has to expect; a second answer is not.
+    const end = () => response.destroy();
+    // A call that took longer than its token lives is still answered.
+    const { auth, leave } = guard.enter(admission, end, () => response.headersSent && end());
+    response.once('close', leave);
+    const { body } = admission;
     request.auth = auth;
     // The body has been read, which parsers that come later are told like this.
     if (body !== undefined) [request.body, request._body] = [body.parsed, true];
     withoutToken(request, body === undefined);
-    // An aborted connection is what every handler has to expect; a second answer is not.
-    response.once('close', guard.watch(auth.extra.claims, () => response.destroy()));
   } catch (error) {
     if (error instanceof Refusal) answer(request, response, error);
     else next(error);
@@ -111,27 +117,34 @@ function answer(request: NodeRequest, response: ServerResponse, refusal: Refusal
 // --- Request and Response
 
 async function passFetch(guard: Guard, request: Request, handler: FetchHandler): Promise<Response> {
+  const over = new AbortController();
+  let isOpen = false;
   let admission: Admission;
+  let entry: Entry;
   try {
     admission = await guard.admit(arrivalOfFetch(request));
+    const end = () => over.abort();
+    // A call that took longer than its token lives is still answered.
+    entry = guard.enter(admission, end, () => isOpen && end());
   } catch (error) {
     if (error instanceof Refusal) return responseOf(error);
     throw error;
   }
-  const { auth, body } = admission;
-  const revoked = new AbortController();
-  const unwatch = guard.watch(auth.extra.claims, () => revoked.abort());
-  const answered = Promise.resolve(handler(inner(request, body?.octets, revoked.signal), { authInfo: auth }));
-  const ended = new Promise<void>((resolve) => revoked.signal.addEventListener('abort', () => resolve()));
+  const { auth, leave } = entry;
+  const octets = admission.body?.octets;
+  // A handler that throws at once is one that rejects.
+  const answered = (async () => handler(inner(request, octets, over.signal), { authInfo: auth }))();
+  const ended = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()));
   try {
     const response = await Promise.race([answered, ended]);
-    if (response?.body) return new Response(untilEnded(response.body, ended, unwatch), response);
-    unwatch();
+    isOpen = response?.body != null;
+    if (response?.body) return new Response(untilEnded(response.body, over.signal, leave), response);
+    leave();
     // What the handler still does is nobody's any more.
-    if (response === undefined) answered.catch(() => undefined);
+    if (response === undefined) answered.then((late) => late.body?.cancel()).catch(() => undefined);
     return response ?? responseOf(guard.revoked());
   } catch (error) {
-    unwatch();
+    leave();
     throw error;
   }
 }
@@ -150,30 +163,38 @@ function arrivalOfFetch(request: Request): Arrival {
   };
 }
 
-function inner(request: Request, octets: Uint8Array | undefined, revoked: AbortSignal): Request {
+function inner(request: Request, octets: Uint8Array | undefined, over: AbortSignal): Request {
   const headers = new Headers(request.headers);
   headers.delete('authorization');
-  const signal = AbortSignal.any([request.signal, revoked]);
+  const signal = AbortSignal.any([request.signal, over]);
   const { method, url } = request;
   return new Request(url, { method, headers, signal, ...(octets !== undefined && { body: new Uint8Array(octets) }) });
 }
 
 /** The stream, until it or the token ends. */
-function untilEnded(body: ReadableStream<Uint8Array>, ended: Promise<void>, done: () => void): ReadableStream<Uint8Array> {
+function untilEnded(body: ReadableStream<Uint8Array>, ended: AbortSignal, leave: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
-  return new ReadableStream({
-    async pull(controller) {
-      const next = await Promise.race([reader.read(), ended]);
-      if (next?.value !== undefined) return controller.enqueue(next.value);
-      done();
+  // Whoever reads is told at once that there is no more. Not a race for each chunk: what loses one stays in memory.
+  const end = () => void reader.cancel('the token has ended').catch(() => undefined);
+  ended.addEventListener('abort', end, { once: true });
+  if (ended.aborted) end();
+  const source = {
+    async pull(controller: ReadableStreamDefaultController<Uint8Array>) {
+      const { value } = await reader.read().catch((error: unknown) => {
+        leave();
+        throw error;
+      });
+      if (value !== undefined) return controller.enqueue(value);
+      leave();
       controller.close();
-      if (next === undefined) await reader.cancel('the token has been revoked').catch(() => undefined);
     },
-    async cancel(reason) {
-      done();
+    async cancel(reason: unknown) {
+      leave();
       await reader.cancel(reason);
     },
-  });
+  };
+  // Nothing in store that would be given out after the end.
+  return new ReadableStream(source, { highWaterMark: 0 });
 }
 
 const responseOf = (refusal: Refusal) =>

@@ -1,6 +1,6 @@
 /** Security event tokens (RFC 8417): which are genuine, and what they say. */
 
-import { SetError, VerifyError } from './errors.js';
+import { SetError, UnknownKeyError, VerifyError } from './errors.js';
 import type { Keys } from './keys.js';
 import { ALGORITHMS, isObject, isText, isTime, SignatureError, Unverified, type Members } from './strict.js';
 import type { Clock } from './web.js';
@@ -10,9 +10,6 @@ export const MAX_SET = 64 * 1024;
 
 /** Seconds that `iat` of a SET may be ahead of this machine's clock. */
 const MAX_AHEAD = 60;
-
-/** Seconds between two fetches of the keys for SETs that name unknown ones. */
-const REFETCH_FLOOR = 60;
 
 export const CAEP = 'https://schemas.openid.net/secevent/caep/event-type/';
 export const RISC = 'https://schemas.openid.net/secevent/risc/event-type/';
@@ -56,8 +53,8 @@ export class SetReader {
   async read(token: string): Promise<SecurityEvent> {
     const unverified = parse(token);
     const { kid, alg } = unverified;
-    const key = kid === undefined ? undefined : await this.keys.find(kid, alg, REFETCH_FLOOR);
-    if (key === undefined) throw new SetError('invalid_key', 'the issuer has no such key');
+    const key = kid === undefined ? undefined : await this.keys.find(kid, alg);
+    if (key === undefined) throw new UnknownKeyError();
     const claims = await unverified.verify(key).catch((error: Error) => {
       throw new SetError(error instanceof SignatureError ? 'invalid_key' : 'invalid_request', error.message);
     });

@@ -1,5 +1,7 @@
 /** This server's stream of security events at the transmitter (SSF 1.0 §8, RFC 8936, and Writ's feed). */
 
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { SetupError, WebError } from './errors.js';
 import { MAX_SET } from './sets.js';
 import { isObject, type Members } from './strict.js';
@@ -11,23 +13,46 @@ const POLL = 'urn:ietf:rfc:8936';
 /** Seconds to wait for the answer to a poll; transmitters hold it for about 25. */
 const LONG_POLL = 40;
 
+/** SETs in the answer to a poll, at most. */
+const MAX_EVENTS = 100;
+
+/** Octets of that answer: as many SETs, each as long as can be, and then some. */
+const MAX_ANSWER = 8 * 1024 * 1024;
+
 /** Seconds of silence after which a feed is taken for dead; it says something every 15. */
 const IDLE_FEED = 45;
 
 /** SETs that were refused, by `jti`. */
 export type Errors = Record<string, { err: string; description: string }>;
 
+/** One event of a feed. */
+export interface FeedEvent {
+  /** `set`, or `end` after the last one of a replay that nothing follows; others may be added. */
+  kind: string;
+  jti: string;
+  data: string;
+}
+
 /** What the stream is to be. */
 export interface Wanted {
-  description: string;
+  /** Under which name it is found again; made up when there is none. */
+  instance: string | undefined;
   events: readonly string[];
   /** For delivery by push (RFC 8935): where to, and with which `Authorization` header. */
   push?: { url: string; authorization: string };
 }
 
+/** A request to the transmitter, and which answers are good. */
+interface Request {
+  body?: Members;
+  ok?: number[];
+  signal?: AbortSignal;
+}
+
 /** Finds or makes the stream, keeps it enabled, and reads from it. */
 export class Stream {
   readonly #wanted: { description: string; events_requested: readonly string[]; delivery: Members & { method: string } };
+  readonly #isMadeUp: boolean;
   #token = '';
   #tokenUntil = -Infinity;
   #metadata: Members = {};
@@ -41,9 +66,10 @@ export class Stream {
     private readonly clock: Clock,
     wanted: Wanted,
   ) {
-    const { push } = wanted;
+    const { push, instance } = wanted;
+    this.#isMadeUp = instance === undefined;
     this.#wanted = {
-      description: wanted.description,
+      description: `writ-resource ${instance ?? madeUpName()}`,
       events_requested: wanted.events,
       // Transmitters never tell the header again, so it is set anew at every start.
       delivery: push
@@ -68,12 +94,13 @@ export class Stream {
    * `SetupError` when it is not the stream this server can trust.
    */
   async prepare(signal: AbortSignal): Promise<boolean> {
+    this.web.forget();
     this.#metadata = await this.web.transmitter();
     const configuration = this.#endpoint('configuration_endpoint');
     let stream = this.#ours(await this.#api('GET', configuration, { signal }));
     const isNew = stream === undefined;
     if (stream === undefined) {
-      stream = objectIn(await this.#api('POST', configuration, { body: this.#wanted, ok: [201], signal }));
+      stream = await this.#create(configuration, signal);
     } else if (!this.#isAsWanted(stream)) {
       const body = { stream_id: stream['stream_id'], ...this.#wanted };
       stream = objectIn(await this.#api('PATCH', configuration, { body, signal }));
@@ -92,6 +119,14 @@ export class Stream {
     return isNew || status === 'disabled';
   }
 
+  /** Deletes the stream, unless its name is known to whoever comes next. */
+  async leave(): Promise<void> {
+    if (!this.#isMadeUp || this.#id === '') return;
+    const url = `${this.#endpoint('configuration_endpoint')}?${this.#query()}`;
+    this.#id = '';
+    await this.#api('DELETE', url, { ok: [204, 404] });
+  }
+
   /** Asks for a verification event with this state. */
   async verify(state: string, signal: AbortSignal): Promise<void> {
     const body = { stream_id: this.#id, state };
@@ -100,8 +135,9 @@ export class Stream {
 
   /** Acknowledges, and waits for SETs: pairs of `jti` and SET. */
   async poll(ack: string[], errors: Errors, signal: AbortSignal): Promise<[string, string][]> {
-    const body = { ack, ...given(errors) };
-    const { sets } = objectIn(await this.#api('POST', this.#pollUrl, { body, wait: LONG_POLL, signal }));
+    const body = { maxEvents: MAX_EVENTS, ack, ...given(errors) };
+    const polled = { body, wait: LONG_POLL, limit: MAX_ANSWER, signal };
+    const { sets } = objectIn(await this.#api('POST', this.#pollUrl, polled));
     const pairs = isObject(sets) ? Object.entries(sets) : undefined;
     if (!pairs?.every((pair): pair is [string, string] => typeof pair[1] === 'string')) {
       throw new WebError('the answer to a poll has no sets');
@@ -115,12 +151,12 @@ export class Stream {
     await this.#api('POST', this.#pollUrl, { body, signal });
   }
 
-  /** Opens the feed: pairs of `jti` and SET, until the transmitter ends it or `signal` does. */
+  /** Opens the feed: its events, until the transmitter ends it or `signal` does. */
   async feed(
     replay: number | undefined,
     last: string | undefined,
     signal: AbortSignal,
-  ): Promise<AsyncIterable<[string, string]>> {
+  ): Promise<AsyncIterable<FeedEvent>> {
     const url = `${this.#endpoint('feed_endpoint')}?${this.#query(replay)}`;
     const headers = {
       accept: 'text/event-stream',
@@ -141,6 +177,19 @@ export class Stream {
       throw new WebError(`the feed answered ${response.status}`, response.status);
     }
     return serverSentEvents(response.body, watchdog);
+  }
+
+  async #create(configuration: string, signal: AbortSignal): Promise<Members> {
+    try {
+      return objectIn(await this.#api('POST', configuration, { body: this.#wanted, ok: [201], signal }));
+    } catch (error) {
+      if (!(error instanceof WebError) || error.status !== 403) throw error;
+      const words =
+        "the transmitter lets this client have no more streams (of Writ's clients each may have 16 unless set " +
+        'otherwise): `writ stream list` shows them, those of no process can be deleted, and a process with an ' +
+        '`instance` name takes up its own again';
+      throw new WebError(`${words}: ${error.message}`, 403);
+    }
   }
 
   #ours(answer: Answer): Members | undefined {
@@ -176,7 +225,7 @@ export class Stream {
   async #api(
     method: string,
     url: string,
-    { body, ok = [200], wait, signal }: { body?: Members; ok?: number[]; wait?: number; signal: AbortSignal },
+    { body, ok = [200], signal, ...limits }: Request & { wait?: number; limit?: number },
   ): Promise<Answer> {
     const headers: Record<string, string> = {
       accept: 'application/json',
@@ -184,8 +233,8 @@ export class Stream {
       ...(body && { 'content-type': 'application/json' }),
       ...(body && 'setErrs' in body && { 'content-language': 'en' }),
     };
-    const more = { ...(body && { body: JSON.stringify(body) }), ...(wait !== undefined && { wait }) };
-    const answer = await this.web.send(url, { method, headers, signal, ...more });
+    const more = { ...(body && { body: JSON.stringify(body) }), ...(signal && { signal }), ...limits };
+    const answer = await this.web.send(url, { method, headers, ...more });
     if (ok.includes(answer.status)) return answer;
     this.#refused(answer.status);
     const after = answer.headers.get('retry-after') ?? '';
@@ -216,15 +265,18 @@ export class Stream {
   }
 }
 
+/** A name that no other process has. */
+const madeUpName = () => [hostname(), randomBytes(3).toString('hex')].filter(Boolean).join('-');
+
 const given = (errors: Errors) => (Object.keys(errors).length > 0 ? { setErrs: errors } : {});
 
-/** The id and data of each event; what is not finished when the stream ends is none. */
+/** Each event (HTML, server-sent events); what is not finished when the stream ends is none. */
 async function* serverSentEvents(
   body: ReadableStream<Uint8Array>,
   watchdog: NodeJS.Timeout,
-): AsyncGenerator<[string, string]> {
+): AsyncGenerator<FeedEvent> {
   const decoder = new TextDecoder();
-  let [rest, id, data] = ['', '', ''];
+  let [rest, kind, jti, data] = ['', '', '', ''];
   try {
     for await (const chunk of body) {
       watchdog.refresh();
@@ -233,11 +285,12 @@ async function* serverSentEvents(
       if (rest.length + data.length > 2 * MAX_SET) throw new WebError('an event of the feed is too long');
       for (const line of lines) {
         const [, field = '', value = ''] = /^([^:]*):? ?(.*?)\r?$/.exec(line) ?? [];
-        if (field === 'id') id = value;
-        else if (field === 'data') data += value;
-        else if (/^\r?$/.test(line) && data !== '') {
-          yield [id, data];
-          data = '';
+        if (field === 'id') jti = value;
+        else if (field === 'event') kind = value;
+        else if (field === 'data') data += `${value}\n`;
+        else if (/^\r?$/.test(line)) {
+          if (data !== '') yield { kind, jti, data: data.slice(0, -1) };
+          [kind, data] = ['', ''];
         }
       }
     }

@@ -6,6 +6,9 @@ import { VerifyError } from './errors.js';
 /** The signature algorithms that are accepted unless fewer are asked for; asymmetric ones only. */
 export const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA'] as const;
 
+/** The older name of an algorithm that has two (RFC 9864 §2.2). */
+export const algorithm = (name: string): string => (name === 'Ed25519' ? 'EdDSA' : name);
+
 /** The last second of the year 9999: later times are mistakes (milliseconds) or attacks. */
 const LATEST = 253_402_300_799;
 
@@ -63,10 +66,15 @@ export const isTime = (value: unknown): value is number => typeof value === 'num
 export class Unverified {
   private constructor(
     readonly token: string,
-    readonly alg: string,
+    private readonly saidAlg: string,
     readonly typ: string,
     readonly kid: string | undefined,
   ) {}
+
+  /** The algorithm, by its older name. */
+  get alg(): string {
+    return algorithm(this.saidAlg);
+  }
 
   /** Reads the header alone. */
   static parse(token: string): Unverified {
@@ -93,7 +101,7 @@ export class Unverified {
 
   /** The claims, once the signature holds. */
   async verify(key: CryptoKey): Promise<Members> {
-    const verified = await compactVerify(this.token, key, { algorithms: [this.alg] }).catch(() => {
+    const verified = await compactVerify(this.token, key, { algorithms: [this.saidAlg] }).catch(() => {
       throw new SignatureError('the signature does not verify');
     });
     const claims = objectOf(verified.payload);

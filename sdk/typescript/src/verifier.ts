@@ -11,6 +11,9 @@ import { Stream } from './stream.js';
 import { ALGORITHMS, Unverified } from './strict.js';
 import { trustedUrl, Web, type Clock, type Credentials } from './web.js';
 
+/** Seconds on the way after which the answer about a token is not taken for a fresh one. */
+const ASK_AGAIN = 1;
+
 export interface VerifierOptions {
   /** The URL of the MCP server as clients know it: tokens must name exactly this in `aud`. */
   resource: string;
@@ -63,7 +66,8 @@ export class Verifier {
     [this.resource, this.issuer, this.#clock, this.#algorithms] = [resource, issuer, clock, algorithms];
     this.#leeway = options.leeway ?? 30;
     const web = new Web(issuer, options.timeout ?? 5);
-    this.#keys = new Keys(web, clock, jwksUri, options.refetchFloor ?? 10);
+    const floor = options.refetchFloor ?? 10;
+    this.#keys = new Keys(web, clock, async () => jwksUri ?? web.endpoint('jwks_uri'), floor);
     this.#introspector = options.introspect && new Introspector(web, options.introspect);
     if (options.events === undefined) return;
 
@@ -75,13 +79,15 @@ export class Verifier {
     }
     // A token may come so long after its `iat`, by the clocks of two machines.
     const keep = events.tokenLifetime + Math.max(60, 2 * this.#leeway);
-    const reader = new SetReader(this.#keys, issuer, resource, clock);
+    // Their own: whoever sends tokens with made-up keys must not use up the fetches for SETs.
+    const keys = new Keys(web, clock, async () => web.named(await web.transmitter(), 'jwks_uri'), floor);
+    const reader = new SetReader(keys, issuer, resource, clock);
     const receiver = new Receiver(events, keep, reader, issuer, clock);
     const push = this.pushUrl && { url: this.pushUrl.href, authorization: receiver.pushSecret };
-    const wanted = { description: `writ-resource ${events.instance}`, events: requested(events), ...(push && { push }) };
+    const wanted = { instance: events.instance, events: requested(events), ...(push && { push }) };
     const stream = new Stream(web, resource, events, clock, wanted);
     this.receiver = receiver;
-    this.#delivery = new Delivery(events, keep, stream, receiver, clock);
+    this.#delivery = new Delivery(events, keep, floor, stream, receiver, clock);
     this.#inDoubt = events.whenStale === 'introspect' ? new Introspector(web, events) : undefined;
   }
 
@@ -90,9 +96,25 @@ export class Verifier {
    * judged at the moment; every other `VerifyError` is its own fault.
    */
   async verify(token: string): Promise<AccessClaims> {
-    let claims = await this.#check(token);
-    if (this.receiver !== undefined) claims = await this.#heedEvents(token, claims, this.receiver);
-    return this.#introspector === undefined ? claims : this.#introspector.confirm(token, claims);
+    return this.#judge(token, await this.#check(token));
+  }
+
+  /** What a token is still worth that was verified before, `waited` seconds ago. */
+  async verifyAgain(token: string, claims: AccessClaims, waited: number): Promise<AccessClaims> {
+    return waited >= ASK_AGAIN ? this.#judge(token, claims) : this.standing(claims);
+  }
+
+  /** What a token that was verified is worth by what is known here and now; nobody is asked. */
+  standing(claims: AccessClaims): AccessClaims {
+    if (this.remaining(claims) <= 0) throw new VerifyError('the token has expired');
+    const decision = this.receiver?.decide(claims);
+    if (decision?.verdict === 'denied') throw new VerifyError(decision.reason);
+    return decision === undefined ? claims : { ...claims, scopes: decision.scopes };
+  }
+
+  /** Seconds for which the token is still accepted. */
+  remaining({ exp }: AccessClaims): number {
+    return exp + this.#leeway - this.#clock();
   }
 
   /** Fetches the issuer's keys if there are none yet, so that a wrong setting shows at start. */
@@ -114,6 +136,7 @@ export class Verifier {
     running?.controller.abort();
     this.receiver?.health.fail('no events are received any more');
     await running?.done;
+    if (running !== undefined) await this.#delivery?.close();
   }
 
   /** What needs nobody's opinion. What needs no key comes first, so that other tokens cause no fetch. */
@@ -127,7 +150,7 @@ export class Verifier {
     const now = this.#clock();
     if (claims.iss !== this.issuer) throw new VerifyError('the token is from another issuer');
     if (!claims.aud.includes(this.resource)) throw new VerifyError('the token is for another resource');
-    if (now - this.#leeway >= claims.exp) throw new VerifyError('the token has expired');
+    if (this.remaining(claims) <= 0) throw new VerifyError('the token has expired');
     if (now + this.#leeway < Math.max(claims.iat, claims.nbf ?? 0)) {
       throw new VerifyError('the token is not valid yet');
     }
@@ -136,16 +159,16 @@ export class Verifier {
     return claims;
   }
 
-  async #heedEvents(token: string, claims: AccessClaims, receiver: Receiver): Promise<AccessClaims> {
-    let decision = receiver.decide(claims);
-    let asked = claims;
-    if (decision.verdict === 'ask') {
-      if (this.#inDoubt === undefined) throw new UnavailableError('revocations cannot be heard of at the moment');
-      asked = await this.#inDoubt.confirm(token, claims);
-      // Something may have arrived while the answer was on its way.
-      decision = receiver.decide(asked);
-    }
-    if (decision.verdict === 'denied') throw new VerifyError(decision.reason);
-    return { ...asked, scopes: decision.scopes };
+  async #judge(token: string, claims: AccessClaims): Promise<AccessClaims> {
+    const standing = this.standing(claims);
+    const introspector = this.#whomToAsk(standing);
+    // Something may arrive, and the token may end, while the answer is on its way.
+    return introspector === undefined ? standing : this.standing(await introspector.confirm(token, standing));
+  }
+
+  #whomToAsk(claims: AccessClaims): Introspector | undefined {
+    if (this.receiver?.decide(claims).verdict !== 'ask') return this.#introspector;
+    if (this.#inDoubt === undefined) throw new UnavailableError('revocations cannot be heard of at the moment');
+    return this.#inDoubt;
   }
 }

@@ -81,8 +81,8 @@ export class Web {
   }
 
   /** The answer, whatever its status. */
-  async send(url: string, init: RequestInit & { wait?: number } = {}): Promise<Answer> {
-    const { wait = this.timeout, signal, ...request } = init;
+  async send(url: string, init: RequestInit & { wait?: number; limit?: number } = {}): Promise<Answer> {
+    const { wait = this.timeout, limit = MAX_DOCUMENT, signal, ...request } = init;
     const limits = [AbortSignal.timeout(wait * 1000), ...(signal ? [signal] : [])];
     try {
       const response = await fetch(url, { ...request, redirect: 'manual', signal: AbortSignal.any(limits) });
@@ -90,7 +90,7 @@ export class Web {
       let length = 0;
       for await (const chunk of response.body ?? []) {
         length += chunk.length;
-        if (length > MAX_DOCUMENT) throw new WebError(`${url} answered more than ${MAX_DOCUMENT} octets`);
+        if (length > limit) throw new WebError(`${url} answered more than ${limit} octets`);
         chunks.push(chunk);
       }
       return { status: response.status, headers: response.headers, body: Buffer.concat(chunks) };
@@ -127,7 +127,7 @@ export class Web {
     return this.#document(`/.well-known/ssf-configuration${this.#path()}`);
   }
 
-  /** Lets the next look-up ask again: what was found did not work. */
+  /** Lets the next look-up ask again: what was found did not work, or is not new. */
   forget(): void {
     this.#documents.clear();
   }

@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { pace } from '../src/delivery.js';
 import { UnavailableError, VerifyError } from '../src/errors.js';
 import type { Events } from '../src/events.js';
 import { Health } from '../src/health.js';
 import { protect } from '../src/index.js';
-import { Verifier } from '../src/verifier.js';
+import { Verifier, type VerifierOptions } from '../src/verifier.js';
 import { beat, NOW, RESOURCE, SECRET, serving, settings, sign, transmitting, type Transmitter } from './kit.js';
 
 const SESSION_REVOKED = 'https://schemas.openid.net/secevent/caep/event-type/session-revoked';
@@ -16,8 +17,9 @@ async function running(
   transmitter: Transmitter,
   events: Partial<Events>,
   work: (verifier: Verifier) => Promise<void>,
+  more: Partial<VerifierOptions> = {},
 ): Promise<void> {
-  const verifier = new Verifier(settings(transmitter, events));
+  const verifier = new Verifier({ ...settings(transmitter, events), ...more });
   verifier.start();
   try {
     await work(verifier);
@@ -26,11 +28,18 @@ async function running(
   }
 }
 
-const listening = (transmitter: Transmitter, events: Partial<Events>, work: (verifier: Verifier) => Promise<void>) =>
-  running(transmitter, events, async (verifier) => {
+const listening = (
+  transmitter: Transmitter,
+  events: Partial<Events>,
+  work: (verifier: Verifier) => Promise<void>,
+  more?: Partial<VerifierOptions>,
+) => {
+  const onceLive = async (verifier: Verifier) => {
     await transmitter.until(() => status(verifier).live);
     await work(verifier);
-  });
+  };
+  return running(transmitter, events, onceLive, more);
+};
 
 function status(verifier: Verifier) {
   assert(verifier.receiver);
@@ -54,7 +63,9 @@ for (const delivery of ['feed', 'poll'] as const) {
           await refused(verifier, token);
           await transmitter.until(() => isQuiet(transmitter));
           assert.equal(transmitter.streams.size, 1);
-          assert.equal(status(verifier).lag, 0);
+          assert.deepEqual(transmitter.errors, {});
+          const { lag = -1 } = status(verifier);
+          assert(lag >= 0 && lag < 1);
         })));
 
     it('a restart forgets nothing', () =>
@@ -139,6 +150,18 @@ describe('push', () => {
     }));
 });
 
+it('a replay that was cut short is begun again', () =>
+  transmitting((transmitter) => {
+    transmitter.cutsReplays = true;
+    return running(transmitter, { delivery: { push: '/events' } }, async (verifier) => {
+      await transmitter.until(() => status(verifier).doubt?.includes('before the past was told'));
+      await transmitter.until(() => transmitter.count('GET feed') > 1);
+      assert.equal(transmitter.pushed.length, 0, 'no verification that proves too much');
+      transmitter.cutsReplays = false;
+      await transmitter.until(() => transmitter.pushed.length);
+    });
+  }));
+
 describe('doubt', () => {
   it('without replay older tokens are unknown', () =>
     transmitting((transmitter) => {
@@ -171,13 +194,24 @@ describe('doubt', () => {
         assert.equal((await verifier.verify(token)).sub, 'ada', 'what was revoked would have arrived');
       })));
 
+  it('silence, also when the clock is set back', (test) =>
+    transmitting((transmitter) =>
+      listening(transmitter, {}, async (verifier) => {
+        transmitter.clock.now -= 3600;
+        assert(status(verifier).live);
+        const now = performance.now();
+        test.mock.method(performance, 'now', () => now + 71_000);
+        assert.equal(status(verifier).doubt, 'nothing was heard for too long');
+        test.mock.restoreAll();
+      })));
+
   it('a verification without echo', () =>
     transmitting((transmitter) =>
       listening(transmitter, {}, async (verifier) => {
         verifier.receiver?.health.asked('never echoed');
-        transmitter.clock.now += 10;
+        transmitter.clock.now += 9;
         assert(status(verifier).live);
-        transmitter.clock.now += 1;
+        transmitter.clock.now += 2;
         assert.equal(status(verifier).doubt, 'a verification was not echoed');
         await beat(transmitter, verifier);
         assert(status(verifier).live);
@@ -240,6 +274,75 @@ describe('doubt', () => {
       });
     }));
 
+  /** A revocation by a key that no receiver has fetched yet. */
+  const offerWithNewKey = async (transmitter: Transmitter) => {
+    const events = { [SESSION_REVOKED]: {} };
+    const base = { iss: transmitter.issuer, aud: RESOURCE, iat: NOW, jti: 'new-key', sub_id: transmitter.user(), events };
+    const [stream = ''] = transmitter.streams.keys();
+    transmitter.offer(stream, 'new-key', await sign({ typ: 'secevent+jwt' }, base, 'ES256'));
+  };
+
+  for (const delivery of ['feed', 'poll'] as const) {
+    it(`a SET whose key is too new to be fetched, by ${delivery}`, () =>
+      transmitting((transmitter) => {
+        transmitter.algorithms = ['RS256'];
+        transmitter.clock.run();
+        const work = async (verifier: Verifier) => {
+          transmitter.algorithms = ['RS256', 'ES256'];
+          await offerWithNewKey(transmitter);
+          await transmitter.until(() => status(verifier).markers);
+          await transmitter.until(() => isQuiet(transmitter));
+          assert.deepEqual(transmitter.errors, {});
+          await transmitter.until(() => status(verifier).live);
+          await refused(verifier, await transmitter.token({ iat: NOW - 1 }));
+        };
+        return listening(transmitter, { delivery }, work, { refetchFloor: 0.3 });
+      }));
+
+    it(`a SET whose key never comes puts every token in doubt, by ${delivery}`, () =>
+      transmitting((transmitter) => {
+        transmitter.algorithms = ['RS256'];
+        transmitter.clock.run();
+        const work = async (verifier: Verifier) => {
+          await offerWithNewKey(transmitter);
+          await transmitter.until(() => isQuiet(transmitter));
+          assert.equal(transmitter.errors['new-key']?.err, 'invalid_key');
+          await assert.rejects(verifier.verify(await transmitter.token()), UnavailableError);
+        };
+        return listening(transmitter, { delivery }, work, { refetchFloor: 0.1 });
+      }));
+  }
+
+  it('made-up keys of tokens do not keep those of SETs from being fetched', () =>
+    transmitting((transmitter) => {
+      transmitter.algorithms = ['RS256'];
+      return listening(transmitter, {}, async (verifier) => {
+        transmitter.clock.now += 10;
+        const made = await transmitter.token({}, 'RS256', { kid: 'made-up' });
+        await assert.rejects(verifier.verify(made), /no such key/);
+        transmitter.algorithms = ['RS256', 'ES256'];
+        await offerWithNewKey(transmitter);
+        await transmitter.until(() => status(verifier).markers);
+      });
+    }));
+
+  it('keys of SETs are where the transmitter says', () =>
+    transmitting((transmitter) => {
+      transmitter.metadata = { jwks_uri: null };
+      return running(transmitter, {}, async (verifier) => {
+        await transmitter.until(() => status(verifier).doubt?.includes('the keys'));
+        await verifier.loadKeys();
+      });
+    }));
+
+  it('what the metadata says is asked again for each subscription', () =>
+    transmitting((transmitter) =>
+      listening(transmitter, {}, async (verifier) => {
+        transmitter.metadata = { critical_subject_members: ['device'] };
+        transmitter.endFeeds();
+        await transmitter.until(() => verifier.receiver?.critical[0] === 'device');
+      })));
+
   it('a revocation that arrives while the answer is on its way', () =>
     transmitting(async (transmitter) => {
       const verifier = new Verifier(settings(transmitter, { whenStale: 'introspect' }));
@@ -250,6 +353,17 @@ describe('doubt', () => {
       await refused(verifier, await transmitter.token());
       assert.equal(transmitter.count('POST introspect'), 1);
     }));
+
+  for (const introspect of [undefined, { clientId: 'weather', clientSecret: SECRET }]) {
+    it(`a token that expires while the answer is on its way${introspect ? ', asked about each time' : ''}`, () =>
+      transmitting(async (transmitter) => {
+        const options = settings(transmitter, { whenStale: 'introspect' });
+        const verifier = new Verifier({ ...options, ...(introspect && { introspect }) });
+        transmitter.meanwhile = async () => void (transmitter.clock.now += 400);
+        await assert.rejects(verifier.verify(await transmitter.token()), /expired/);
+        assert.equal(transmitter.count('POST introspect'), 1);
+      }));
+  }
 
   it('an echo of what was asked before a failure proves nothing', () => {
     const health = new Health(() => NOW, 70);
@@ -318,6 +432,104 @@ describe('the stream', () => {
           assert(status(one).live && status(two).live);
         }))));
 });
+
+for (const delivery of ['feed', 'poll'] as const) {
+  describe(`what a stream does not bring, by ${delivery}`, () => {
+    it('without a name each has a stream, which ends with it', () =>
+      transmitting(async (transmitter) => {
+        const nameless = { delivery, instance: undefined };
+        await listening(transmitter, nameless, async (one) => {
+          await listening(transmitter, nameless, async (two) => {
+            assert.equal(transmitter.streams.size, 2);
+            await transmitter.revoke();
+            await transmitter.until(() => status(one).markers && status(two).markers);
+          });
+          assert.equal(transmitter.streams.size, 1);
+          assert(status(one).live);
+        });
+        assert.equal(transmitter.streams.size, 0);
+      }));
+
+    /** A revocation that another receiver took away, and a verification that one asked for. */
+    const elsewhere = async (transmitter: Transmitter) => {
+      const [stream = ''] = transmitter.streams.keys();
+      const [jti, token] = await transmitter.set('caep/session-revoked', transmitter.user());
+      transmitter.stream().log.set(jti, token);
+      await transmitter.emit('ssf/verification', { format: 'opaque', id: stream }, { state: 'of another receiver' });
+    };
+
+    it('what others took from a shared stream is told again', (test) => {
+      const warn = test.mock.method(console, 'warn');
+      return transmitting((transmitter) =>
+        listening(transmitter, { delivery }, async (verifier) => {
+          await elsewhere(transmitter);
+          await transmitter.until(() => status(verifier).markers);
+          await transmitter.until(() => status(verifier).live);
+          await elsewhere(transmitter);
+          await transmitter.until(() => !status(verifier).live);
+          await transmitter.until(() => status(verifier).live);
+          const codes = () => Object.values(transmitter.errors).map(({ err }) => err);
+          await transmitter.until(() => codes().length === 2);
+          assert.deepEqual(codes(), ['invalid_state', 'invalid_state']);
+          const words = warn.mock.calls.map(({ arguments: [said] }) => String(said));
+          assert.equal(words.filter((said) => said.includes('each process needs an own instance')).length, 1);
+        }));
+    });
+
+    it('what it threw away while it was disabled is told when it is enabled', () =>
+      transmitting((transmitter) =>
+        listening(transmitter, { delivery }, async (verifier) => {
+          transmitter.disable();
+          await transmitter.revoke();
+          transmitter.stream().status = 'enabled';
+          const [id = ''] = transmitter.streams.keys();
+          await transmitter.emit('ssf/stream-updated', { format: 'opaque', id }, { status: 'enabled' });
+          await transmitter.until(() => status(verifier).markers);
+          await transmitter.until(() => status(verifier).live);
+        })));
+
+    it('it is enabled when it was disabled silently, and echoes nothing', (test) => {
+      pace.retry = 0.1;
+      test.after(() => (pace.retry = 10));
+      return transmitting((transmitter) =>
+        listening(transmitter, { delivery, maxAge: 15 }, async (verifier) => {
+          transmitter.disable();
+          transmitter.notify();
+          await transmitter.revoke();
+          await transmitter.until(() => status(verifier).markers, 15);
+          await transmitter.until(() => status(verifier).live);
+        }));
+    });
+  });
+}
+
+it('a stream that cannot be deleted at the end is left behind', (test) => {
+  const warn = test.mock.method(console, 'warn');
+  return transmitting(async (transmitter) => {
+    await listening(transmitter, { instance: undefined }, async () => void transmitter.down.add('configuration'));
+    assert(warn.mock.calls.some(({ arguments: [said] }) => String(said).includes('left behind')));
+  });
+});
+
+it('too many streams', () =>
+  transmitting((transmitter) => {
+    transmitter.mostStreams = 0;
+    return running(transmitter, {}, (verifier) =>
+      transmitter.until(() => /`writ stream list`.*`instance`.*403/.test(status(verifier).doubt ?? '')));
+  }));
+
+it('a large backlog is polled in parts', () =>
+  transmitting((transmitter) =>
+    listening(transmitter, { delivery: 'poll' }, async (verifier) => {
+      const { queue } = transmitter.stream();
+      for (let number = 0; number < 150; number++) {
+        const reason = { reason_admin: { en: 'x'.repeat(45_000) } };
+        queue.set(...(await transmitter.set('caep/session-revoked', transmitter.user(`user-${number}`), reason)));
+      }
+      transmitter.notify();
+      await transmitter.until(() => status(verifier).markers === 150);
+      await transmitter.until(() => queue.size === 0);
+    })));
 
 it('the hook sees events, and may end tokens', () => {
   const seen: string[] = [];

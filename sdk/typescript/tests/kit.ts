@@ -16,11 +16,13 @@ export const RESOURCE = 'http://127.0.0.1:8000/mcp';
 export const SECRET = 's3cret-._~';
 
 const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
+const edwards = generateKeyPairSync('ed25519');
 const PAIRS = {
   RS256: rsa(),
   PS256: rsa(),
   ES256: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
-  EdDSA: generateKeyPairSync('ed25519'),
+  EdDSA: edwards,
+  Ed25519: edwards,
 };
 const OTHER = rsa().privateKey;
 type Algorithm = keyof typeof PAIRS;
@@ -61,8 +63,14 @@ export async function sign(header: Members, claims: Members, how = 'RS256'): Pro
 /** A clock that moves when it is told to. */
 export class ManualClock {
   now = NOW;
-  readonly read = () => this.now;
+  /** Has it go on by itself. */
+  run = () => (this.#begun = Date.now() / 1000);
+  readonly read = () => this.now + (this.#begun ? Date.now() / 1000 - this.#begun : 0);
+  #begun = 0;
 }
+
+/** What every feed begins with: nothing that a receiver has to understand. */
+const NEWS = ':\n\nevent: news\nid: news-1\ndata: of a kind that\ndata: nobody knows\n\nevent: set\n\n';
 
 interface Known {
   status: string;
@@ -85,6 +93,9 @@ export class Transmitter {
   /** Tokens that introspection denies, by `jti`; endpoints that answer 503. */
   readonly inactive = new Set<string>();
   readonly down = new Set<string>();
+  mostStreams = 16;
+  /** Ends replays before all is told. */
+  cutsReplays = false;
   /** Verifications are taken, and never echoed. */
   isMute = false;
   /** Happens while introspection is under way. */
@@ -132,8 +143,9 @@ export class Transmitter {
   }
 
   offer(stream: string, jti: string, token: string): void {
-    this.stream(stream).queue.set(jti, token);
-    this.stream(stream).log.set(jti, token);
+    const { status, queue, log } = this.stream(stream);
+    if (status !== 'disabled') queue.set(jti, token);
+    log.set(jti, token);
     this.notify();
   }
 
@@ -147,6 +159,11 @@ export class Transmitter {
     this.#waiting.splice(0).forEach((wake) => wake());
   }
 
+  /** Stops every stream; what arises meanwhile is kept for none, but can be told again. */
+  disable(): void {
+    for (const known of this.streams.values()) known.status = 'disabled';
+  }
+
   /** As when the access token of a feed has expired. */
   endFeeds(): void {
     for (const known of this.streams.values()) known.feed += 1;
@@ -154,9 +171,9 @@ export class Transmitter {
   }
 
   /** Waits for traffic to have made `condition` true. */
-  async until(condition: () => unknown): Promise<void> {
+  async until(condition: () => unknown, seconds = 5): Promise<void> {
     for (let tries = 0; !condition(); tries++) {
-      if (tries > 1000) throw new Error(`it did not come: ${condition}`);
+      if (tries > 200 * seconds) throw new Error(`it did not come: ${condition}`);
       await pause(5);
     }
   }
@@ -185,7 +202,7 @@ export class Transmitter {
       case 'ssf-configuration': {
         const ends = ['configuration', 'status', 'verification', 'feed'];
         const endpoints = ends.map((end) => [`${end}_endpoint`, `${this.issuer}/ssf/${end}`]);
-        return void json(laid(this.metadata, { issuer: this.issuer, ...Object.fromEntries(endpoints) }));
+        return void json(laid(this.metadata, { issuer: this.issuer, jwks_uri: `${this.issuer}/jwks`, ...Object.fromEntries(endpoints) }));
       }
       case 'jwks':
         return void json({ keys: this.algorithms.map((alg) => PUBLISHED[alg]) });
@@ -250,6 +267,7 @@ export class Transmitter {
       this.streams.delete(id ?? '');
       return response.writeHead(204).end();
     }
+    if (id === undefined && this.streams.size === this.mostStreams) return json({ error: 'access_denied' }, 403);
     const name = id ?? `stream-${++this.#created}`;
     const known = this.streams.get(name) ?? { status: 'enabled', said: {}, queue: new Map(), log: new Map(), feed: 0 };
     known.said = { ...known.said, ...said };
@@ -269,10 +287,11 @@ export class Transmitter {
     const errors = isObject(said['setErrs']) ? said['setErrs'] : {};
     for (const jti of [...((said['ack'] as string[] | undefined) ?? []), ...Object.keys(errors)]) known.queue.delete(jti);
     Object.assign(this.errors, errors);
-    while (said['maxEvents'] !== 0 && (known.queue.size === 0 || known.status !== 'enabled') && !request.destroyed) {
+    const isEnabled = () => known.status === 'enabled';
+    while (said['maxEvents'] !== 0 && known.queue.size === 0 && isEnabled() && !request.destroyed) {
       await this.#change(request);
     }
-    json({ sets: said['maxEvents'] === 0 ? {} : Object.fromEntries(known.queue) });
+    json({ sets: said['maxEvents'] === 0 || !isEnabled() ? {} : Object.fromEntries([...known.queue].slice(0, said['maxEvents'] as number)) });
   }
 
   async #feed(id: string, known: Known, request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
@@ -289,8 +308,9 @@ export class Transmitter {
       sent.add(jti);
       response.write(`id: ${jti}\nevent: set\ndata: ${token}\n\n`);
     };
-    response.writeHead(200, { 'content-type': 'text/event-stream' }).write(':\n\n');
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).write(NEWS);
     if (url.searchParams.has('replay')) known.log.forEach((token, jti) => send(jti, token));
+    if (this.#isPush(known) && !this.cutsReplays) response.write('event: end\ndata: {}\n\n');
     while (!this.#isPush(known) && known.feed === number && this.streams.get(id) === known && !response.destroyed) {
       for (const [jti, token] of known.queue) if (!sent.has(jti) && known.status === 'enabled') send(jti, token);
       await this.#change(request);

@@ -1,11 +1,16 @@
 /** What a request must show before the MCP server sees it, under express and as `Request`. */
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import express from 'express';
 import type { AuthInfo, ProtectOptions } from '../src/guard.js';
 import { protect, SetupError, toolScope, type Events, type Protection } from '../src/index.js';
-import { NOW, RESOURCE, serving, settings, transmitting, type Transmitter } from './kit.js';
+import { NOW, RESOURCE, SECRET, serving, settings, transmitting, type Transmitter } from './kit.js';
 
 const CHALLENGE = 'resource_metadata="http://127.0.0.1:8000/.well-known/oauth-protected-resource/mcp"';
 const CALL = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'forecast' } };
@@ -26,8 +31,10 @@ interface Stage {
 const tell = (body: unknown, headers: Iterable<string>, { clientId }: AuthInfo) =>
   JSON.stringify({ body, headers: [...headers], caller: clientId });
 
+type Handler = () => Response | Promise<Response>;
+
 /** Both ways to use it. `handler` answers in place of telling what it was given. */
-type Way = (guard: Protection, handler: (() => Response) | undefined, work: (send: Stage['send']) => Promise<void>) => Promise<void>;
+type Way = (guard: Protection, handler: Handler | undefined, work: (send: Stage['send']) => Promise<void>) => Promise<void>;
 
 const ways: Record<string, Way> = {
   express: (guard, handler, work) => {
@@ -37,8 +44,9 @@ const ways: Record<string, Way> = {
     app.use(async (request, response) => {
       const { auth } = request as unknown as { auth: AuthInfo };
       if (handler === undefined) return void response.end(tell(request.body, Object.keys(request.headers), auth));
+      const { body } = await handler();
       response.flushHeaders();
-      for await (const chunk of handler().body ?? []) response.write(chunk);
+      for await (const chunk of body ?? []) response.write(chunk);
       response.end();
     });
     return serving(app, (origin) => work((path, init) => fetch(origin + path, init)));
@@ -63,7 +71,7 @@ const ways: Record<string, Way> = {
 const staged = (
   way: string,
   work: (stage: Stage) => Promise<void>,
-  { events, handler, ...options }: Partial<Omit<ProtectOptions, 'events'>> & { events?: Partial<Events>; handler?: () => Response } = {},
+  { events, handler, ...options }: Partial<Omit<ProtectOptions, 'events'>> & { events?: Partial<Events>; handler?: Handler } = {},
 ) =>
   transmitting(async (transmitter) => {
     const guard = protect({ tools: ['forecast', 'alert'], ...settings(transmitter, events), ...options });
@@ -267,27 +275,88 @@ for (const way of Object.keys(ways)) {
         { events: { delivery: { push: '/.writ/events' } } },
       ));
 
+    /** The answer to a call whose last octet comes after `meanwhile`. */
+    const slowPost = (send: Stage['send'], token: string, meanwhile: () => unknown) => {
+      const text = JSON.stringify(CALL);
+      async function* octets() {
+        yield Buffer.from(text.slice(0, -1));
+        await meanwhile();
+        yield Buffer.from(text.slice(-1));
+      }
+      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+      const body = ReadableStream.from(octets()) as ReadableStream<Uint8Array>;
+      return send('/mcp', { method: 'POST', headers, body, duplex: 'half' } as RequestInit);
+    };
+
+    it('a token that ends while the body is sent', () =>
+      staged(way, async ({ transmitter, send }) => {
+        const token = await transmitter.token();
+        assert.equal((await slowPost(send, token, () => undefined)).status, 200);
+        const answer = await slowPost(send, token, () => (transmitter.clock.now += 400));
+        assert.equal(answer.status, 401);
+        assert.equal(((await answer.json()) as { error_description: string }).error_description, 'the token has expired');
+      }));
+
+    const changes: [string, Record<string, unknown>, number][] = [
+      ['session-revoked', {}, 401],
+      ['token-claims-change', { claims: { scope: 'tool:alert' } }, 403],
+    ];
+    for (const [kind, event, status] of changes) {
+      it(`${kind} while the body is sent`, () =>
+        staged(
+          way,
+          async ({ transmitter, guard, send }) => {
+            const [, change] = await transmitter.set(`caep/${kind}`, transmitter.user(), event);
+            const revoke = () => guard.verifier.receiver?.accept(change);
+            assert.equal((await slowPost(send, await transmitter.token(), revoke)).status, status);
+          },
+          { events: { whenStale: 'introspect' } },
+        ));
+    }
+
+    it('who is asked about each token is asked again after a slow body', () =>
+      staged(
+        way,
+        async ({ transmitter, send }) => {
+          const token = await transmitter.token({ jti: 'revoked-meanwhile' });
+          const revoke = async () => {
+            transmitter.inactive.add('revoked-meanwhile');
+            await pause(1100);
+          };
+          assert.equal((await slowPost(send, token, revoke)).status, 401);
+        },
+        { introspect: { clientId: 'weather', clientSecret: SECRET } },
+      ));
+
     const isCovered = way === 'express after a body parser'; // it is the same as express there
-    if (!isCovered) it('what is being answered ends with its token', () => {
+    if (isCovered) return;
+
+    /** An answer that never ends; when it has begun, and whether it was cancelled. */
+    const endless = () => {
       let begin: () => void;
       const begun = new Promise<void>((resolve) => (begin = resolve));
-      let cancelled = false;
-      const endless = () =>
+      const told = { begun, isCancelled: false };
+      const handler = () =>
         new Response(
           new ReadableStream({
             start(controller) {
               controller.enqueue(new TextEncoder().encode('data: 1\n\n'));
               begin();
             },
-            cancel: () => void (cancelled = true),
+            cancel: () => void (told.isCancelled = true),
           }),
         );
+      return { told, handler };
+    };
+
+    it('what is being answered ends with its token', () => {
+      const { told, handler } = endless();
       return staged(
         way,
         async ({ transmitter, guard, post }) => {
           const answer = await post();
           const reading = answer.text().catch(() => 'cut');
-          await begun;
+          await told.begun;
           const revoke = async (sub: string) => {
             const [, token] = await transmitter.set('caep/session-revoked', transmitter.user(sub));
             await guard.verifier.receiver?.accept(token);
@@ -295,14 +364,116 @@ for (const way of Object.keys(ways)) {
           await revoke('somebody else');
           await revoke('ada');
           assert.equal(await reading, way === 'fetch' ? 'data: 1\n\n' : 'cut');
-          if (way === 'fetch') assert(cancelled);
+          if (way === 'fetch') assert(told.isCancelled);
           assert.equal((await post()).status, 401);
         },
-        { events: { whenStale: 'introspect' }, handler: endless },
+        { events: { whenStale: 'introspect' }, handler },
+      );
+    });
+
+    it('a call that outlives its token is answered', () =>
+      staged(
+        way,
+        async ({ transmitter, post }) => {
+          const answer = await post(CALL, {}, await transmitter.token({ exp: NOW + 1 }));
+          assert.equal(await answer.text(), 'done');
+        },
+        {
+          leeway: 0,
+          handler: async () => {
+            await pause(1100);
+            return new Response('done');
+          },
+        },
+      ));
+
+    it('an open answer ends when its token expires', () => {
+      const { told, handler } = endless();
+      return staged(
+        way,
+        async ({ transmitter, post }) => {
+          const answer = await post(CALL, {}, await transmitter.token({ exp: NOW + 1 }));
+          assert.equal(await answer.text().catch(() => 'cut'), way === 'fetch' ? 'data: 1\n\n' : 'cut');
+          if (way === 'fetch') assert(told.isCancelled);
+        },
+        { leeway: 0, handler },
       );
     });
   });
 }
+
+it('an answer keeps nothing of what it has given out', () =>
+  staged('express', async ({ transmitter, guard }) => {
+    const given: WeakRef<Uint8Array>[] = [];
+    const endless = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        const chunk = new Uint8Array(64 * 1024);
+        given.push(new WeakRef(chunk));
+        controller.enqueue(chunk);
+      },
+    });
+    const serve = guard.fetch(() => new Response(endless));
+    const headers = { authorization: `Bearer ${await transmitter.token()}` };
+    const { body } = await serve(new Request(RESOURCE, { headers }));
+    assert(body);
+    const reader = body.getReader();
+    for (let read = 0; read < 100; read++) await reader.read();
+    setFlagsFromString('--expose-gc');
+    for (let times = 0; times < 3; times++) {
+      await pause(10);
+      (runInNewContext('gc') as () => void)();
+    }
+    const kept = given.filter((chunk) => chunk.deref() !== undefined);
+    assert(kept.length < 10, `${kept.length} of ${given.length}`);
+    await reader.cancel();
+  }));
+
+it('what has ended is not watched for: a handler that throws', () =>
+  staged(
+    'express',
+    async ({ transmitter, guard }) => {
+      let signal: AbortSignal | undefined;
+      const serve = guard.fetch((request) => {
+        signal = request.signal;
+        throw new Error("the author's");
+      });
+      const headers = { authorization: `Bearer ${await transmitter.token()}` };
+      await assert.rejects(serve(new Request(RESOURCE, { headers })), /the author's/);
+      const [, revocation] = await transmitter.set('caep/session-revoked', transmitter.user());
+      await guard.verifier.receiver?.accept(revocation);
+      assert.equal(signal?.aborted, false);
+    },
+    { events: { whenStale: 'introspect' } },
+  ));
+
+it('what has ended is not watched for: a connection that was closed meanwhile', () =>
+  staged(
+    'express',
+    async ({ transmitter, guard }) => {
+      let passed = 0;
+      let closed: Promise<unknown> | undefined;
+      const settled: Promise<unknown>[] = [];
+      const listener = (request: IncomingMessage, response: ServerResponse) => {
+        closed = once(response, 'close');
+        guard(request, response, () => passed++);
+      };
+      await serving(listener, async (origin) => {
+        const left = new AbortController();
+        transmitter.meanwhile = async () => {
+          left.abort();
+          settled.push(closed ?? Promise.reject(new Error('nobody is there')));
+          await closed;
+        };
+        const headers = { authorization: `Bearer ${await transmitter.token()}` };
+        await assert.rejects(fetch(`${origin}/mcp`, { headers, signal: left.signal }));
+        await transmitter.until(() => settled.length === 1);
+        await Promise.all(settled);
+        await pause(50);
+        assert.equal(passed, 0);
+      });
+    },
+    { events: { whenStale: 'introspect' } },
+  ));
 
 it('scopes', () => {
   assert.equal(toolScope('día 100%'), 'tool:d%C3%ADa%20100%25');

@@ -90,13 +90,14 @@ describe('SETs', () => {
       const { receiver } = verifier;
       assert(receiver);
       const [vector, base] = [filled(raw), filled(all)];
-      const before = receiver.status();
+      const known = () => ({ ...receiver.status(), age: undefined });
+      const before = known();
       const token = await made(vector, base);
       const error = await receiver.push(receiver.pushSecret, 'application/secevent+jwt', token);
       assert.equal(error?.err ?? null, vector['err']);
       if (error === undefined) return;
       assert.notEqual(error.description, '');
-      assert.deepEqual(receiver.status(), before, 'a refused SET changes nothing');
+      assert.deepEqual(known(), before, 'a refused SET changes nothing');
       await assert.rejects(receiver.accept(token));
     });
   }

@@ -18,7 +18,13 @@ const refused = (verifier: Verifier, token: string, words: RegExp) =>
   });
 
 describe('accepts', () => {
-  for (const algorithm of ['RS256', 'PS256', 'ES256', 'EdDSA']) {
+  for (const [name, kid] of [['EdDSA', 'Ed25519'], ['Ed25519', 'EdDSA']] as const) {
+    it(`${name} by a key of the name ${kid}`, () =>
+      withVerifier(async (transmitter, verifier) => {
+        assert.equal((await verifier.verify(await transmitter.token({}, name, { kid }))).sub, 'ada');
+      }));
+  }
+  for (const algorithm of ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519']) {
     it(algorithm, () =>
       withVerifier(async (transmitter, verifier) => {
         const act = { sub: 'sub-agent', act: { sub: 'agent' } };

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
 
-from .errors import SetError, SetupError, UnavailableError
+from .errors import SetError, SetupError, UnavailableError, UnknownKeyError
 from .events import Events, Receiver
 from .health import ECHO_LIMIT
 from .stream import Push, Stream
@@ -24,6 +26,11 @@ STEADY = 60
 
 RETRY = 10
 """Seconds between two verifications while something is wrong."""
+
+MOST_MISSED = 2
+"""Verifications without an echo after which everything begins again: the stream may have been stopped."""
+
+CATCHING_UP = "catching up with the events of before the start"
 
 LONGEST_PAUSE = 30
 """Seconds between two attempts to reach the transmitter, at most."""
@@ -40,20 +47,21 @@ class Delivery:
         self,
         settings: Events,
         keep: float,
+        keys_floor: float,
         stream: Stream,
         receiver: Receiver,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._method = settings.delivery
-        self._replay = int(keep)
+        self._keep = keep
+        self._keys_floor = keys_floor
         self._heartbeats = settings.max_age - ECHO_LIMIT
         self._stream = stream
         self._receiver = receiver
         self._clock = clock
         self._sleep = sleep
-        self._gap = True
-        """Whether there are events that will not come again by themselves."""
+        self._subscription = anyio.CancelScope()
         self._last: str | None = None
         self._acks: list[str] = []
         self._errors: dict[str, Any] = {}
@@ -61,11 +69,13 @@ class Delivery:
 
     async def run(self) -> None:
         """Never ends, unless the stream turns out to be one that cannot be trusted."""
+        self._receiver.lacks_past, self._receiver.interrupted = True, self._interrupt
         failures = 0
         while True:
             begun = self._clock()
             try:
-                await self._subscribe()
+                with anyio.CancelScope() as self._subscription:
+                    await self._subscribe()
             except SetupError as error:
                 self._receiver.health.fail(str(error))
                 log.error("not subscribed to revocations: %s", error)
@@ -82,56 +92,77 @@ class Delivery:
             pause = min(2**failures / 8, LONGEST_PAUSE) if failures else 0
             await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter is no secret
 
+    async def close(self) -> None:
+        """Leaves nothing behind at the transmitter that nobody comes back to."""
+        self._receiver.health.fail("no events are received any more")
+        try:
+            await self._stream.leave()
+        except WebError as error:
+            log.warning("the stream of this process is left behind, until it has been idle for too long: %s", error)
+
+    def _interrupt(self, reason: str, lost: bool) -> None:
+        """Has everything begin again."""
+        self._receiver.lacks_past |= lost
+        self._receiver.health.fail(reason)
+        log.warning("events may be missing: %s", reason)
+        self._subscription.cancel()
+
     async def _subscribe(self) -> None:
+        receiver = self._receiver
         if await self._stream.prepare():
-            self._gap, self._last = True, None
-        self._receiver.critical = self._stream.critical
-        self._receiver.paused = False
-        if self._gap and not self._stream.has_feed:
-            self._receiver.denials.cold_start(self._clock() + CLOCKS)
-            self._gap = False
+            receiver.lacks_past, self._last = True, None
+        receiver.critical = self._stream.critical
+        if receiver.lacks_past and not self._stream.has_feed:
+            receiver.denials.cold_start(self._clock() + CLOCKS)
+            receiver.lacks_past = False
         if self._method == "feed":
             await self._feed(lambda: False)
             return
-        if self._gap and isinstance(self._method, Push):
-            await self._feed(None)
-            self._gap = False
-        elif self._gap:
-            await self._feed(lambda: not self._gap)
+        if receiver.lacks_past and isinstance(self._method, Push):
+            await self._replay()
+            receiver.lacks_past = False
+        elif receiver.lacks_past:
+            await self._feed(lambda: not receiver.lacks_past)
         await self._beside(self._wait if isinstance(self._method, Push) else self._poll, self._heartbeat)
 
-    async def _feed(self, done: Callable[[], bool] | None) -> None:
-        """Reads the feed to its end or until `done`. None: it is a replay alone, nothing is live in it."""
+    async def _feed(self, done: Callable[[], bool]) -> None:
+        """Reads the live feed to its end, or until `done`."""
         # What is told again has its own places in the queue: it says nothing about what was taken over.
-        past, last = (self._replay, None) if self._gap else (None, self._last)
-        async with self._stream.feed(past, last) as sets:
-            if self._gap:
+        past, last = (math.ceil(self._keep), None) if self._receiver.lacks_past else (None, self._last)
+        async with self._stream.feed(past, last) as events:
+            if past is not None:
                 # What is asked for from now on is echoed after the replay.
-                self._receiver.health.fail("catching up with the events of before the start")
+                self._receiver.health.fail(CATCHING_UP)
 
             async def read() -> None:
-                async for jti, token in sets:
-                    await self._take(jti, token)
-                    self._last = jti
+                async for event in events:
+                    if event.kind != "set":
+                        continue
+                    await self._take(event.jti, event.data)
+                    self._last = event.jti
                     self._to_acknowledge.set()
-                    if done is not None and done():
+                    if done():
                         return
 
-            if done is None:
-                await read()
-                self._drain()  # pushed SETs are acknowledged by their answers
-            else:
-                await self._beside(read, self._heartbeat, self._acknowledge)
+            await self._beside(read, self._heartbeat, self._acknowledge)
+
+    async def _replay(self) -> None:
+        """Has the past of a stream told whose events are pushed: nothing is live in its feed."""
+        async with self._stream.feed(math.ceil(self._keep), None) as events:
+            self._receiver.health.fail(CATCHING_UP)
+            async for event in events:
+                if event.kind == "set":
+                    await self._take(event.jti, event.data)
+                elif event.kind == "end":
+                    self._acks, self._errors = [], {}  # pushed SETs are acknowledged by their answers
+                    return
+        raise WebError("the feed ended before the past was told")
 
     async def _poll(self) -> None:
-        while not self._receiver.paused:
-            acks, errors = self._drain()
+        while True:
             asked = self._clock()
-            try:
+            with self._drained() as (acks, errors):
                 sets = await self._stream.poll(acks, errors)
-            except WebError:
-                self._acks, self._errors = acks + self._acks, errors | self._errors
-                raise
             for jti, token in sets.items():
                 await self._take(jti, token)
             if not sets and self._clock() - asked < 1:
@@ -146,30 +177,48 @@ class Delivery:
 
     async def _take(self, jti: str, token: str) -> None:
         try:
-            await self._receiver.accept(token, jti)
+            await self._accept_only_once(jti, token)
         except SetError as error:
             log.warning("refused the SET %s: %s", jti, error)
             self._errors[jti] = {"err": error.err, "description": error.description}
         else:
             self._acks.append(jti)
-        if self._gap and self._receiver.health.doubt() is None:
-            self._gap = False
+        if self._receiver.lacks_past and self._receiver.health.doubt() is None:
+            self._receiver.lacks_past = False
 
-    def _drain(self) -> tuple[list[str], dict[str, Any]]:
+    async def _accept_only_once(self, jti: str, token: str) -> None:
+        """Nobody sends again what was fetched and refused, but its key may be too new to be fetched just now."""
+        try:
+            return await self._receiver.accept(token, jti)
+        except UnknownKeyError:
+            await self._sleep(self._keys_floor)
+        try:
+            await self._receiver.accept(token, jti)
+        except UnknownKeyError:
+            until = self._clock() + self._keep
+            self._receiver.denials.doubt(until, "an event is signed with a key that is not published")
+            raise
+
+    @contextmanager
+    def _drained(self) -> Iterator[tuple[list[str], dict[str, Any]]]:
+        """What became of SETs, to be told to the transmitter; it stays for the next time when that fails, or ends."""
         acks, errors = self._acks, self._errors
         self._acks, self._errors = [], {}
-        return acks, errors
+        try:
+            yield acks, errors
+        except BaseException:
+            self._acks, self._errors = acks + self._acks, errors | self._errors
+            raise
 
     async def _acknowledge(self) -> None:
         while True:
             await self._to_acknowledge.wait()
             self._to_acknowledge = anyio.Event()
-            acks, errors = self._drain()
             try:
-                await self._stream.acknowledge(acks, errors)
+                with self._drained() as (acks, errors):
+                    await self._stream.acknowledge(acks, errors)
             except WebError as error:
                 # They go with the next ones, or with `Last-Event-ID`.
-                self._acks, self._errors = acks + self._acks, errors | self._errors
                 log.warning("could not acknowledge: %s", error)
 
     async def _heartbeat(self) -> None:
@@ -177,22 +226,28 @@ class Delivery:
         if health.doubt() is None:
             # What was proved a moment ago, over another connection, still holds.
             await self._sleep(max(self._heartbeats - (health.age or 0), 0))
-        while True:
+        missed = 0
+        while missed < MOST_MISSED:
             state = secrets.token_urlsafe(16)
-            health.asked(state)
-            pause: float = RETRY
-            try:
-                await self._stream.verify(state)
-            except WebError as error:
-                if error.status:
-                    health.withdraw(state)  # refused: there will be no echo
-                if error.status == 429:
-                    pause = max(error.retry_after or RETRY, 1)
-                else:
-                    health.fail(f"a verification cannot be asked for: {error}")
-            else:
-                pause = RETRY if health.doubt() is not None else self._heartbeats
-            await self._sleep(pause)
+            pause = await self._verify(state)
+            await self._sleep(min(pause, RETRY))
+            missed = missed + 1 if health.awaits(state) else 0
+            await self._sleep(0 if missed else max(pause - RETRY, 0))
+        self._interrupt("verifications are not echoed", False)
+
+    async def _verify(self, state: str) -> float:
+        """Asks for a verification; answers after how many seconds to ask for the next one."""
+        health = self._receiver.health
+        health.asked(state)
+        try:
+            await self._stream.verify(state)
+        except WebError as error:
+            if error.status:
+                health.withdraw(state)  # refused: there will be no echo
+            if error.status == 429:
+                return max(error.retry_after or RETRY, 1)
+            health.fail(f"a verification cannot be asked for: {error}")
+        return RETRY if health.doubt() is not None else self._heartbeats
 
     async def _beside(self, main: _Task, *others: _Task) -> None:
         """Runs `main` to its end, and the others meanwhile."""

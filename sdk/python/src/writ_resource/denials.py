@@ -95,13 +95,13 @@ class Denials:
             if subject.unmapped or selector is None or selector.user is None or selector != Selector(selector.user):
                 return
         elif subject.critical or (selector is None and subject.unmapped):
-            self._ask_all(max(event.time, now) + self._keep, "an event was about a subject that is not known here")
+            self.doubt(max(event.time, now) + self._keep, "an event was about a subject that is not known here")
             return
         if selector is None:
             return
         if event.type in _ACCOUNT:
             if selector.user is None:
-                self._ask_all(max(event.time, now) + self._keep, "an event was about an account that is not known here")
+                self.doubt(max(event.time, now) + self._keep, "an event was about an account that is not known here")
                 return
             selector = Selector(user=selector.user)  # an account is a user's, whatever else is said
         until = _last(event, selector, now) + self._keep
@@ -109,6 +109,12 @@ class Denials:
         if marker is not None:
             _mark(marker, event, selector)
             marker.until = max(marker.until, until)
+
+    def doubt(self, until: float, reason: str) -> None:
+        """Something may have been said about any token that is there until then."""
+        if until > self._ask_until:
+            self._ask_until, self._ask_reason = until, reason
+            log.warning("%s; every token is in doubt until %d", reason, until)
 
     def decide(self, claims: AccessClaims, now: float) -> Decision:
         """Denied whatever else is unknown; then unknown; then allowed, with the scopes that are left."""
@@ -135,7 +141,7 @@ class Denials:
             if len(self._markers) >= self._capacity:
                 self._drop_expired(now)
             if len(self._markers) >= self._capacity:
-                self._ask_all(until, "there is no room for more revocations")
+                self.doubt(until, "there is no room for more revocations")
                 return None
             marker = self._markers[selector] = _Marker()
         self._next_expiry = min(self._next_expiry, until) if len(self._markers) > 1 else until
@@ -146,11 +152,6 @@ class Denials:
             return
         self._markers = {key: marker for key, marker in self._markers.items() if now < marker.until}
         self._next_expiry = min((marker.until for marker in self._markers.values()), default=NEVER)
-
-    def _ask_all(self, until: float, reason: str) -> None:
-        if until > self._ask_until:
-            self._ask_until, self._ask_reason = until, reason
-            log.warning("%s; every token is in doubt until %d", reason, until)
 
 
 def _last(event: SecurityEvent, selector: Selector, now: float) -> float:

@@ -20,3 +20,10 @@ class SetError(Exception):
         super().__init__(f"{err}: {description}")
         self.err = err
         self.description = description
+
+
+class UnknownKeyError(SetError):
+    """Of a security event token that is signed with a key which the transmitter does not publish, or not yet."""
+
+    def __init__(self) -> None:
+        super().__init__("invalid_key", "the issuer has no such key")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-import socket
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -54,8 +53,9 @@ class Events:
     client_secret: str = field(repr=False)
     delivery: Literal["feed", "poll"] | Push = "feed"
     """`feed` and `poll` need no public address; `feed` is the fastest. Or `Push`."""
-    instance: str = field(default_factory=socket.gethostname)
-    """A name for this process among those of the server: each has a stream of its own, and needs another name."""
+    instance: str | None = None
+    """A name for this process that stays over its restarts and is no other process's: each has a stream of its own,
+    which goes on where it was. Without one each start makes up a name, and its end deletes the stream."""
     when_stale: Literal["introspect", "refuse"] = "introspect"
     """What becomes of tokens while events may be missing: ask about each (RFC 7662), or answer 503."""
     max_age: float = 70
@@ -111,8 +111,11 @@ class Receiver:
         self.health = Health(clock, settings.max_age)
         self.critical: Collection[str] = ()
         """Subject members that the transmitter declares critical."""
-        self.paused = False
-        """Whether the transmitter has paused or disabled the stream."""
+        self.lacks_past = False
+        """Whether what was revoked before has still to be told."""
+        self.interrupted: Callable[[str, bool], None] = lambda _reason, _lost: None
+        """Is told why the stream cannot be relied on, and whether there are events that it will not bring again."""
+        self._knows_of_others = False
         self.push_secret = f"Bearer {secrets.token_urlsafe(32)}"
         """The whole `Authorization` header that pushed SETs have to come with."""
 
@@ -177,15 +180,27 @@ class Receiver:
     def _apply(self, event: SecurityEvent, now: float) -> None:
         if event.type == VERIFICATION:
             state = event.payload.get("state")
-            # Until the first echo it may be what an earlier process asked for.
-            if state is not None and not self.health.echo(state) and self.health.age is not None:
-                raise SetError("invalid_state", "nobody asked for a verification with this state")
+            if state is not None and not self.health.echo(state):
+                self._hear_of_others()
         elif event.type == STREAM_UPDATED:
-            self.paused = event.payload["status"] != "enabled"
-            if self.paused:
-                self.health.fail(f"the transmitter has set the stream to {event.payload['status']}")
+            status = event.payload["status"]
+            # What is told of the past was so then. A paused stream keeps what arises (SSF 1.0 §8.1.2); one that is
+            # enabled may have been disabled before.
+            if not self.lacks_past:
+                self.interrupted(f"the transmitter has set the stream to {status}", status != "paused")
         else:
             self.denials.apply(event, now, self.critical)
+
+    def _hear_of_others(self) -> None:
+        """A verification has arrived that this receiver has not asked for."""
+        # Until the past has been told it may be what an earlier process asked for.
+        if self.lacks_past or self.health.age is None:
+            return
+        if not self._knows_of_others:
+            log.warning("another receiver uses this stream, and takes events away: each process needs an own instance")
+            self._knows_of_others = True
+        self.interrupted("another receiver uses this stream", True)
+        raise SetError("invalid_state", "nobody asked for a verification with this state")
 
     def _consult(self, event: SecurityEvent, now: float) -> None:
         """Tells the author, and whoever has requests under way."""

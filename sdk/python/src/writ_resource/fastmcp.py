@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
 from fastmcp.server.auth import AccessToken, TokenVerifier
 
-from .errors import VerifyError
+from .mcp import verified
 from .verifier import Verifier
-
-log = logging.getLogger("writ_resource")
 
 
 class WritTokenVerifier(TokenVerifier):
-    """Gives tokens to a `Verifier`, for `FastMCP(auth=…)` alone or in a `RemoteAuthProvider`.
+    """Gives tokens to a `Verifier`, for `FastMCP(auth=…)` alone or in a `RemoteAuthProvider`. While a token cannot be
+    judged FastMCP answers 500 (`UnavailableError` passes through it), and clients keep the token.
 
     Its events arrive while `verifier.running()` is entered.
     """
@@ -24,10 +21,8 @@ class WritTokenVerifier(TokenVerifier):
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """What the token says in FastMCP's terms; None when it is refused."""
-        try:
-            claims = await self._verifier.verify(token)
-        except VerifyError as refusal:
-            log.info("refused a token: %s", refusal)
+        claims = await verified(self._verifier, token)
+        if claims is None:
             return None
         return AccessToken(
             token=token,

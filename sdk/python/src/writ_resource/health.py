@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
 ECHO_LIMIT = 10
 """Seconds within which a verification has to be echoed."""
@@ -11,11 +12,27 @@ REMEMBERED = 256
 """Verification states that are still recognised, however late they are echoed."""
 
 
+class Elapsed:
+    """Seconds that have passed, by whichever of two clocks says more: one may be set back, and the other stands still
+    while the machine sleeps."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = clock(), monotonic()
+        self._total = 0.0
+
+    def __call__(self) -> float:
+        now = self._clock(), monotonic()
+        self._total += max(now[0] - self._last[0], now[1] - self._last[1])
+        self._last = now
+        return self._total
+
+
 class Health:
     """Live from the echo of a verification on, until something goes wrong or too much time passes."""
 
     def __init__(self, clock: Callable[[], float], max_age: float) -> None:
-        self._clock = clock
+        self._clock = Elapsed(clock)
         self._max_age = max_age
         self._states: dict[str, tuple[int, float]] = {}
         self._asked = 0
@@ -29,7 +46,7 @@ class Health:
     @property
     def age(self) -> float | None:
         """Seconds since the moment up to which everything is known to have arrived."""
-        return None if self._heard_at is None else max(self._clock() - self._heard_at, 0)
+        return None if self._heard_at is None else self._clock() - self._heard_at
 
     def asked(self, state: str) -> None:
         """A verification with this state is about to be requested."""
@@ -37,6 +54,10 @@ class Health:
         self._states[state] = (self._asked, self._clock())
         while len(self._states) > REMEMBERED:
             del self._states[next(iter(self._states))]
+
+    def awaits(self, state: str) -> bool:
+        """Whether neither the verification with this state nor a later one has arrived."""
+        return self._states.get(state, (0, 0))[0] > self._heard
 
     def withdraw(self, state: str) -> None:
         """The request was refused: there will be no echo."""
@@ -49,7 +70,7 @@ class Health:
         number, at = self._states[state]
         if number > self._heard:
             self._heard, self._heard_at = number, at
-            self.lag = max(self._clock() - at, 0)
+            self.lag = self._clock() - at
         if number > self._failed_after:
             self._failure = None
         return True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import jwt
 
 from .errors import UnavailableError
+from .strict import algorithm
 from .web import Answer, Web, WebError
 
 DEFAULT_MAX_AGE = 300
@@ -33,11 +34,14 @@ log = logging.getLogger("writ_resource")
 class Keys:
     """The keys as they were fetched last. Many callers share one fetch."""
 
-    def __init__(self, web: Web, clock: Callable[[], float], jwks_uri: str | None, floor: float) -> None:
+    def __init__(
+        self, web: Web, clock: Callable[[], float], jwks_uri: Callable[[], Awaitable[str]], floor: float
+    ) -> None:
         self._web = web
         self._clock = clock
         self._jwks_uri = jwks_uri
-        self._floor = floor
+        self.floor = floor
+        """The least seconds between two fetches."""
         self._keys: list[tuple[str | None, str, jwt.PyJWK]] = []
         self._fresh_until: float | None = None
         self._last_fetch = float("-inf")
@@ -45,7 +49,7 @@ class Keys:
         self._cut_off = False
         self._fetching = anyio.Lock()
 
-    async def find(self, kid: str | None, alg: str, floor: float | None = None) -> jwt.PyJWK | None:
+    async def find(self, kid: str | None, alg: str) -> jwt.PyJWK | None:
         """The key for a token, or None when the issuer has no such key.
 
         An unknown `kid` causes a fetch, at most one every `floor` seconds however many tokens name it.
@@ -55,10 +59,10 @@ class Keys:
         now = self._clock()
         # Whoever comes while aged keys are renewed goes on with those.
         if self._fresh_until is None or (now >= self._fresh_until and not self._fetching.locked()):
-            await self._refetch(self._floor)
+            await self._refetch()
         key = self._look_up(kid, alg)
         if key is None:
-            await self._refetch(self._floor if floor is None else floor)
+            await self._refetch()
             key = self._look_up(kid, alg)
         if self._fresh_until is None or now >= self._fresh_until + MAX_STALE or (key is None and self._cut_off):
             raise UnavailableError("the keys of the authorization server cannot be fetched at the moment")
@@ -67,7 +71,7 @@ class Keys:
     async def load(self) -> None:
         """Fetches the keys if there are none yet, so that a wrong setting shows at start."""
         if self._fresh_until is None:
-            await self._refetch(self._floor)
+            await self._refetch()
         if self._fresh_until is None:
             raise UnavailableError("the keys of the authorization server cannot be fetched at the moment")
 
@@ -76,18 +80,17 @@ class Keys:
         fitting = [key for name, fits, key in self._keys if fits == alg and kid in (None, name)]
         return fitting[0] if len(fitting) == 1 else None
 
-    async def _refetch(self, floor: float) -> None:
+    async def _refetch(self) -> None:
         seen = self._fetches
         async with self._fetching:
             now = self._clock()
-            least = min(floor, FIRST_FETCH_FLOOR) if self._fresh_until is None else floor
+            least = min(self.floor, FIRST_FETCH_FLOOR) if self._fresh_until is None else self.floor
             # The distance: a clock that was set back must not forbid fetching until it has caught up.
             if seen != self._fetches or abs(now - self._last_fetch) < least:
                 return
             self._last_fetch = now
             try:
-                uri = self._jwks_uri or await self._web.endpoint("jwks_uri")
-                answer = await self._web.get(uri)
+                answer = await self._web.get(await self._jwks_uri())
                 self._keys = _usable(answer)
                 self._fresh_until, self._cut_off = now + _max_age(answer), False
             except WebError as error:
@@ -115,7 +118,7 @@ def _readings(jwk: dict[str, Any]) -> list[tuple[str, jwt.PyJWK]]:
         return []
     readings = []
     for alg in algorithms:
-        if jwk.get("alg", alg) != alg:
+        if algorithm(str(jwk.get("alg", alg))) != alg:
             continue
         try:
             key = jwt.PyJWK(jwk, alg)

@@ -13,14 +13,15 @@ from mcp.server.auth.provider import AccessToken, TokenVerifier
 from starlette.authentication import AuthCredentials
 
 from .claims import AccessClaims
-from .errors import VerifyError
+from .errors import UnavailableError, VerifyError
 from .verifier import Verifier
 
 log = logging.getLogger("writ_resource")
 
 
 class WritTokenVerifier(TokenVerifier):
-    """Gives tokens to a `Verifier`. The SDK answers 401 to whatever is refused, and knows no scope per tool.
+    """Gives tokens to a `Verifier`. The SDK answers 401 to whatever is refused, and knows no scope per tool. While a
+    token cannot be judged it answers 500 (`UnavailableError` passes through it), and clients keep the token.
 
     Its events arrive while `verifier.running()` is entered.
     """
@@ -30,12 +31,19 @@ class WritTokenVerifier(TokenVerifier):
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """What the token says in the SDK's terms; None when it is refused."""
-        try:
-            claims = await self._verifier.verify(token)
-        except VerifyError as refusal:
-            log.info("refused a token: %s", refusal)
-            return None
-        return access_token(token, claims, self._verifier.resource)
+        claims = await verified(self._verifier, token)
+        return None if claims is None else access_token(token, claims, self._verifier.resource)
+
+
+async def verified(verifier: Verifier, token: str) -> AccessClaims | None:
+    """What a token says; None when it is refused. `UnavailableError` is no refusal, and passes through."""
+    try:
+        return await verifier.verify(token)
+    except UnavailableError:
+        raise
+    except VerifyError as refusal:
+        log.info("refused a token: %s", refusal)
+        return None
 
 
 def access_token(token: str, claims: AccessClaims, resource: str) -> AccessToken:

@@ -9,16 +9,19 @@
 | the token verifies, and was not revoked | 401, 503 | 401, 503 |
 | no content coding, no form, UTF-8 | 415, 400 | - |
 | the body is within the limit | 413 | never passed on |
+| the same token when the body is there | 401, 503 | - |
 | one unambiguous JSON-RPC message or batch | 400 | - |
 | the token allows every call in it | 403 | - |
 
-Whatever is still being answered when its token is revoked ends there and then.
+Whatever is still being answered when its token is revoked ends there and then, and an answer that is open when its
+token expires ends too.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -112,6 +115,7 @@ class Protect:
         """The RFC 9728 document, for a server that publishes it elsewhere too."""
         delivery = verifier.events.delivery if verifier.events else None
         self._push_path = unquote(urlsplit(delivery.at(verifier.resource)).path) if isinstance(delivery, Push) else None
+        self._has_warned = False
         self._open: set[_Open] = set()
         if verifier.receiver is not None:
             verifier.receiver.watch(self._end_what_was_revoked)
@@ -121,10 +125,20 @@ class Protect:
             async with self._verifier.running():
                 await self._app(scope, receive, send)
         elif scope["type"] == "http":
+            self._warn_of_a_missing_lifespan()
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": "MCP is not spoken here"})
+
+    def _warn_of_a_missing_lifespan(self) -> None:
+        if self._verifier.receiver is None or self._verifier.was_started or self._has_warned:
+            return
+        self._has_warned = True
+        log.error(
+            "revocations are not heard of: the server runs no ASGI lifespan, or Protect is not the outermost "
+            "application; enter `verifier.running()` where the program starts"
+        )
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in self._metadata_paths:
@@ -146,18 +160,17 @@ class Protect:
         """The token, what it says, and the body if there may be one; or the `Refusal`."""
         headers: list[tuple[bytes, bytes]] = [(name.lower(), value) for name, value in scope["headers"]]
         token = self._presented(scope, headers)
-        try:
-            claims = await self._verifier.verify(token)
-        except UnavailableError as error:
-            raise unavailable(str(error)) from None
-        except VerifyError as error:
-            raise self._entrance.invalid_token(str(error)) from None
+        claims = await self._verified(self._verifier.verify(token))
         if scope["method"] in BODILESS:
             return token, claims, None
         _readable(headers)
+        begun = time.monotonic()
         body = await _read(receive, self._max_body, _announced(headers))
         if body is None:
             raise unreadable(413, "the body is longer than this server reads")
+        # Whoever sends slowly decides when this is. From the last decision on nothing is awaited until the request
+        # is among the open ones, which a revocation ends.
+        claims = await self._verified(self._verifier.verify_again(token, claims, time.monotonic() - begun))
         try:
             calls = read_calls(body, headers)
         except RpcError as error:
@@ -166,6 +179,14 @@ class Protect:
             log.debug("the token of %s does not allow the call: %s", claims.client_id, missing)
             raise self._entrance.insufficient_scope(" ".join(missing))
         return token, claims, body
+
+    async def _verified(self, verdict: Awaitable[AccessClaims]) -> AccessClaims:
+        try:
+            return await verdict
+        except UnavailableError as error:
+            raise unavailable(str(error)) from None
+        except VerifyError as error:
+            raise self._entrance.invalid_token(str(error)) from None
 
     def _presented(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> str:
         """The token of the `Authorization` header, and of nowhere else (RFC 6750 §2.1)."""
@@ -183,11 +204,14 @@ class Protect:
         return token.strip(" ")
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, claims: AccessClaims) -> None:
-        """Lets the application answer, until its caller's token is revoked."""
+        """Lets the application answer, until its caller's token is revoked or has expired."""
         begun = finished = False
 
         async def watched(message: Message) -> None:
             nonlocal begun, finished
+            # A call that took longer than its token lives is still answered.
+            if not begun and (remaining := self._verifier.remaining(claims)) > 0:
+                request.cancelled.deadline = anyio.current_time() + remaining
             begun = True
             finished = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import SetError, VerifyError
+from .errors import SetError, UnknownKeyError, VerifyError
 from .keys import Keys
 from .strict import ALGORITHMS, Unverified, seconds
 
@@ -15,9 +15,6 @@ MAX_SET = 64 * 1024
 
 MAX_AHEAD = 60
 """Seconds that `iat` of a SET may be ahead of this machine's clock."""
-
-REFETCH_FLOOR = 60
-"""Seconds between two fetches of the keys for SETs that name unknown ones."""
 
 CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
 RISC = "https://schemas.openid.net/secevent/risc/event-type/"
@@ -64,9 +61,9 @@ class SetReader:
         at the moment.
         """
         unverified = _parse(token, algorithms)
-        key = await self._keys.find(unverified.kid, unverified.alg, REFETCH_FLOOR) if unverified.kid else None
+        key = await self._keys.find(unverified.kid, unverified.alg) if unverified.kid else None
         if key is None:
-            raise SetError("invalid_key", "the issuer has no such key")
+            raise UnknownKeyError
         try:
             claims = unverified.verify(key)
         except VerifyError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import httpx2
 
 from .errors import SetupError
 from .sets import MAX_SET
-from .web import Answer, Credentials, Web, WebError
+from .web import MAX_DOCUMENT, Answer, Credentials, Web, WebError
 
 PUSH = "urn:ietf:rfc:8935"
 POLL = "urn:ietf:rfc:8936"
@@ -20,8 +22,24 @@ POLL = "urn:ietf:rfc:8936"
 LONG_POLL = 40
 """Seconds to wait for the answer to a poll; transmitters hold it for about 25."""
 
+MAX_EVENTS = 100
+"""SETs in the answer to a poll, at most."""
+
+MAX_ANSWER = 8 * 1024 * 1024
+"""Octets of that answer: as many SETs, each as long as can be, and then some."""
+
 IDLE_FEED = 45
 """Seconds of silence after which a feed is taken for dead; it says something every 15."""
+
+
+@dataclass(frozen=True)
+class FeedEvent:
+    """One event of a feed."""
+
+    kind: str
+    """`set`, or `end` after the last one of a replay that nothing follows; others may be added."""
+    jti: str
+    data: str
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class Stream:
         resource: str,
         credentials: Credentials,
         clock: Callable[[], float],
-        description: str,
+        instance: str | None,
         events: Sequence[str],
         push: Push | None,
         push_secret: str,
@@ -55,8 +73,8 @@ class Stream:
         self._resource = resource
         self._credentials = credentials
         self._clock = clock
+        self._instance = instance
         self._wanted: dict[str, Any] = {
-            "description": description,
             "events_requested": list(events),
             "delivery": {"method": POLL}
             if push is None
@@ -85,12 +103,15 @@ class Stream:
 
         `SetupError` when it is not the stream this server can trust.
         """
+        self._web.forget()
+        # Not before: a server that forks its workers makes what they share before there are any.
+        self._wanted.setdefault("description", f"writ-resource {self._instance or made_up_name()}")
         self._metadata = await self._web.transmitter()
         configuration = self._endpoint("configuration_endpoint")
         stream = self._ours(await self._api("GET", configuration))
         created = stream is None
         if stream is None:
-            stream = (await self._api("POST", configuration, self._wanted, ok=(201,))).json()
+            stream = await self._create(configuration)
         elif not self._is_as_wanted(stream):
             changed = {"stream_id": stream.get("stream_id"), **self._wanted}
             stream = (await self._api("PATCH", configuration, changed)).json()
@@ -105,6 +126,13 @@ class Stream:
         # A paused stream keeps what arises, a disabled one does not.
         return created or status == "disabled"
 
+    async def leave(self) -> None:
+        """Deletes the stream, unless its name is known to whoever comes next."""
+        if self._instance is None and self._id:
+            configuration, stream_id = self._endpoint("configuration_endpoint"), self._id
+            await self._api("DELETE", configuration, params={"stream_id": stream_id}, ok=(204, 404))
+            self._id = ""
+
     async def verify(self, state: str) -> None:
         """Asks for a verification event with this state."""
         url = self._endpoint("verification_endpoint")
@@ -112,8 +140,8 @@ class Stream:
 
     async def poll(self, ack: Sequence[str], errors: Mapping[str, Any]) -> dict[str, str]:
         """Acknowledges, and waits for SETs."""
-        body = {"ack": list(ack), **({"setErrs": errors} if errors else {})}
-        answer = await self._api("POST", self._poll_url, body, wait=LONG_POLL)
+        body = {"maxEvents": MAX_EVENTS, "ack": list(ack), **({"setErrs": errors} if errors else {})}
+        answer = await self._api("POST", self._poll_url, body, wait=LONG_POLL, limit=MAX_ANSWER)
         sets = answer.json().get("sets")
         if not isinstance(sets, dict) or not all(isinstance(token, str) for token in sets.values()):
             raise WebError("the answer to a poll has no sets")
@@ -125,8 +153,8 @@ class Stream:
         await self._api("POST", self._poll_url, body | ({"setErrs": errors} if errors else {}))
 
     @asynccontextmanager
-    async def feed(self, replay: int | None, last: str | None) -> AsyncIterator[AsyncIterator[tuple[str, str]]]:
-        """The open feed: pairs of `jti` and SET, until the transmitter ends it."""
+    async def feed(self, replay: int | None, last: str | None) -> AsyncIterator[AsyncIterator[FeedEvent]]:
+        """The open feed: its events, until the transmitter ends it."""
         url = self._endpoint("feed_endpoint")
         params = {"stream_id": self._id} | ({} if replay is None else {"replay": str(replay)})
         headers = {"accept": "text/event-stream", "authorization": f"Bearer {await self._bearer()}"}
@@ -142,6 +170,19 @@ class Stream:
                 yield _server_sent_events(response.aiter_bytes())
         except httpx2.HTTPError as error:
             raise WebError(f"the feed: {type(error).__name__} {error}") from error
+
+    async def _create(self, configuration: str) -> dict[str, Any]:
+        try:
+            return (await self._api("POST", configuration, self._wanted, ok=(201,))).json()
+        except WebError as error:
+            if error.status != 403:
+                raise
+            words = (
+                "the transmitter lets this client have no more streams (of Writ's clients each may have 16 unless "
+                "set otherwise): `writ stream list` shows them, those of no process can be deleted, and a process "
+                "with an `instance` name takes up its own again"
+            )
+            raise WebError(f"{words}: {error}", 403) from None
 
     def _ours(self, answer: Answer) -> dict[str, Any] | None:
         streams = answer.value()
@@ -177,12 +218,14 @@ class Stream:
         params: Mapping[str, str] | None = None,
         ok: Sequence[int] = (200,),
         wait: float | None = None,
+        limit: int = MAX_DOCUMENT,
     ) -> Answer:
         headers = {"accept": "application/json", "authorization": f"Bearer {await self._bearer()}"}
         more: dict[str, Any] = {} if body is None else {"json": body}
         if isinstance(body, dict) and "setErrs" in body:
             headers["content-language"] = "en"
-        answer = await self._web.send(method, url, read_timeout=wait, headers=headers, params=params, **more)
+        more |= {"headers": headers, "params": params}
+        answer = await self._web.send(method, url, wait=wait, limit=limit, **more)
         if answer.status in ok:
             return answer
         self._refused(answer.status)
@@ -211,19 +254,28 @@ class Stream:
         return self._token
 
 
-async def _server_sent_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, str]]:
-    """The id and data of each event; what is not finished when the stream ends is none."""
-    rest, name, data = b"", "", ""
+def made_up_name() -> str:
+    """A name that no other process has."""
+    return "-".join(part for part in (socket.gethostname(), secrets.token_hex(3)) if part)
+
+
+async def _server_sent_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[FeedEvent]:
+    """Each event (HTML, server-sent events); what is not finished when the stream ends is none."""
+    rest, kind, name, data = b"", "", "", ""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         if len(rest) + len(data) > 2 * MAX_SET:
             raise WebError("an event of the feed is too long")
         for line in lines:
-            field, _, value = line.rstrip(b"\r").decode(errors="replace").partition(":")
+            field, colon, value = line.rstrip(b"\r").decode(errors="replace").partition(":")
+            value = value.removeprefix(" ")
             if field == "id":
-                name = value.removeprefix(" ")
+                name = value
+            elif field == "event":
+                kind = value
             elif field == "data":
-                data += value.removeprefix(" ")
-            elif not field and not value and data:
-                yield name, data
-                data = ""
+                data += f"{value}\n"
+            elif not field and not colon:
+                if data:
+                    yield FeedEvent(kind, name, data.removesuffix("\n"))
+                kind, data = "", ""

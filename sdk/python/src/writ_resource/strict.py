@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
 
 from .errors import VerifyError
+
+_NEWER_NAMES = {"Ed25519": "EdDSA"}
+"""RFC 9864 §2.2: of the same algorithm."""
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """The signature algorithms that are accepted unless fewer are asked for; asymmetric ones only."""
@@ -20,6 +24,9 @@ LATEST = 253_402_300_799
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _JWS = jwt.PyJWS()
+for _newer, _known in _NEWER_NAMES.items():
+    with suppress(ValueError):  # PyJWT knows it by now
+        _JWS.register_algorithm(_newer, _JWS.get_algorithm_by_name(_known))
 
 
 def read_json(text: str | bytes) -> Any:
@@ -46,6 +53,11 @@ class RepeatedMember(ValueError):  # noqa: N818 -- a kind of ValueError, named f
     """An object names a member twice."""
 
 
+def algorithm(name: str) -> str:
+    """The older name of an algorithm that has two."""
+    return _NEWER_NAMES.get(name, name)
+
+
 def seconds(value: Any) -> float | None:
     """A NumericDate (RFC 7519 §2) that a clock may show, or None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LATEST:
@@ -58,7 +70,7 @@ class Unverified:
     """A compact JWS whose signature has not been looked at."""
 
     token: str
-    alg: str
+    said_alg: str
     typ: str
     kid: str | None
 
@@ -81,6 +93,11 @@ class Unverified:
             raise VerifyError("the token header is malformed")
         return cls(token, alg, typ, kid)
 
+    @property
+    def alg(self) -> str:
+        """The algorithm, by its older name."""
+        return algorithm(self.said_alg)
+
     def is_typ(self, media_type: str) -> bool:
         """Media types fold case and may leave `application/` out (RFC 7515 §4.1.9)."""
         return self.typ.lower().removeprefix("application/") == media_type
@@ -88,7 +105,9 @@ class Unverified:
     def verify(self, key: jwt.PyJWK) -> Mapping[str, Any]:
         """The claims, once the signature holds."""
         try:
-            payload = _JWS.decode(self.token, key, algorithms=[self.alg])
+            # PyJWT holds a key to one name of its algorithm.
+            same = key if self.said_alg == self.alg else key.key
+            payload = _JWS.decode(self.token, same, algorithms=[self.said_alg])
         except jwt.PyJWTError:
             raise VerifyError("the signature does not verify") from None
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus, urlsplit, urlunsplit
 
+import anyio
 import httpx2
 
 from .errors import SetupError
@@ -116,19 +117,26 @@ class Web:
         if client is not None:
             await client.aclose()
 
-    async def send(self, method: str, url: str, *, read_timeout: float | None = None, **request: Any) -> Answer:
-        """The answer, whatever its status."""
-        timeout = httpx2.Timeout(self._timeout, read=read_timeout or self._timeout)
+    async def send(
+        self, method: str, url: str, *, wait: float | None = None, limit: int = MAX_DOCUMENT, **request: Any
+    ) -> Answer:
+        """The answer, whatever its status, when all of it is there within `wait` seconds."""
         try:
-            async with self.client.stream(method, url, timeout=timeout, **request) as response:
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_DOCUMENT:
-                        raise WebError(f"{url} answered more than {MAX_DOCUMENT} octets")
-                return Answer(response.status_code, response.headers, bytes(body))
+            with anyio.fail_after(wait or self._timeout):
+                return await self._receive(method, url, limit, request)
+        except TimeoutError:
+            raise WebError(f"{url} has not answered in time") from None
         except httpx2.HTTPError as error:
             raise WebError(f"{url}: {type(error).__name__} {error}") from error
+
+    async def _receive(self, method: str, url: str, limit: int, request: Mapping[str, Any]) -> Answer:
+        async with self.client.stream(method, url, timeout=None, **request) as response:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > limit:
+                    raise WebError(f"{url} answered more than {limit} octets")
+            return Answer(response.status_code, response.headers, bytes(body))
 
     async def get(self, url: str) -> Answer:
         """The answer of 200 at an address."""
@@ -157,7 +165,7 @@ class Web:
         return await self._document(f"/.well-known/ssf-configuration{path}")
 
     def forget(self) -> None:
-        """Lets the next look-up ask again: what was found did not work."""
+        """Lets the next look-up ask again: what was found did not work, or is not new."""
         self._documents.clear()
 
     async def _document(self, path: str) -> dict[str, Any]:
