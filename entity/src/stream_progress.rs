@@ -20,6 +20,8 @@ pub struct Model {
     pub node: String,
     /// Until when, Unix milliseconds.
     pub held_until: i64,
+    /// When its receiver last asked for something, Unix seconds, or a few minutes earlier.
+    pub active_at: i64,
 }
 
 /// No relations: a row is found by its tenant and its own key.

@@ -58,6 +58,7 @@ impl MigrationTrait for Step {
                     text("settled"),
                     text("node"),
                     number("held_until"),
+                    number("active_at"),
                 ],
                 &["tenant", "stream"],
             ),

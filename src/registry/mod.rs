@@ -302,6 +302,7 @@ impl Registry {
             | Change::AuditCursors(_)
             | Change::CutAudit { .. }
             | Change::Progress(_)
+            | Change::StreamActive { .. }
             | Change::HoldStreams(_)
             | Change::ForgetSignals { .. }
             | Change::ForgetOutbox { .. } => {}

@@ -139,6 +139,8 @@ pub struct Live {
     pub waiting: AtomicU64,
     /// The feeds that are open, oldest first: one whose other half is let go of here ends.
     pub feeds: std::sync::Mutex<VecDeque<oneshot::Sender<()>>>,
+    /// When it was last remembered that its receiver had asked for something, Unix seconds.
+    pub active_at: AtomicI64,
     /// When its receiver last asked to be verified, Unix milliseconds.
     pub verified_at: AtomicI64,
     /// Rung when its receiver has shown that it is there.

@@ -185,6 +185,15 @@ pub enum Change {
     },
     /// Says how far streams have been delivered.
     Progress(Vec<progress::Step>),
+    /// Remembers that the receiver of a stream has asked for something.
+    StreamActive {
+        /// Its tenant.
+        tenant: String,
+        /// Its id.
+        id: String,
+        /// Unix seconds.
+        at: i64,
+    },
     /// Has a node push streams that no other one does.
     HoldStreams(progress::Hold),
     /// Writes and removes signing keys of one tenant, all at once.
@@ -258,6 +267,7 @@ impl Change {
             | Self::EndGrants { tenant, .. }
             | Self::GrantsEnded { tenant, .. }
             | Self::RemoveStream { tenant, .. }
+            | Self::StreamActive { tenant, .. }
             | Self::Keys { tenant, .. } => Some(tenant),
             Self::AuditCursors(_)
             | Self::CutAudit { .. }
@@ -359,6 +369,10 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
         Change::RemoveStream { tenant, id } => streams::remove(db, tenant, id).await,
         Change::Progress(steps) => {
             progress::advance(db, steps).await?;
+            Ok(Made::AsAsked)
+        }
+        Change::StreamActive { tenant, id, at } => {
+            progress::active(db, tenant, id, *at).await?;
             Ok(Made::AsAsked)
         }
         Change::HoldStreams(hold) => {

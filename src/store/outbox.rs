@@ -103,6 +103,7 @@ fn news(change: &Change) -> Vec<(Kind, Cow<'_, str>)> {
         | Change::ForgetOrphanedGrants
         | Change::ForgetSignals { .. }
         | Change::Progress(_)
+        | Change::StreamActive { .. }
         | Change::HoldStreams(_)
         | Change::ForgetOutbox { .. } => Vec::new(),
     }

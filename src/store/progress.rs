@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use entity::{courier, signal, stream_progress};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait as _,
-    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Statement,
-    Value,
+    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Statement, Value,
     sea_query::{ArrayType, Expr, OnConflict},
 };
 
@@ -235,6 +235,46 @@ fn key(tenant: &str, stream: &str) -> Condition {
     Condition::all()
         .add(stream_progress::Column::Tenant.eq(tenant))
         .add(stream_progress::Column::Stream.eq(stream))
+}
+
+/// Remembers when the receiver of a stream was there.
+pub(super) async fn active(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    stream: &str,
+    at: i64,
+) -> Result<(), DbErr> {
+    stream_progress::Entity::update_many()
+        .col_expr(stream_progress::Column::ActiveAt, Expr::val(at))
+        .filter(key(tenant, stream))
+        .filter(stream_progress::Column::ActiveAt.lt(at))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+/// Those of some streams of a tenant whose receivers were last there before a time, the longest
+/// away first.
+///
+/// # Errors
+/// When the database does.
+pub async fn idle(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    streams: &[&str],
+    before: i64,
+) -> Result<Vec<String>, DbErr> {
+    stream_progress::Entity::find()
+        .select_only()
+        .column(stream_progress::Column::Stream)
+        .filter(stream_progress::Column::Tenant.eq(tenant))
+        .filter(stream_progress::Column::Stream.is_in(streams.iter().copied()))
+        .filter(stream_progress::Column::ActiveAt.lt(before))
+        .order_by_asc(stream_progress::Column::ActiveAt)
+        .order_by_asc(stream_progress::Column::Stream)
+        .into_tuple()
+        .all(db)
+        .await
 }
 
 /// The streams that are held, and by which node.

@@ -89,14 +89,6 @@ pub async fn after(
         .await
 }
 
-/// The one at this place.
-///
-/// # Errors
-/// When the database does.
-pub async fn at(db: &impl ConnectionTrait, seq: i64) -> Result<Option<signal::Model>, DbErr> {
-    signal::Entity::find_by_id(seq).one(db).await
-}
-
 /// The place after which a tenant's signals are no older than this, Unix milliseconds.
 ///
 /// # Errors

@@ -28,6 +28,7 @@ pub(super) async fn put(
                 settled: String::new(),
                 node: String::new(),
                 held_until: 0,
+                active_at: row.created_at,
             };
             insert_or_ignore(db, progress.into_active_model()).await?;
         }

@@ -6,6 +6,7 @@ use axum::extract::Request;
 use http::Uri;
 use serde_json::{Map, Value};
 
+use super::room;
 use crate::{
     app::App,
     endpoints::{
@@ -107,16 +108,14 @@ pub(super) fn unnamed() -> OAuthError {
 pub async fn own(app: &App, tenant: &Tenant, who: &AccessClaims, id: &str) -> Result<Arc<Stream>> {
     let is_theirs = |stream: &Arc<Stream>| stream.client_id() == who.client_id;
     let find = || tenant.stream(id).filter(is_theirs);
-    if let Some(stream) = find() {
-        return Ok(stream);
-    }
+    let mut found = find();
     // It may have been created at another node a moment ago.
-    let found = if app.feed.catch_up().await {
-        find()
-    } else {
-        None
-    };
-    found.ok_or_else(nothing)
+    if found.is_none() && app.feed.catch_up().await {
+        found = find();
+    }
+    let stream = found.ok_or_else(nothing)?;
+    room::note(app, &stream).await;
+    Ok(stream)
 }
 
 /// The stream of a receiver that was let in and waits, as it is now; nothing when it may hear no

@@ -3,10 +3,12 @@
 //!
 //! The same queue as for polls: what is sent here waits until it is acknowledged, by a poll or by
 //! the `Last-Event-ID` of the next connection, which acknowledges everything up to that place.
+//!
+//! A replay of a pushed stream, which ends, says so with an event `end`. Without it, and when the
+//! answer breaks off, more was to come.
 
 use std::{
     collections::BTreeSet,
-    convert::Infallible,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -91,6 +93,7 @@ pub(super) async fn open(
         settled,
         ready: Vec::new().into_iter(),
         until,
+        ended: false,
         superseded: begin(stream.live()),
         _open: open,
     };
@@ -151,6 +154,8 @@ struct Feed {
     settled: BTreeSet<i64>,
     ready: std::vec::IntoIter<sse::Event>,
     until: Instant,
+    /// Whether the last thing has been said.
+    ended: bool,
     superseded: oneshot::Receiver<()>,
     keep_alive: Duration,
     _open: crate::telemetry::metrics::OpenGuard,
@@ -158,8 +163,11 @@ struct Feed {
 
 impl Feed {
     /// The next SET, when there is one; nothing at the end.
-    async fn next(mut self) -> Option<(Result<sse::Event, Infallible>, Self)> {
+    async fn next(mut self) -> Option<(Result<sse::Event, Broken>, Self)> {
         loop {
+            if self.ended {
+                return None;
+            }
             if self.superseded.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
                 return None;
             }
@@ -175,11 +183,19 @@ impl Feed {
             if self.stream()?.row() != stream.row() {
                 continue;
             }
-            if self.fill(&stream).await? {
-                continue;
+            match self.fill(&stream).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(why) => {
+                    tracing::error!(error = %why, stream = self.id, "a feed breaks off");
+                    self.ended = true;
+                    return Some((Err(why), self));
+                }
             }
             if !self.live {
-                return None;
+                self.ended = true;
+                let end = sse::Event::default().event("end").data("{}");
+                return Some((Ok(end), self));
             }
             tokio::select! {
                 () = &mut bell => {}
@@ -197,27 +213,32 @@ impl Feed {
         (stream.is_enabled() && (polled || !self.live)).then_some(stream)
     }
 
-    /// Signs what waits; whether that was anything. Nothing when it cannot be done.
-    async fn fill(&mut self, stream: &Stream) -> Option<bool> {
+    /// Signs what waits; whether that was anything.
+    async fn fill(&mut self, stream: &Stream) -> Result<bool, Broken> {
         let Self { app, tenant, .. } = &*self;
         let waiting = queue::waiting(app, tenant, stream, self.position, &self.settled, PAGE);
-        let waiting = waiting.await.inspect_err(|error| {
-            tracing::error!(%error, "signals cannot be read");
-        });
-        let waiting = waiting.ok()?;
+        let waiting = waiting.await?;
         let now = app.clock.seconds();
         let sets = waiting.signals.iter().map(|signal| {
             let (jti, set) = set::mint(tenant, stream, signal, now)?;
             Ok(sse::Event::default().event("set").id(jti).data(set))
         });
-        let sets: Result<Vec<_>, crate::keys::KeyError> = sets.collect();
-        let sets = sets.inspect_err(|error| tracing::error!(%error, "a SET cannot be signed"));
-        let sets = sets.ok()?;
+        let sets: Result<Vec<_>, Broken> = sets.collect();
+        let sets = sets?;
         note(app, &waiting.signals);
         self.position = waiting.up_to;
         self.ready = sets.into_iter();
-        Some(!waiting.signals.is_empty())
+        Ok(!waiting.signals.is_empty())
     }
+}
+
+/// Why a feed breaks off.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("signals cannot be read: {0}")]
+    Database(#[from] store::DbErr),
+    #[error("a SET cannot be signed: {0}")]
+    Key(#[from] crate::keys::KeyError),
 }
 
 fn note(app: &App, signals: &[Arc<crate::registry::Signal>]) {

@@ -13,13 +13,13 @@ use super::{
     answers::{answer, done},
     asked::{in_query, members, named, nothing, receiver, unnamed},
     changes::{self, By, Next, new_row, with_agreement},
+    room,
 };
 use crate::{
     app::{App, AppState},
     endpoints::{extract::ForTenant, protected::Presented},
     error::{OAuthError, Result},
     journal::Command,
-    oauth::error_code::ErrorCode,
     registry::{EventsScope, Stream, StreamDocument, Tenant},
     store::Change,
 };
@@ -39,30 +39,20 @@ pub(super) async fn create(
     let client = tenant.client(&who.client_id).ok_or_else(nothing)?;
     // Nobody gets past the limit by being quick.
     let _held = app.administration.lock().await;
-    within_limit(&app, &tenant, client.id())?;
+    let (mut changes, mut audit): (Vec<_>, Vec<_>) = room::make(&app, &tenant, client.id())
+        .await?
+        .into_iter()
+        .unzip();
     let document = client.document().map_err(OAuthError::server_error)?;
     let terms = terms(&tenant.resources(), client.id(), &document);
     let row = new_row(&app, &tenant, client.id(), &wish.replace(terms))?;
     let id = row.id.clone();
-    let audit = vec![By::Token(&who).record(&app, &tenant, &id, "created")];
-    let changes = vec![Change::PutStream { row, before: None }];
+    audit.push(By::Token(&who).record(&app, &tenant, &id, "created"));
+    changes.push(Change::PutStream { row, before: None });
     let command = Command::new(changes, audit);
     app.journal.commit(command).await?;
     let stream = tenant.stream(&id).ok_or_else(nothing)?;
     Ok(answer(StatusCode::CREATED, &shown(&app, &tenant, &stream)))
-}
-
-fn within_limit(app: &App, tenant: &Tenant, client_id: &str) -> Result<()> {
-    let most = app.config.events.streams_per_client;
-    let mut count = 0;
-    tenant.each_stream(|stream| count += usize::from(stream.client_id() == client_id));
-    if count < most {
-        return Ok(());
-    }
-    Err(OAuthError::new(
-        ErrorCode::Forbidden,
-        format!("A receiver has at most {most} streams: delete one first."),
-    ))
 }
 
 /// Reads one stream, or all.

@@ -29,6 +29,7 @@ mod metadata;
 mod poll;
 mod push;
 pub mod queue;
+mod room;
 mod router;
 pub mod secret;
 pub mod set;

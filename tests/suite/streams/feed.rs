@@ -14,6 +14,8 @@ use crate::support::{TestApp, parts};
 struct Feed {
     body: Body,
     text: String,
+    /// Whether it said that this was all.
+    is_whole: bool,
 }
 
 impl Feed {
@@ -33,6 +35,7 @@ impl Feed {
         Self {
             body: answer.into_body(),
             text: String::new(),
+            is_whole: false,
         }
     }
 
@@ -50,6 +53,7 @@ impl Feed {
                     assert_eq!(field("event: "), Some("set"));
                     return Some((id.to_owned(), parts(set).1));
                 }
+                self.is_whole |= field("event: ") == Some("end");
                 continue;
             }
             let frame = timeout(Duration::from_secs(10), self.body.frame())
@@ -142,6 +146,12 @@ async fn of_a_pushed_stream_it_only_replays() {
     let mut feed = Feed::open(&receiver, "&replay=60", None).await;
     assert!(feed.next().await.is_some());
     assert!(feed.next().await.is_none());
+    assert!(feed.is_whole);
+    // Not of one that was cut short.
+    let mut feed = Feed::open(&receiver, "&replay=60", None).await;
+    receiver.is_told_to("pause").await;
+    assert!(feed.next().await.is_none() && !feed.is_whole);
+    receiver.is_told_to("enable").await;
     let path = format!("/ssf/feed?stream_id={}", receiver.stream);
     let answer = app.get(&path).bearer(&receiver.token().await).await;
     answer.refused(400, "invalid_request");

@@ -184,6 +184,64 @@ async fn the_test_switch_lets_pushes_go_to_this_machine() {
 }
 
 #[tokio::test]
+async fn where_nobody_has_listened_for_an_hour_there_is_room() {
+    let app = TestApp::with(|config| config.events.streams_per_client = 4).await;
+    app.declare_weather(None).await;
+    let receivers = Receivers::in_scene(app).await;
+    let push = json!({ "delivery": { "method": PUSH, "endpoint_url": "https://w.example/e" } });
+    let pushed = id(&receivers.created(SERVER, push).await);
+    let mut polled = Vec::new();
+    for _ in 0..3 {
+        polled.push(id(&receivers.created(SERVER, json!({})).await));
+        receivers.app.advance(1);
+    }
+    let there = async |id: &str, expires: i64| {
+        // The tokens of the scene have ended.
+        let ask = receivers.app.ask(SERVER, &[("scope", "ssf.manage")]).await;
+        let call = receivers
+            .app
+            .call("GET", &format!("/ssf/status?stream_id={id}"));
+        let status = call.bearer(&ask.token()).await.status;
+        receivers.app.advance(expires);
+        status
+    };
+    let new = async || {
+        let ask = receivers.app.ask(SERVER, &[("scope", "ssf.manage")]).await;
+        let call = receivers
+            .app
+            .call("POST", "/ssf/streams")
+            .bearer(&ask.token());
+        call.json(&json!({})).await
+    };
+    receivers.app.advance(3000);
+    assert_eq!(there(&polled[0], 590).await, 200);
+    new().await.refused(403, "access_denied");
+    receivers.app.advance(9);
+    // The first was asked for since; the second was not.
+    let created = id(&new().await.with(StatusCode::CREATED));
+    let left: Vec<String> = receivers
+        .app
+        .tenant(None)
+        .streams()
+        .iter()
+        .map(|s| s.id().to_owned())
+        .collect();
+    for id in [&pushed, &polled[0], &polled[2], &created] {
+        assert!(left.contains(id), "{left:?}");
+    }
+    assert_eq!(left.len(), 4);
+    let trail = receivers.app.admin("GET", "/audit?limit=1000").await.await;
+    assert!(trail.text().contains("nobody listened"));
+    // One that is pushed to is in use without a word of its receiver.
+    receivers.app.advance(4000);
+    for _ in 0..3 {
+        new().await.with(StatusCode::CREATED);
+    }
+    new().await.refused(403, "access_denied");
+    assert!(receivers.app.tenant(None).stream(&pushed).is_some());
+}
+
+#[tokio::test]
 async fn a_receiver_has_several_streams_up_to_a_limit() {
     // AC-291
     let app = TestApp::with(|config| config.events.streams_per_client = 3).await;
