@@ -310,7 +310,8 @@ async def test_an_open_answer_ends_when_its_token_expires(transmitter):
     endless = Endless()
     stage = Stage(transmitter, endless, leeway=0)
     with anyio.fail_after(5):
-        answer = await stage.call(token=transmitter.token(exp=NOW + 1))
+        token = transmitter.token(exp=NOW + 1)
+        answer = await stage.client.get("/mcp", headers={"authorization": f"Bearer {token}"})
     assert (endless.ended, answer.text) == (["cancelled"], "data: 1\n\n")
     await stage.verifier._web.close()
 

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::{Either, Full};
 use tower::{Layer, Service};
@@ -141,6 +141,8 @@ where
                 return Ok(answer.map(Either::Left));
             }
             let scheme = credentials::presented_scheme(request.headers());
+            // A call that takes longer than its token lives is still answered.
+            let listens = request.method() == Method::GET;
             match guard.admit(request).await {
                 Ok(Admitted {
                     request,
@@ -148,7 +150,7 @@ where
                     nonce,
                 }) => {
                     let answer = inner.call(request).await?;
-                    let ended = || guard.verifier.ended(claims);
+                    let ended = || guard.verifier.ended(claims, listens);
                     let answer = answer.map(|body| Either::Right(WhileValid::new(body, ended)));
                     Ok(challenge::with_nonce(answer, nonce.as_deref()))
                 }

@@ -229,10 +229,12 @@ impl Verifier {
         }
     }
 
-    /// Waits until a token with these claims is over.
+    /// Waits until a token with these claims is revoked or, if that `expires`
+    /// what it waits for, over.
     pub(crate) fn ended(
         &self,
         claims: Arc<AccessClaims>,
+        expires: bool,
     ) -> impl Future<Output = ()> + Send + Sync + use<> {
         let (rules, receiver) = (Arc::clone(&self.rules), self.receiver.clone());
         let revoked = receiver.map(|receiver| receiver.revoked(&claims));
@@ -244,7 +246,7 @@ impl Verifier {
                 }
             };
             tokio::select! {
-                () = rules.expired(&claims) => {}
+                () = rules.expired(&claims), if expires => {}
                 () = revoked => {}
             }
         }

@@ -14,8 +14,8 @@
  * | one unambiguous JSON-RPC message or batch | 400 | - |
  * | the token allows every call in it | 403 | - |
  *
- * Whatever is still being answered when its token is revoked ends there and then, and an answer that is open when its
- * token expires ends too.
+ * Whatever is still being answered when its token is revoked ends there and then, and a stream that was opened by GET
+ * also when its token expires.
  */
 
 import { badRpc, Entrance, Refusal, unavailable, unreadable } from './challenge.js';

@@ -63,8 +63,9 @@ async function passNode(
     if (response.destroyed) return;
     // An aborted connection is what every handler has to expect; a second answer is not.
     const end = () => response.destroy();
-    // A call that took longer than its token lives is still answered.
-    const { auth, leave } = guard.enter(admission, end, () => response.headersSent && end());
+    // A call that takes longer than its token lives is still answered.
+    const expire = () => request.method === 'GET' && response.headersSent && end();
+    const { auth, leave } = guard.enter(admission, end, expire);
     response.once('close', leave);
     const { body } = admission;
     request.auth = auth;
@@ -124,8 +125,8 @@ async function passFetch(guard: Guard, request: Request, handler: FetchHandler):
   try {
     admission = await guard.admit(arrivalOfFetch(request));
     const end = () => over.abort();
-    // A call that took longer than its token lives is still answered.
-    entry = guard.enter(admission, end, () => isOpen && end());
+    // A call that takes longer than its token lives is still answered.
+    entry = guard.enter(admission, end, () => request.method === 'GET' && isOpen && end());
   } catch (error) {
     if (error instanceof Refusal) return responseOf(error);
     throw error;

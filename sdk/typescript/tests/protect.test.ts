@@ -391,8 +391,9 @@ for (const way of Object.keys(ways)) {
       const { told, handler } = endless();
       return staged(
         way,
-        async ({ transmitter, post }) => {
-          const answer = await post(CALL, {}, await transmitter.token({ exp: NOW + 1 }));
+        async ({ transmitter, send }) => {
+          const bearer = await transmitter.token({ exp: NOW + 1 });
+          const answer = await send('/mcp', { headers: { authorization: `Bearer ${bearer}` } });
           assert.equal(await answer.text().catch(() => 'cut'), way === 'fetch' ? 'data: 1\n\n' : 'cut');
           if (way === 'fetch') assert(told.isCancelled);
         },

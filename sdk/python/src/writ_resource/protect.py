@@ -13,8 +13,8 @@
 | one unambiguous JSON-RPC message or batch | 400 | - |
 | the token allows every call in it | 403 | - |
 
-Whatever is still being answered when its token is revoked ends there and then, and an answer that is open when its
-token expires ends too.
+Whatever is still being answered when its token is revoked ends there and then, and a stream that was opened by GET also
+when its token expires.
 """
 
 from __future__ import annotations
@@ -206,11 +206,12 @@ class Protect:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, claims: AccessClaims) -> None:
         """Lets the application answer, until its caller's token is revoked or has expired."""
         begun = finished = False
+        listens = scope["method"] == "GET"
 
         async def watched(message: Message) -> None:
             nonlocal begun, finished
-            # A call that took longer than its token lives is still answered.
-            if not begun and (remaining := self._verifier.remaining(claims)) > 0:
+            # A call that takes longer than its token lives is still answered.
+            if listens and not begun and (remaining := self._verifier.remaining(claims)) > 0:
                 request.cancelled.deadline = anyio.current_time() + remaining
             begun = True
             finished = message["type"] == "http.response.body" and not message.get("more_body", False)

@@ -19,9 +19,9 @@ use crate::challenge::Refusal;
 pub type ProtectedBody<B> = Either<Full<Bytes>, WhileValid<B>>;
 
 pin_project! {
-    /// The body of an answer, which ends early when the token of its request
-    /// expires or is revoked: an event stream is not open for longer than the
-    /// token holds.
+    /// The body of an answer, which ends early when the token of its request is
+    /// revoked; that of a GET, which is a stream of what is to come, also when
+    /// the token expires.
     pub struct WhileValid<B> {
         #[pin]
         body: B,
