@@ -124,11 +124,15 @@ def main():
             judge.equal("the agent reached the server in Python", result, "Sunny, agent.\n")
             reader.stop(server)
 
-            for line in ("writ client list", "writ keys list", "writ audit list", "writ audit verify"):
+            reader.run(said("writ client add --id weather-server --serves weather"))
+            lists = ("writ client list", "writ keys list", "writ stream list", "writ audit list", "writ audit verify")
+            for line in lists:
                 judge.check(f"{line} prints something", reader.run(said(line)).strip())
             reader.run(said("writ doctor http://127.0.0.1:4455"))
             reader.run(said('writ revoke client agent --reason "leaked"   # end what it was granted; it may ask anew'))
             reader.run(said("writ client disable agent                    # the same, and no more tokens"))
+            reader.run(said("writ event emit credential-change --user alice --member credential_type=password "
+                            "--member change_type=update"))
             reader.run(said("writ backup writ.backup"))
             judge.check("the backup is there", (home / "writ.backup").stat().st_size)
         finally:

@@ -5,7 +5,16 @@ import jwt
 import pytest
 from kit import NOW, PRIVATE, RESOURCE, SECRET, Clock, transmitting
 
-from writ_resource import Introspect, SetupError, UnavailableError, Verifier, VerifyError
+from writ_resource import (
+    Events,
+    Introspect,
+    Protect,
+    Push,
+    SetupError,
+    UnavailableError,
+    Verifier,
+    VerifyError,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -193,6 +202,13 @@ async def test_introspection(transmitter):
 def test_settings_that_cannot_be(changes):
     with pytest.raises(SetupError):
         Verifier(**({"resource": "https://mcp.example/mcp", "issuer": "https://auth.example"} | changes))
+
+
+@pytest.mark.parametrize("delivery", ["feed", "poll", Push("/events")])
+def test_a_server_is_put_together_before_there_is_a_loop(delivery):
+    events = Events("server", "secret", delivery)
+    verifier = Verifier(resource="https://mcp.example/mcp", issuer="https://auth.example", events=events)
+    assert Protect(print, verifier)
 
 
 async def test_metadata_of_another_issuer_is_not_believed(transmitter):

@@ -61,7 +61,8 @@ class Delivery:
         self._receiver = receiver
         self._clock = clock
         self._sleep = sleep
-        self._subscription = anyio.CancelScope()
+        # Servers are put together before there is a loop, and a scope needs one.
+        self._subscription: anyio.CancelScope | None = None
         self._last: str | None = None
         self._acks: list[str] = []
         self._errors: dict[str, Any] = {}
@@ -105,7 +106,8 @@ class Delivery:
         self._receiver.lacks_past |= lost
         self._receiver.health.fail(reason)
         log.warning("events may be missing: %s", reason)
-        self._subscription.cancel()
+        if self._subscription is not None:
+            self._subscription.cancel()
 
     async def _subscribe(self) -> None:
         receiver = self._receiver
