@@ -186,6 +186,7 @@ impl Server {
             let stopped = self.stop.subscribe();
             let accepting = connections::serve(listener, tls, self.app.clone(), stopped);
             self.background.push(tokio::spawn(accepting));
+            self.app.readiness.begin();
         }
     }
 

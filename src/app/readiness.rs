@@ -23,12 +23,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What is remembered of it.
 #[derive(Debug, Default)]
 pub struct Readiness {
+    answering: AtomicBool,
     stopping: AtomicBool,
     closed: watch::Sender<bool>,
     last: Mutex<Option<(Instant, Report)>>,
 }
 
 impl Readiness {
+    /// Whoever connects is answered: before, the server is not ready.
+    pub fn begin(&self) {
+        self.answering.store(true, Ordering::Relaxed);
+    }
+
     /// The server has been told to stop: from now on it is not ready.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
@@ -63,7 +69,7 @@ impl App {
     ///
     /// | check | holds while |
     /// |---|---|
-    /// | `accepting` | nobody has told the server to stop |
+    /// | `accepting` | it has begun to answer, and nobody has told it to stop |
     /// | `journal` | the last commit was made, and another is in time |
     /// | `database` | it can be read in time |
     /// | `signing_keys` | every tenant can sign with every algorithm |
@@ -76,9 +82,16 @@ impl App {
             None => (Instant::now(), self.check().await),
         };
         *last = Some((at, report.clone()));
-        if self.readiness.stopping.load(Ordering::Relaxed) {
+        let accepting = if self.readiness.stopping.load(Ordering::Relaxed) {
+            "stopping"
+        } else if self.readiness.answering.load(Ordering::Relaxed) {
+            OK
+        } else {
+            "starting"
+        };
+        if accepting != OK {
             report.ready = false;
-            report.checks.insert("accepting", "stopping");
+            report.checks.insert("accepting", accepting);
         }
         report
     }

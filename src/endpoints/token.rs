@@ -69,7 +69,8 @@ pub async fn token(
     }
     Err(OAuthError::new(
         ErrorCode::TemporarilyUnavailable,
-        "What this token rests on was revoked or changed each time it was made: ask again.",
+        "What this token rests on was revoked or changed each time it was made: ask again, with a \
+         new assertion and a new proof.",
     ))
 }
 

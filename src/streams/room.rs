@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::changes::By;
+use super::{changes::By, status::UNREACHABLE};
 use crate::{
     app::App,
     audit::Record,
@@ -47,8 +47,8 @@ pub(super) async fn note(app: &App, stream: &Stream) {
 
 /// What has to go so that a client may have one more stream: nothing, while it has few.
 ///
-/// One to which nobody listens goes: its receiver has not asked for anything in an hour, and
-/// nothing reaches it by push either. What it would have heard, a new stream tells again (`replay`).
+/// One to which nobody listens goes: its receiver has not asked for anything in an hour. What it
+/// would have heard, a new stream tells again (`replay`).
 ///
 /// # Errors
 /// 403 when all are in use.
@@ -69,9 +69,7 @@ pub(super) async fn make(
     else {
         return Ok(Vec::new());
     };
-    let unheard = theirs
-        .iter()
-        .filter(|stream| stream.endpoint_url().is_none() || !stream.is_enabled());
+    let unheard = theirs.iter().filter(|stream| is_nobodys_wish(stream));
     let ids: Vec<&str> = unheard.map(|stream| stream.id()).collect();
     let before = app.clock.seconds() - IDLE;
     let idle = store::progress::idle(&app.db, tenant.name(), &ids, before)
@@ -92,4 +90,12 @@ pub(super) async fn make(
         (change, By::Server.record(app, tenant, id, why))
     };
     Ok(gone.iter().map(remove).collect())
+}
+
+/// Whether a stream without a sign of its receiver need not stay: one that is fetched, or could not
+/// be delivered. Where it was declared or stopped, somebody wants it so.
+fn is_nobodys_wish(stream: &Stream) -> bool {
+    let lost = stream.row().reason.as_deref() == Some(UNREACHABLE);
+    let fetched = stream.endpoint_url().is_none() && stream.is_enabled();
+    (fetched || lost) && !stream.document().declared
 }

@@ -26,6 +26,8 @@ use crate::{
     store::{Change, progress::Step},
 };
 
+/// Why the server pauses a stream to which it could deliver nothing for too long.
+pub const UNREACHABLE: &str = "the receiver cannot be reached";
 /// Longest reason, bytes.
 const MAX_REASON: usize = 500;
 

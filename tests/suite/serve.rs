@@ -18,7 +18,7 @@ use writ::{
 
 use crate::{
     streams::SESSION_REVOKED,
-    support::{NOW, TestApp},
+    support::{NOW, TestApp, after_first_start},
 };
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn what_is_old_is_forgotten_some_at_a_time_until_nothing_is_left() {
             subject: "{}".into(),
             event: "{}".into(),
             txn: String::new(),
-            at: 0,
+            at: NOW * 1000,
             expires_at: NOW - 1,
         })
     };
@@ -104,5 +104,19 @@ async fn what_is_old_is_forgotten_some_at_a_time_until_nothing_is_left() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(count(&server.app.db).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_ready_when_it_answers() {
+    let home = after_first_start().await;
+    let mut config = home.settle(Config::default());
+    config.server.listen.set_port(0);
+    let opened = Server::open(config, Clock::manual(NOW), Entropy::seeded(8)).await;
+    let mut server = opened.unwrap();
+    let report = server.app.ready().await;
+    assert!(!report.ready && report.checks["accepting"] == "starting");
+    server.answer();
+    assert!(server.app.ready().await.ready);
     server.stop().await;
 }

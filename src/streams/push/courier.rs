@@ -214,7 +214,7 @@ impl Courier {
         if now - since < self.app.config.events.give_up {
             return false;
         }
-        self.pause(stream, "the receiver cannot be reached").await;
+        self.pause(stream, status::UNREACHABLE).await;
         true
     }
 

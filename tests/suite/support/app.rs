@@ -192,6 +192,7 @@ impl TestApp {
         let started = open(&directory, issuer, config, starts).await;
         let (state, writer) = (started.app, started.writer);
         let (stop, stopped) = watch::channel(false);
+        state.readiness.begin();
         Self {
             delivering: streams::start(&state, &stopped),
             stop,

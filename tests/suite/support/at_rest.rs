@@ -1,5 +1,11 @@
 //! What a stopped server has left in its files and its database, for tests that search it.
 
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    path::Path,
+};
+
 use sea_orm::{ConnectionTrait as _, Database, Statement};
 
 use super::Home;
@@ -10,10 +16,13 @@ pub(crate) struct AtRest(Vec<u8>);
 impl AtRest {
     /// Reads the files of a directory, and every row of a PostgreSQL database as text.
     pub(crate) async fn read(home: &Home) -> Self {
-        let mut bytes = Vec::new();
-        for entry in std::fs::read_dir(home.path()).unwrap() {
-            bytes.extend(std::fs::read(entry.unwrap().path()).unwrap());
-        }
+        // The database's last connection moves its journal into the file and removes it.
+        let mut bytes = loop {
+            match files(home.path()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                read => break read.unwrap(),
+            }
+        };
         if let Some(url) = home.url() {
             let db = Database::connect(url).await.unwrap();
             let rows = async |sql: &str| -> Vec<String> {
@@ -38,4 +47,13 @@ impl AtRest {
         let found = |part: &[u8]| self.0.windows(part.len()).any(|window| window == part);
         found(part) || found(hex.as_bytes())
     }
+}
+
+/// The contents of all files in a directory.
+fn files(directory: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        bytes.extend(fs::read(entry?.path())?);
+    }
+    Ok(bytes)
 }
