@@ -7,6 +7,10 @@ from pathlib import Path
 
 import anyio
 import httpx2
+
+# FastMCP imports this with the first request it answers. Python 3.11 fails to compile it (SystemError: AST constructor
+# recursion depth mismatch) when another thread compiles at the same moment.
+import key_value.aio.adapters.pydantic  # noqa: F401
 import pytest
 from fastmcp import FastMCP
 from kit import RESOURCE, SECRET, plain_client, serving, transmitting
