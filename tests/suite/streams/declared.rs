@@ -229,3 +229,33 @@ async fn a_declared_stream_stays_so_whatever_its_receiver_makes_of_it() {
     let again = applied(&app, declaration(URL, None)).await;
     assert_eq!(again[2], "stream Unchanged");
 }
+
+#[tokio::test]
+async fn what_somebody_declared_or_stopped_makes_no_room() {
+    let app = TestApp::with(|config| config.events.streams_per_client = 2).await;
+    let mut declared = declaration(URL, None);
+    declared["resources"][0]["stream"] = json!({});
+    applied(&app, declared).await;
+    let call = async |method: &str, path: &str, body: Value| {
+        let token = app.ask(SERVER, &[("scope", "ssf.manage")]).await.token();
+        let call = app.call(method, path).bearer(&token);
+        call.json(&body).await
+    };
+    let another = call("POST", "/ssf/streams", json!({})).await;
+    let id = another.with(StatusCode::CREATED)["stream_id"].clone();
+    let set = async |status: &str| {
+        let body = json!({ "stream_id": id, "status": status });
+        call("POST", "/ssf/status", body).await.ok();
+        app.advance(3601);
+    };
+    for status in ["paused", "disabled"] {
+        set(status).await;
+        let one_more = call("POST", "/ssf/streams", json!({})).await;
+        one_more.refused(403, "access_denied");
+    }
+    set("enabled").await;
+    let one_more = call("POST", "/ssf/streams", json!({})).await;
+    one_more.with(StatusCode::CREATED);
+    let left = read(&app).await;
+    assert!(left.len() == 2 && left.iter().all(|stream| stream["stream_id"] != id));
+}

@@ -5,7 +5,10 @@ use std::{collections::HashSet, time::Duration};
 use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
-use writ::store::{Change, Whose, progress};
+use writ::{
+    config::Config,
+    store::{Change, Whose, progress},
+};
 
 use super::{Receiver, event, polled, push::Target, pushed};
 use crate::support::{TestApp, WEATHER};
@@ -17,6 +20,15 @@ fn at<'a>(app: &'a TestApp, receiver: &Receiver<'_>) -> Receiver<'a> {
         client: receiver.client.clone(),
         stream: receiver.stream.clone(),
     }
+}
+
+/// Two nodes, and a place that they push to.
+async fn pushing() -> (TestApp, TestApp, Target) {
+    let allow = |config: &mut Config| config.fetch.allow_private_addresses_for_tests = true;
+    let app = TestApp::with(allow).await;
+    app.declare_weather(None).await;
+    let other = app.another_node("2").await;
+    (app, other, Target::start(&[]).await)
 }
 
 #[tokio::test]
@@ -89,13 +101,7 @@ async fn an_end_reaches_what_the_other_node_issues_until_it_hears() {
 #[tokio::test]
 #[ignore = "two nodes need PostgreSQL"]
 async fn one_pushes_and_the_other_takes_over() {
-    let app = TestApp::with(|config| {
-        config.fetch.allow_private_addresses_for_tests = true;
-    })
-    .await;
-    app.declare_weather(None).await;
-    let other = app.another_node("2").await;
-    let target = Target::start(&[]).await;
+    let (app, other, target) = pushing().await;
     let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
     for node in [&app, &other] {
         node.end(json!({ "client": "agent" })).await;
@@ -170,13 +176,7 @@ async fn what_is_gone_before_it_is_heard_of_holds_nothing_up() {
 #[tokio::test]
 #[ignore = "two nodes need PostgreSQL"]
 async fn whichever_node_stops_a_stream_its_receiver_is_told_once() {
-    let app = TestApp::with(|config| {
-        config.fetch.allow_private_addresses_for_tests = true;
-    })
-    .await;
-    app.declare_weather(None).await;
-    let other = app.another_node("2").await;
-    let target = Target::start(&[]).await;
+    let (app, other, target) = pushing().await;
     let receiver = Receiver::of(&app, "weather", pushed(&target.url)).await;
     let mut expected = Vec::new();
     for node in [&app, &other] {
