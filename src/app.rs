@@ -24,7 +24,7 @@ use crate::{
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
-    keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer},
+    keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer, ticket::Tickets},
     oauth::claims::AccessClaims,
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
@@ -91,6 +91,10 @@ pub struct App {
     pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
     /// Nonces for proofs of possession; every node with this sealing key makes the same.
     pub nonces: Nonces,
+    /// Authorization codes.
+    pub codes: Tickets,
+    /// What a browser carries from one page to the next.
+    pub errands: Tickets,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -150,6 +154,8 @@ impl App {
     ) -> Result<Started, StartError> {
         let nonces = Nonces::new(&*sealer.derive("dpop nonces")?, config.dpop.nonce_lifetime);
         let broken = |error| StartError::Database(config.storage.place(), error);
+        let codes = Tickets::new(&sealer, "code")?;
+        let errands = Tickets::new(&sealer, "errand")?;
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
         let registry = Arc::new(Registry::open(issuer, config.registration.mode, sealer));
@@ -209,6 +215,8 @@ impl App {
             readiness: Readiness::default(),
             verified_tokens,
             nonces,
+            codes,
+            errands,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`generate`] | a new key pair |
 //! | [`sealed`] | private keys at rest |
+//! | [`ticket`] | what comes back from browsers and clients unchanged |
 //! | [`jws`] | sign and verify; algorithms named by us, times by our clock |
 //! | [`jwks`] | the published form (RFC 7517) and its thumbprint (RFC 7638) |
 //! | [`rotation`] | which key is next, which signs, which only verifies |
@@ -16,6 +17,7 @@ pub mod jwks;
 pub mod jws;
 pub mod rotation;
 pub mod sealed;
+pub mod ticket;
 
 use std::{fmt, io, str::FromStr, sync::Arc};
 
