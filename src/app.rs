@@ -29,6 +29,7 @@ use crate::{
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
     telemetry::{metrics::Metrics, traces::Traces},
+    web::{Pages, SharedPages},
 };
 
 /// Why a server does not start.
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The journal.
     #[error("the first rows cannot be written: {0}")]
     Journal(#[from] JournalError),
+    /// What pages look like.
+    #[error("pages.theme: {0}")]
+    Pages(std::io::Error),
     /// The HTTP client.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -95,6 +99,8 @@ pub struct App {
     pub codes: Tickets,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
+    /// What people see.
+    pub pages: SharedPages,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -156,6 +162,7 @@ impl App {
         let broken = |error| StartError::Database(config.storage.place(), error);
         let codes = Tickets::new(&sealer, "code")?;
         let errands = Tickets::new(&sealer, "errand")?;
+        let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
         let registry = Arc::new(Registry::open(issuer, config.registration.mode, sealer));
@@ -217,6 +224,7 @@ impl App {
             nonces,
             codes,
             errands,
+            pages,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {

@@ -50,6 +50,8 @@ pub struct Config {
     pub events: Events,
     /// The audit trail.
     pub audit: Audit,
+    /// How pages look.
+    pub pages: Pages,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -295,6 +297,25 @@ pub struct Audit {
     pub export_webhook_private: bool,
     /// Syslog receiver of events; none when empty.
     pub export_syslog: String,
+}
+
+/// `[pages]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pages {
+    /// What this server is called in front of people.
+    pub product: String,
+    /// A CSS file behind our own; none when empty.
+    pub theme: PathBuf,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self {
+            product: "Writ".into(),
+            theme: PathBuf::new(),
+        }
+    }
 }
 
 /// How log records look.
@@ -634,6 +655,11 @@ const KEYS: &[(&str, Allowed)] = {
         (
             "audit.export_syslog",
             Words("udp://host:port or tcp://host:port, or nothing to send to none"),
+        ),
+        ("pages.product", Words("a name that people know")),
+        (
+            "pages.theme",
+            Words("the path of a CSS file, or nothing for the look that is built in"),
         ),
         (
             "telemetry.filter",

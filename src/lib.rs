@@ -21,6 +21,7 @@
 //! | [`context`] | the request that is being answered | `edge`, `entropy`, `registry` |
 //! | [`journal`] | the one writer | `audit`, `clock`, `context`, `entropy`, `registry`, `signals`, `store` |
 //! | [`cluster`] | what other nodes have done | `journal`, `store` |
+//! | [`web`] | pages: rendered, guarded | `config`, `context`, `error`, `registry` |
 //! | [`app`] | a server without its sockets | all of the above |
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
 //! | [`clients`] | who is asking | the above; `grant_types` for its list |
@@ -66,3 +67,4 @@ pub mod streams;
 pub mod telemetry;
 pub mod tokens;
 pub mod trail;
+pub mod web;
