@@ -5,6 +5,7 @@ mod strangers;
 
 use std::{sync::Arc, time::Duration};
 
+use aws_lc_rs::hmac;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::{dpop::Nonces, jws::KeySet};
@@ -99,6 +100,8 @@ pub struct App {
     pub codes: Tickets,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
+    /// Makes the tokens of forms.
+    pub forms: hmac::Key,
     /// What people see.
     pub pages: SharedPages,
     /// Held while registry rows are read, changed and written back by an administrator.
@@ -162,6 +165,7 @@ impl App {
         let broken = |error| StartError::Database(config.storage.place(), error);
         let codes = Tickets::new(&sealer, "code")?;
         let errands = Tickets::new(&sealer, "errand")?;
+        let forms = hmac::Key::new(hmac::HMAC_SHA256, &*sealer.derive("forms")?);
         let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
@@ -224,6 +228,7 @@ impl App {
             nonces,
             codes,
             errands,
+            forms,
             pages,
             administration: Mutex::new(()),
         });

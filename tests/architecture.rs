@@ -267,6 +267,7 @@ fn axum_stays_where_http_is_spoken() {
         "src/streams/",
         "src/admin/",
         "src/web/",
+        "src/users/",
         "src/error.rs",
         "src/context.rs",
         "src/router",

@@ -10,6 +10,7 @@ mod m20261123_audit;
 mod m20261123_nodes;
 mod m20261123_revocation;
 mod m20261124_streams;
+mod m20261125_people;
 mod table;
 
 /// The list of steps.
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_revocation::Step),
             Box::new(m20261123_audit::Step),
             Box::new(m20261124_streams::Step),
+            Box::new(m20261125_people::Step),
         ]
     }
 }

@@ -299,6 +299,7 @@ impl Registry {
             Change::EndGrants { .. }
             | Change::ForgetOrphanedGrants
             | Change::UseOnce { .. }
+            | Change::People(_)
             | Change::AuditCursors(_)
             | Change::CutAudit { .. }
             | Change::Progress(_)

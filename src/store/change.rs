@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{
-    audit_cursor, client, grant, replay, resource, revoked_token, signal, signing_key, stream,
-    stream_progress, tenant,
+    audit_cursor, client, credential, grant, replay, resource, revoked_token, session, signal,
+    signing_key, stream, stream_progress, tenant, user,
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
@@ -17,7 +17,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait as _, LikeExpr, OnConflict, Query},
 };
 
-use super::{audit, forget, progress, streams};
+use super::{audit, forget, people, progress, streams};
 
 /// Ids in one statement, below any parameter limit: others wait while grants end.
 const MANY_IDS: usize = 10_000;
@@ -26,6 +26,9 @@ const MANY_IDS: usize = 10_000;
 /// forgotten by another.
 const SKEW: i64 = 60;
 
+/// How the identity of a grant begins that a person gave.
+pub const PERSON: &str = "person ";
+
 /// A kind of name that holds once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Once {
@@ -33,6 +36,8 @@ pub enum Once {
     Assertion,
     /// A DPoP proof (RFC 9449 §11.1).
     Proof,
+    /// The challenge of a passkey (WebAuthn level 2 §13.4.3).
+    Challenge,
 }
 
 /// Whose grants end.
@@ -215,6 +220,8 @@ pub enum Change {
         /// What it names.
         what: Once,
     },
+    /// Changes something about people: accounts, credentials, sessions.
+    People(people::Change),
     /// Says how far audit chains have been delivered.
     AuditCursors(Vec<audit_cursor::Model>),
     /// Takes away the beginning of an audit chain; what is left begins at the anchor.
@@ -269,6 +276,7 @@ impl Change {
             | Self::RemoveStream { tenant, .. }
             | Self::StreamActive { tenant, .. }
             | Self::Keys { tenant, .. } => Some(tenant),
+            Self::People(change) => change.tenant(),
             Self::AuditCursors(_)
             | Self::CutAudit { .. }
             | Self::Progress(_)
@@ -401,6 +409,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             let written = insert_or_ignore(db, row.clone().into_active_model()).await?;
             Ok(Made::if_one(written))
         }
+        Change::People(change) => people::apply(db, change).await,
         Change::AuditCursors(cursors) => {
             audit::put_cursors(db, cursors).await?;
             Ok(Made::AsAsked)
@@ -485,7 +494,10 @@ async fn remove_tenant(db: &impl ConnectionTrait, name: &str) -> Result<Made, Db
         signing_key,
         signal,
         stream,
-        stream_progress
+        stream_progress,
+        user,
+        credential,
+        session
     );
     Ok(Made::if_one(gone.rows_affected))
 }
@@ -558,6 +570,10 @@ async fn put_grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made
     if holder.is_none_or(|client| client.disabled) || !are_there(db, row).await? {
         return Ok(Made::No);
     }
+    let of_person = row.identity.starts_with(PERSON);
+    if of_person && !people::may_sign_in(db, &row.tenant, &row.subject).await? {
+        return Ok(Made::No);
+    }
     if insert_or_ignore(db, row.clone().into_active_model()).await? == 1 {
         return Ok(Made::AsAsked);
     }
@@ -625,7 +641,11 @@ async fn stand(
 }
 
 /// Holds a lock of PostgreSQL until the transaction ends. SQLite has one writer anyway.
-async fn lock(db: &impl ConnectionTrait, name: &str, function: &str) -> Result<(), DbErr> {
+pub(super) async fn lock(
+    db: &impl ConnectionTrait,
+    name: &str,
+    function: &str,
+) -> Result<(), DbErr> {
     if db.get_database_backend() != DbBackend::Postgres {
         return Ok(());
     }

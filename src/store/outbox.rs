@@ -97,6 +97,7 @@ fn news(change: &Change) -> Vec<(Kind, Cow<'_, str>)> {
         // Names that hold once are looked up where they are, and the rest is nobody's news.
         Change::EndGrants { .. }
         | Change::UseOnce { .. }
+        | Change::People(_)
         | Change::AuditCursors(_)
         | Change::CutAudit { .. }
         | Change::ForgetExpired { .. }
