@@ -5,6 +5,7 @@ mod strangers;
 
 use std::{sync::Arc, time::Duration};
 
+use aws_lc_rs::hmac;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::{dpop::Nonces, jws::KeySet};
@@ -32,6 +33,7 @@ use crate::{
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
     telemetry::{metrics::Metrics, traces::Traces},
+    web::{Pages, SharedPages},
 };
 
 /// Why a server does not start.
@@ -52,6 +54,9 @@ pub enum StartError {
     /// The journal.
     #[error("the first rows cannot be written: {0}")]
     Journal(#[from] JournalError),
+    /// What pages look like.
+    #[error("pages.theme: {0}")]
+    Pages(std::io::Error),
     /// The HTTP client.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -100,6 +105,10 @@ pub struct App {
     pub refresh_tokens: RefreshTokens,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
+    /// Makes the tokens of forms.
+    pub forms: hmac::Key,
+    /// What people see.
+    pub pages: SharedPages,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -162,6 +171,8 @@ impl App {
         let refresh_tokens = RefreshTokens::new(&*sealer.derive("refresh tokens")?);
         let codes = Tickets::new(&sealer, "code")?;
         let errands = Tickets::new(&sealer, "errand")?;
+        let forms = hmac::Key::new(hmac::HMAC_SHA256, &*sealer.derive("forms")?);
+        let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
         let registry = Arc::new(Registry::open(issuer, config.registration.mode, sealer));
@@ -224,6 +235,8 @@ impl App {
             codes,
             refresh_tokens,
             errands,
+            forms,
+            pages,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {

@@ -28,7 +28,7 @@ use crate::{
         register, revoke, token,
     },
     error::OAuthError,
-    resources, streams,
+    resources, streams, web,
 };
 
 pub use issuers::{Answer, Issuers};
@@ -74,6 +74,7 @@ fn table(app: &AppState) -> Router<AppState> {
         .layer(cors());
     Router::new()
         .merge(open)
+        .merge(web::router(app.pages.clone()))
         .route("/authorize", get(authorize::answer).post(authorize::answer))
         .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))

@@ -67,6 +67,14 @@ pub enum Kind {
     StreamRefused,
     /// An administrator told receivers something.
     EventEmitted,
+    /// A person signed in.
+    SignedIn,
+    /// A person ended sessions.
+    SignedOut,
+    /// Somebody did not prove to be the person they named.
+    SignInRefused,
+    /// A person's account or credentials were made, changed or removed.
+    UserChanged,
 }
 
 impl Kind {
@@ -93,6 +101,10 @@ impl Kind {
             Self::StreamChanged => "stream.changed",
             Self::StreamRefused => "stream.refused",
             Self::EventEmitted => "event.emitted",
+            Self::SignedIn => "user.signed_in",
+            Self::SignedOut => "user.signed_out",
+            Self::SignInRefused => "sign_in.refused",
+            Self::UserChanged => "user.changed",
         }
     }
 }
@@ -133,6 +145,9 @@ pub struct Event<'a> {
     /// What was done to it, or why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
+    /// Where it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_address: Option<&'a str>,
     /// The request it happened in, as its answer names it in `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<&'a str>,
