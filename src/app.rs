@@ -103,6 +103,8 @@ pub struct App {
     pub codes: Tickets,
     /// Refresh tokens.
     pub refresh_tokens: RefreshTokens,
+    /// Authorization requests while a person makes up their mind.
+    pub interactions: Tickets,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
     /// Makes the tokens of forms.
@@ -170,6 +172,7 @@ impl App {
         let broken = |error| StartError::Database(config.storage.place(), error);
         let refresh_tokens = RefreshTokens::new(&*sealer.derive("refresh tokens")?);
         let codes = Tickets::new(&sealer, "code")?;
+        let interactions = Tickets::new(&sealer, "interaction")?;
         let errands = Tickets::new(&sealer, "errand")?;
         let forms = hmac::Key::new(hmac::HMAC_SHA256, &*sealer.derive("forms")?);
         let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
@@ -234,6 +237,7 @@ impl App {
             nonces,
             codes,
             refresh_tokens,
+            interactions,
             errands,
             forms,
             pages,

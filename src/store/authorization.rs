@@ -13,7 +13,7 @@ use super::change::{self, Made, insert_or_ignore, put_grant, update};
 pub enum Change {
     /// Remembers a pushed request.
     Push(pushed_request::Model),
-    /// Completes a pushed request, which happens once.
+    /// Forgets a pushed request that was completed.
     Complete {
         /// Its tenant.
         tenant: String,
@@ -88,8 +88,9 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
         Change::Push(row) => insert_or_ignore(db, row.clone().into_active_model()).await?,
         Change::Complete { tenant, digest } => {
             let key = (tenant.clone(), digest.clone());
-            let gone = pushed_request::Entity::delete_by_id(key).exec(db).await?;
-            gone.rows_affected
+            // It may have expired and been forgotten while the person made up their mind.
+            pushed_request::Entity::delete_by_id(key).exec(db).await?;
+            1
         }
         Change::Grant(row) => return grant(db, row).await,
         Change::BeginLine(row) => insert_or_ignore(db, row.clone().into_active_model()).await?,

@@ -38,6 +38,8 @@ pub enum Once {
     Proof,
     /// An authorization code (RFC 6749 §4.1.2).
     Code,
+    /// A pushed authorization request (RFC 9126 §4).
+    PushedRequest,
     /// The challenge of a passkey (WebAuthn level 2 §13.4.3).
     Challenge,
 }
