@@ -298,6 +298,7 @@ impl Registry {
             // What was made in the place of EndGrants is GrantsEnded.
             Change::EndGrants { .. }
             | Change::ForgetOrphanedGrants
+            | Change::ForgetUnusedClients { .. }
             | Change::UseOnce { .. }
             | Change::AuditCursors(_)
             | Change::CutAudit { .. }
