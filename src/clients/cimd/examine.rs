@@ -1,7 +1,9 @@
 //! What this server makes of a metadata document, rule by rule, for its developer.
 
 use serde::Serialize;
+use serde_json::Value;
 use url::Url;
+use writ_resource::jws::KeySet;
 
 pub use super::rule::Finding;
 use super::{
@@ -43,7 +45,7 @@ pub struct Described {
     pub grant_types: Vec<String>,
     /// Where people are sent back to.
     pub redirect_uris: Vec<String>,
-    /// How many keys it has, inline.
+    /// How many keys it can sign with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<usize>,
     /// Where its keys are.
@@ -83,6 +85,7 @@ pub async fn examine(config: &Config, fetch: &Fetch, url: &str) -> Examined {
     if let Ok(answer) = answer {
         examined.look_at(settings, &answer, private);
     }
+    examined.ask_for_keys(fetch).await;
     examined
 }
 
@@ -104,6 +107,23 @@ impl Examined {
         if let (true, Ok(client)) = (self.taken, read.client()) {
             self.warn(&read, &client);
             self.client = Some(describe(client, settings, answer));
+        }
+    }
+
+    /// Without its keys a client is taken, and cannot authenticate.
+    async fn ask_for_keys(&mut self, fetch: &Fetch) {
+        let Some(client) = &mut self.client else {
+            return;
+        };
+        let Some(url) = &client.jwks_uri else { return };
+        let keys = fetch.get(url).await.map_err(|error| read::why(&error));
+        let keys = keys.and_then(|body| KeySet::from_jwks(&body).map_err(|why| why.to_string()));
+        match keys {
+            Ok(keys) => client.keys = Some(keys.keys().len()),
+            Err(why) => self.warnings.push(format!(
+                "jwks_uri: the keys at {url} cannot be read, so that the client cannot \
+                 authenticate: {why}"
+            )),
         }
     }
 
@@ -129,12 +149,10 @@ impl Examined {
 }
 
 fn describe(client: ClientDocument, settings: &MetadataDocuments, answer: &Document) -> Described {
-    let keys = client
-        .jwks
-        .as_ref()
-        .and_then(|jwks| jwks["keys"].as_array());
+    let keys = client.jwks.as_ref().map(Value::to_string);
+    let keys = keys.and_then(|jwks| KeySet::from_jwks(jwks.as_bytes()).ok());
     Described {
-        keys: keys.map(Vec::len),
+        keys: keys.map(|keys| keys.keys().len()),
         client_name: client.name,
         token_endpoint_auth_method: client.token_endpoint_auth_method,
         grant_types: client.grant_types,
