@@ -25,7 +25,10 @@ use crate::{
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
-    keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer, ticket::Tickets},
+    keys::{
+        KeyError, KeyState, SigningAlgorithm, refresh::RefreshTokens, rotation, sealed::Sealer,
+        ticket::Tickets,
+    },
     oauth::claims::AccessClaims,
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
@@ -96,6 +99,8 @@ pub struct App {
     pub nonces: Nonces,
     /// Authorization codes.
     pub codes: Tickets,
+    /// Refresh tokens.
+    pub refresh_tokens: RefreshTokens,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
     /// Held while registry rows are read, changed and written back by an administrator.
@@ -157,6 +162,7 @@ impl App {
     ) -> Result<Started, StartError> {
         let nonces = Nonces::new(&*sealer.derive("dpop nonces")?, config.dpop.nonce_lifetime);
         let broken = |error| StartError::Database(config.storage.place(), error);
+        let refresh_tokens = RefreshTokens::new(&*sealer.derive("refresh tokens")?);
         let codes = Tickets::new(&sealer, "code")?;
         let errands = Tickets::new(&sealer, "errand")?;
         // First how far everyone has come, then what there is: what comes in between is heard.
@@ -220,6 +226,7 @@ impl App {
             verified_tokens,
             nonces,
             codes,
+            refresh_tokens,
             errands,
             administration: Mutex::new(()),
         });

@@ -36,6 +36,8 @@ pub struct Config {
     pub keys: Keys,
     /// Rules of delegation.
     pub policy: Policy,
+    /// What people authorize.
+    pub authorization: Authorization,
     /// Dynamic client registration.
     pub registration: Registration,
     /// Client authentication.
@@ -148,6 +150,43 @@ pub enum RegistrationMode {
     Token,
     /// Nobody.
     Off,
+}
+
+/// `[authorization]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authorization {
+    /// Seconds a code holds.
+    pub code_lifetime: i64,
+    /// Seconds a pushed request waits to be used (RFC 9126 §2.2).
+    pub pushed_request_lifetime: i64,
+    /// Seconds a person may take to sign in and decide.
+    pub patience: i64,
+    /// Seconds an ID token holds.
+    pub id_token_lifetime: i64,
+    /// Seconds after which a refresh token that is not used ends.
+    pub refresh_token_idle: i64,
+    /// Seconds after which one ends however much it is used; 0 means never.
+    pub refresh_token_lifetime: i64,
+    /// Seconds in which a refresh token that was just used may be used again.
+    pub refresh_token_grace: i64,
+    /// The resource of requests that name none and ask for nothing that says it.
+    pub default_resource: String,
+}
+
+impl Default for Authorization {
+    fn default() -> Self {
+        Self {
+            code_lifetime: 60,
+            pushed_request_lifetime: 60,
+            patience: 1800,
+            id_token_lifetime: 300,
+            refresh_token_idle: 30 * 86_400,
+            refresh_token_lifetime: 365 * 86_400,
+            refresh_token_grace: 60,
+            default_resource: String::new(),
+        }
+    }
 }
 
 /// `[registration]`
@@ -639,6 +678,17 @@ const KEYS: &[(&str, Allowed)] = {
         ("keys.cache", Number(0, 86_400)),
         // A longer chain could be issued, but nobody would read it.
         ("policy.max_delegation_depth", Number(0, MAX_ACTORS as i64)),
+        ("authorization.code_lifetime", Number(1, 600)),
+        ("authorization.pushed_request_lifetime", Number(5, 600)),
+        ("authorization.patience", Number(60, 86_400)),
+        ("authorization.id_token_lifetime", Number(10, 86_400)),
+        ("authorization.refresh_token_idle", Number(60, 10 * 365 * 86_400)),
+        ("authorization.refresh_token_lifetime", Number(0, 10 * 365 * 86_400)),
+        ("authorization.refresh_token_grace", Number(0, 600)),
+        (
+            "authorization.default_resource",
+            Words("the id or URI of a resource, or nothing for none"),
+        ),
         ("registration.mode", Words("open, token or off")),
         ("registration.max_clients", Number(0, 10_000_000)),
         ("registration.unused_lifetime", Number(0, 10 * 365 * 86_400)),

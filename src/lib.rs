@@ -25,6 +25,7 @@
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
 //! | [`clients`] | who is asking | the above; `grant_types` for its list |
 //! | [`tokens`] | the only place tokens begin | the above |
+//! | [`authorize`] | the front channel: from a request to a code | the above |
 //! | [`grant_types`] | the back channel, one file for each | the above |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |
 //! | [`streams`] | a room: receivers of security events, their streams, delivery | the above |
@@ -38,6 +39,7 @@
 pub mod admin;
 pub mod app;
 pub mod audit;
+pub mod authorize;
 pub mod cli;
 pub mod clients;
 pub mod clock;

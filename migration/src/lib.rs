@@ -10,6 +10,7 @@ mod m20261123_audit;
 mod m20261123_nodes;
 mod m20261123_revocation;
 mod m20261124_streams;
+mod m20261125_authorization;
 mod m20261126_clients;
 mod table;
 
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_revocation::Step),
             Box::new(m20261123_audit::Step),
             Box::new(m20261124_streams::Step),
+            Box::new(m20261125_authorization::Step),
             Box::new(m20261126_clients::Step),
         ]
     }

@@ -13,11 +13,13 @@ use crate::{
     error::{OAuthError, Result},
     grant_types,
     oauth::{
-        grant_type::{AuthMethod, CLIENT_CREDENTIALS},
+        grant_type::{AUTHORIZATION_CODE, AuthMethod, CLIENT_CREDENTIALS, REFRESH_TOKEN},
+        redirect_uri::{self, ApplicationType},
         scope::is_scope_token,
     },
     registry::{
-        Access, Client, ClientDocument, Origin, Profile, Receiver, Resources, SubjectStyle, Tenant,
+        Access, AuthorizationSettings, Client, ClientDocument, Origin, Profile, Receiver,
+        Resources, SubjectStyle, Tenant,
     },
     store::Change,
 };
@@ -58,9 +60,20 @@ pub struct ClientDeclaration {
     #[serde(default)]
     #[schema(format = Uri, pattern = "^https?://[^/?#]+")]
     pub jwks_uri: Option<String>,
-    /// Grant types it may use.
-    #[serde(default = "default_grants")]
-    pub grant_types: Vec<String>,
+    /// Grant types it may use; without it the code grant and refresh tokens when it has redirect
+    /// URIs, else client credentials.
+    #[serde(default)]
+    pub grant_types: Option<Vec<String>>,
+    /// Where the answers to its authorization requests may go; http on loopback only, where the
+    /// port may differ.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// What kind of program it is.
+    #[serde(default)]
+    pub application_type: ApplicationType,
+    /// What holds of its authorization requests.
+    #[serde(default)]
+    pub authorization: AuthorizationSettings,
     /// What it may ask for itself.
     #[serde(default)]
     pub access: Vec<Access>,
@@ -88,8 +101,16 @@ pub struct ClientDeclaration {
     pub dpop_bound_access_tokens: bool,
 }
 
-fn default_grants() -> Vec<String> {
-    vec![CLIENT_CREDENTIALS.to_owned()]
+impl ClientDeclaration {
+    /// The grant types it may use.
+    fn grants(&self) -> Vec<String> {
+        let names: &[&str] = match &self.grant_types {
+            Some(names) => return names.clone(),
+            None if self.redirect_uris.is_empty() => &[CLIENT_CREDENTIALS],
+            None => &[AUTHORIZATION_CODE, REFRESH_TOKEN],
+        };
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
 }
 
 /// What has to be done for a declaration to be true.
@@ -188,7 +209,8 @@ fn document(
     }
     // A client that registered itself keeps what it said of itself, and its code flow.
     let registered = before.filter(|client| client.origin() == Origin::Registered);
-    for name in &declaration.grant_types {
+    let grants = declaration.grants();
+    for name in &grants {
         if registered.is_some_and(|client| client.rights().may_use(name)) {
             continue;
         }
@@ -198,7 +220,8 @@ fn document(
                 grant_types::names().join(", ")
             ));
         }
-        if method == AuthMethod::None {
+        let of_public = matches!(name.as_str(), AUTHORIZATION_CODE | REFRESH_TOKEN);
+        if method == AuthMethod::None && !of_public {
             return Err(format!(
                 "grant_types: '{name}' is for clients that authenticate"
             ));
@@ -209,7 +232,11 @@ fn document(
     }
     let stored = registered.map(Client::document).transpose();
     let stored = stored.map_err(|error| error.to_string())?;
-    let metadata = stored.map(|stored| stored.metadata).unwrap_or_default();
+    let mut metadata = stored.map(|stored| stored.metadata).unwrap_or_default();
+    if registered.is_none() || !declaration.redirect_uris.is_empty() {
+        metadata.redirect_uris = redirect_uris(declaration, &grants)?;
+        metadata.application_type = declaration.application_type;
+    }
     let serves = match &declaration.serves {
         None => None,
         Some(name) => Some(reference(resources, name)?),
@@ -224,7 +251,7 @@ fn document(
         token_endpoint_auth_method: method,
         jwks: declaration.jwks.clone(),
         jwks_uri: declaration.jwks_uri.clone(),
-        grant_types: declaration.grant_types.clone(),
+        grant_types: grants,
         access: resolve(resources, "access", &declaration.access)?,
         exchange: resolve(resources, "exchange", &declaration.exchange)?,
         delegates: declaration.delegates.clone(),
@@ -232,8 +259,26 @@ fn document(
         receiver: declaration.receiver,
         multiple_resources: declaration.multiple_resources,
         dpop_bound_access_tokens: declaration.dpop_bound_access_tokens,
+        authorization: declaration.authorization.clone(),
         metadata,
     })
+}
+
+fn redirect_uris(
+    declaration: &ClientDeclaration,
+    grants: &[String],
+) -> Result<Vec<String>, String> {
+    for uri in &declaration.redirect_uris {
+        redirect_uri::check(uri, declaration.application_type)
+            .map_err(|why| format!("redirect_uris: {why}"))?;
+    }
+    let uses_codes = grants.iter().any(|name| name == AUTHORIZATION_CODE);
+    if uses_codes == declaration.redirect_uris.is_empty() {
+        return Err(format!(
+            "redirect_uris and the grant type {AUTHORIZATION_CODE} go together: give both or none"
+        ));
+    }
+    Ok(declaration.redirect_uris.clone())
 }
 
 fn check_id(id: &str) -> Result<(), String> {
@@ -354,6 +399,14 @@ pub struct ClientView {
     pub jwks_uri: Option<String>,
     /// Grant types it may use.
     pub grant_types: Vec<String>,
+    /// Where the answers to its authorization requests may go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redirect_uris: Vec<String>,
+    /// What kind of program it is.
+    pub application_type: ApplicationType,
+    /// What holds of its authorization requests.
+    #[serde(skip_serializing_if = "AuthorizationSettings::is_default")]
+    pub authorization: AuthorizationSettings,
     /// What it may ask for itself.
     pub access: Vec<Access>,
     /// What it may reach by token exchange.
@@ -394,6 +447,9 @@ impl ClientView {
             jwks: document.jwks,
             jwks_uri: document.jwks_uri,
             grant_types: document.grant_types,
+            redirect_uris: document.metadata.redirect_uris,
+            application_type: document.metadata.application_type,
+            authorization: document.authorization,
             access: document.access,
             exchange: document.exchange,
             delegates: document.delegates,

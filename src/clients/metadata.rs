@@ -1,11 +1,14 @@
 //! Client metadata as a client sends it (RFC 7591 §2), and the rules it has to meet.
 
+use std::str::FromStr as _;
+
 use serde_json::{Map, Value};
 use writ_resource::jws::KeySet;
 
 use crate::{
     error::{OAuthError, Result},
     grant_types,
+    keys::SigningAlgorithm,
     oauth::{
         grant_type::{AUTHORIZATION_CODE, AuthMethod, CLIENT_CREDENTIALS, REFRESH_TOKEN},
         redirect_uri::{self, ApplicationType},
@@ -13,7 +16,7 @@ use crate::{
         scope::Scope,
         uri,
     },
-    registry::{AdminScope, ClientDocument, Profile, RegisteredMetadata},
+    registry::{AdminScope, AuthorizationSettings, ClientDocument, Profile, RegisteredMetadata},
 };
 
 /// Longest text member, and most entries of a list.
@@ -90,6 +93,7 @@ pub(super) fn client(
         receiver: None,
         multiple_resources: false,
         dpop_bound_access_tokens: members.flag("dpop_bound_access_tokens")?,
+        authorization: settings(&members)?,
         metadata: RegisteredMetadata {
             redirect_uris,
             response_types,
@@ -103,6 +107,23 @@ pub(super) fn client(
             software_id: members.text("software_id")?,
             software_version: members.text("software_version")?,
         },
+    })
+}
+
+fn settings(members: &Members) -> Result<AuthorizationSettings> {
+    let alg = members.text("id_token_signed_response_alg")?;
+    let alg = alg.map(|name| {
+        SigningAlgorithm::from_str(&name).map_err(|_| {
+            refuse(format!(
+                "id_token_signed_response_alg '{name}' is not supported."
+            ))
+        })
+    });
+    Ok(AuthorizationSettings {
+        require_pushed_authorization_requests: members
+            .flag("require_pushed_authorization_requests")?,
+        rotate_refresh_tokens: None,
+        id_token_signed_response_alg: alg.transpose()?,
     })
 }
 

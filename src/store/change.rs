@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{
-    audit_cursor, client, grant, replay, resource, revoked_token, signal, signing_key, stream,
+    audit_cursor, client, consent, grant, pushed_request, refresh_token, replay, resource, revoked_token, signal, signing_key, stream,
     stream_progress, tenant,
 };
 use sea_orm::{
@@ -17,10 +17,10 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait as _, LikeExpr, OnConflict, Query},
 };
 
-use super::{audit, forget, progress, streams};
+use super::{audit, authorization, forget, progress, streams};
 
 /// Ids in one statement, below any parameter limit: others wait while grants end.
-const MANY_IDS: usize = 10_000;
+pub(super) const MANY_IDS: usize = 10_000;
 
 /// Seconds that clocks of nodes may differ: a name that one of them would still take must not be
 /// forgotten by another.
@@ -36,6 +36,8 @@ pub enum Once {
     Assertion,
     /// A DPoP proof (RFC 9449 §11.1).
     Proof,
+    /// An authorization code (RFC 6749 §4.1.2).
+    Code,
 }
 
 /// Whose grants end.
@@ -147,6 +149,8 @@ pub enum Change {
     },
     /// Remembers a grant; the first one of an identity stays.
     PutGrant(grant::Model),
+    /// Something of what people authorize.
+    Authorization(authorization::Change),
     /// Ends grants, and with them every token that hangs from them or from what was derived.
     EndGrants {
         /// The tenant.
@@ -266,6 +270,7 @@ impl Change {
             Self::PutClient { row, .. } => Some(&row.tenant),
             Self::PutResource { row, .. } => Some(&row.tenant),
             Self::PutGrant(row) => Some(&row.tenant),
+            Self::Authorization(change) => Some(change.tenant()),
             Self::RevokeToken { row, .. } => Some(&row.tenant),
             Self::Signal(row) => Some(&row.tenant),
             Self::PutStream { row, .. } => Some(&row.tenant),
@@ -338,6 +343,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
                 return Ok(Made::No);
             }
             let ended = end_grants(db, tenant, Whose::Client(client_id.clone())).await?;
+            authorization::end_consents(db, tenant, client_id).await?;
             let streams = streams::remove_all(db, tenant, client_id).await?;
             let made = [change.clone(), ended].into_iter().chain(streams);
             Ok(Made::Instead(made.collect()))
@@ -354,6 +360,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             Ok(Made::Instead(vec![change.clone(), ended]))
         }
         Change::PutGrant(row) => put_grant(db, row).await,
+        Change::Authorization(change) => authorization::apply(db, change).await,
         Change::EndGrants { tenant, whose } => {
             let ended = end_grants(db, tenant, whose.clone()).await?;
             Ok(Made::Instead(vec![ended]))
@@ -365,6 +372,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
                     .filter(grant::Column::Id.is_in(ids))
                     .exec(db)
                     .await?;
+                authorization::end_lines(db, tenant, ids).await?;
             }
             Ok(Made::AsAsked)
         }
@@ -432,7 +440,12 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
                 .filter(revoked_token::Column::ExpiresAt.lt(*before))
                 .exec(db)
                 .await?;
-            Ok(Made::AsAsked)
+            let mut made = vec![change.clone()];
+            for over in authorization::forget(db, *before).await? {
+                Box::pin(apply(db, &over)).await?;
+                made.push(over);
+            }
+            Ok(Made::Instead(made))
         }
         Change::ForgetOrphanedGrants => forget_orphaned_grants(db).await.map(Made::Instead),
         Change::ForgetUnusedClients { before } => {
@@ -490,8 +503,11 @@ async fn remove_tenant(db: &impl ConnectionTrait, name: &str) -> Result<Made, Db
     }
     empty!(
         client,
+        consent,
         resource,
         grant,
+        pushed_request,
+        refresh_token,
         replay,
         revoked_token,
         signing_key,
@@ -580,7 +596,7 @@ async fn put_resource(
 }
 
 /// Whoever comes second uses the first one's grant.
-async fn put_grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made, DbErr> {
+pub(super) async fn put_grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made, DbErr> {
     hold_grants(db, &row.tenant, Hold::ToMake).await?;
     let holder = (row.tenant.clone(), row.client_id.clone());
     let holder = client::Entity::find_by_id(holder).one(db).await?;
@@ -745,19 +761,11 @@ async fn forget_orphaned_grants(db: &impl ConnectionTrait) -> Result<Vec<Change>
         .filter(Expr::exists(its_parent).not());
     let mut changes = Vec::new();
     loop {
-        let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for row in orphans.clone().all(db).await? {
-            ids.entry(row.tenant).or_default().push(row.id);
-        }
-        if ids.is_empty() {
+        let gone = over(orphans.clone().all(db).await?);
+        if gone.is_empty() {
             return Ok(changes);
         }
-        for (tenant, ids) in ids {
-            let change = Change::GrantsEnded {
-                tenant,
-                ids,
-                ended: None,
-            };
+        for change in gone {
             Box::pin(apply(db, &change)).await?;
             changes.push(change);
         }
@@ -792,6 +800,20 @@ async fn forget_unused_clients(
         client_id,
     });
     Ok(removed.collect())
+}
+
+/// The end of grants of which nobody has to be told: no token hangs from them that still holds.
+pub(super) fn over(rows: Vec<grant::Model>) -> Vec<Change> {
+    let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        ids.entry(row.tenant).or_default().push(row.id);
+    }
+    let ended = |(tenant, ids)| Change::GrantsEnded {
+        tenant,
+        ids,
+        ended: None,
+    };
+    ids.into_iter().map(ended).collect()
 }
 
 /// These grants.

@@ -1,6 +1,6 @@
 //! What nobody needs any more, taken away some at a time: whoever commits meanwhile waits for it.
 
-use entity::{client, grant, outbox, signal, stream};
+use entity::{client, consent, grant, outbox, signal, stream};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _, QueryTrait as _, Select,
@@ -45,8 +45,8 @@ pub(super) async fn outbox(db: &impl ConnectionTrait, before: i64) -> Result<(),
         .map(drop)
 }
 
-/// Clients that came by themselves and have not changed since a Unix second, that hold neither a
-/// grant nor a stream. One that is disabled stays: it is to be remembered.
+/// Clients that came by themselves and have not changed since a Unix second, that hold no grant and
+/// no stream, and that nobody has allowed anything. One that is disabled stays: it is to be remembered.
 pub(super) fn unused_clients(before: i64) -> Select<client::Entity> {
     macro_rules! none_in {
         ($table:ident) => {
@@ -72,6 +72,7 @@ pub(super) fn unused_clients(before: i64) -> Select<client::Entity> {
         .filter(client::Column::Disabled.eq(false))
         .filter(client::Column::UpdatedAt.lt(before))
         .filter(none_in!(grant))
+        .filter(none_in!(consent))
         .filter(none_in!(stream))
         .order_by_asc(client::Column::UpdatedAt)
 }

@@ -96,6 +96,7 @@ fn news(change: &Change) -> Vec<(Kind, Cow<'_, str>)> {
         Change::Keys { .. } => one(Kind::Keys, ""),
         // Names that hold once are looked up where they are, and the rest is nobody's news.
         Change::EndGrants { .. }
+        | Change::Authorization(_)
         | Change::UseOnce { .. }
         | Change::AuditCursors(_)
         | Change::CutAudit { .. }

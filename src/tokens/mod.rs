@@ -3,20 +3,23 @@
 //! | file | what |
 //! |---|---|
 //! | `grants` | the stored grant a token hangs from |
+//! | [`id_token`] | who a person is, said to a client |
 //! | [`verify`] | whether one of ours still holds: asked by everyone who takes one |
 //! | [`introspection`] | what is told of one |
 //! | [`revocation`] | ended before its time |
 
 pub mod dpop;
 mod grants;
+pub mod id_token;
 pub mod introspection;
 pub mod revocation;
 pub mod verify;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
+pub use self::id_token::IdTokenRequest;
 use crate::{
     app::App,
     audit::{Event, Kind},
@@ -24,7 +27,7 @@ use crate::{
     error::{OAuthError, Result},
     journal::{Command, JournalError},
     oauth::claims::{AccessClaims, Audience, Confirmation},
-    policy::Permit,
+    policy::{Authentication, Permit},
     registry::Tenant,
     store::{Change, Once},
 };
@@ -38,9 +41,19 @@ pub struct TokenResponse {
     token_type: &'static str,
     expires_in: i64,
     scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
     /// For the client's next proof: a header, not a member.
     #[serde(skip)]
     dpop_nonce: Option<String>,
+}
+
+impl std::fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenResponse")
+    }
 }
 
 impl TokenResponse {
@@ -65,24 +78,73 @@ impl TokenResponse {
     }
 }
 
+/// What a grant type wants done.
+#[derive(Debug)]
+pub struct Issue {
+    /// What may be.
+    pub permit: Permit,
+    /// What has to be true for it: committed with the token, or neither.
+    pub changes: Vec<Change>,
+    /// What these changes rest on.
+    pub rests: Rests,
+    /// Handed out with the token.
+    pub refresh_token: Option<String>,
+    /// Made with the token.
+    pub id_token: Option<IdTokenRequest>,
+}
+
+impl From<Permit> for Issue {
+    fn from(permit: Permit) -> Self {
+        Self {
+            permit,
+            changes: Vec::new(),
+            rests: Rests::OnNothing,
+            refresh_token: None,
+            id_token: None,
+        }
+    }
+}
+
+/// What may have been taken away or used by the time a token is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rests {
+    /// Nothing that the changes would notice.
+    OnNothing,
+    /// A code, and the consent behind it: it makes this grant.
+    OnCode(String),
+    /// A line of refresh tokens, in which another request may have gone on.
+    OnLine,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Issued {
+    /// It is issued.
+    Token(Box<TokenResponse>),
+    /// What it rests on ended or shrank meanwhile; what was used up is used up all the same.
+    GroundGone,
+    /// Another request was first: nothing was used up.
+    Overtaken,
+}
+
 /// Longest claims, bytes: with header and signature still short enough for any server's limits.
 const MAX_CLAIMS: usize = 5 * 1024;
 
-/// Spends a permit: makes the token, remembers it, and answers when that is on disk. There is none
-/// when what it rests on ended or shrank meanwhile; what was used up is used up all the same.
+/// Spends a permit: makes the token, remembers it, and answers when that is on disk.
 ///
 /// `spent` is what the request used up, a client assertion or a proof of possession; it is
 /// committed with the token, so that neither is there without the other.
 ///
 /// # Errors
-/// `temporarily_unavailable` when the journal is full, `invalid_client` or `invalid_dpop_proof`
-/// when assertion or proof were used before, `server_error` when key or disk fail.
+/// `temporarily_unavailable` when the journal is full, `invalid_client`, `invalid_dpop_proof` or
+/// `invalid_grant` when assertion, proof or code were used before, `server_error` when key or disk fail.
 pub async fn issue(
     app: &App,
     tenant: &Tenant,
-    permit: Permit,
+    issue: Issue,
     spent: Vec<Change>,
-) -> Result<Option<TokenResponse>> {
+) -> Result<Issued> {
+    let permit = &issue.permit;
     let now = app.clock.seconds();
     let exp = permit
         .not_after()
@@ -93,7 +155,7 @@ pub async fn issue(
             "The subject token has expired.",
         ));
     }
-    let grant_id = grants::ensure(app, tenant, &permit).await?;
+    let grant_id = grants::ensure(app, tenant, permit).await?;
     let claims = AccessClaims {
         iss: tenant.issuer().to_owned(),
         sub: permit.subject().to_owned(),
@@ -116,7 +178,7 @@ pub async fn issue(
         cnf: permit.bound_to().map(Confirmation::to_key),
         authorization_details: None,
         tenant: (!tenant.is_default()).then(|| tenant.name().to_owned()),
-        extra: std::collections::BTreeMap::new(),
+        extra: permit.authenticated().map(described).unwrap_or_default(),
     };
     let payload = serde_json::to_vec(&claims).map_err(OAuthError::server_error)?;
     if payload.len() > MAX_CLAIMS {
@@ -145,11 +207,28 @@ pub async fn issue(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, kind, &event)];
-    commit(app, Command::new(spent, audit)).await?;
-    if !still_stands(tenant, &permit, claims.grant_id.as_deref()) {
-        return Ok(None);
+    let id_token = issue.id_token.as_ref();
+    let id_token = id_token.map(|wanted| wanted.make(app, tenant, permit, &access_token));
+    let id_token = id_token.transpose()?;
+    let changes = spent.into_iter().chain(issue.changes).collect();
+    let committed = app.journal.commit(Command::new(changes, audit)).await;
+    match (committed, &issue.rests) {
+        (Ok(()), _) => {}
+        (Err(JournalError::Conflict), Rests::OnLine) => return Ok(Issued::Overtaken),
+        (Err(JournalError::Conflict), Rests::OnCode(_)) => {
+            return Err(OAuthError::invalid_grant(
+                "What code stands for has been taken back.",
+            ));
+        }
+        (Err(JournalError::Used(Once::Code)), Rests::OnCode(grant_id)) => {
+            return Err(revocation::code_reused(app, tenant, grant_id).await?);
+        }
+        (Err(error), _) => return Err(not_committed(error)),
     }
-    Ok(Some(TokenResponse {
+    if !still_stands(tenant, permit, claims.grant_id.as_deref()) {
+        return Ok(Issued::GroundGone);
+    }
+    Ok(Issued::Token(Box::new(TokenResponse {
         access_token,
         issued_token_type: None,
         // RFC 9449 §5
@@ -160,8 +239,22 @@ pub async fn issue(
         },
         expires_in: exp - now,
         scope: claims.scope.unwrap_or_default(),
+        refresh_token: issue.refresh_token,
+        id_token,
         dpop_nonce: None,
-    }))
+    })))
+}
+
+/// How a person authenticated, as an access token says it (RFC 9068 §2.2.1).
+fn described(authentication: &Authentication) -> BTreeMap<String, serde_json::Value> {
+    let mut claims = BTreeMap::from([("auth_time".to_owned(), authentication.time.into())]);
+    if !authentication.amr.is_empty() {
+        claims.insert("amr".to_owned(), authentication.amr.clone().into());
+    }
+    if let Some(acr) = &authentication.acr {
+        claims.insert("acr".to_owned(), acr.clone().into());
+    }
+    claims
 }
 
 /// Remembers that an authenticated client was refused, and uses up what it presented.
@@ -244,6 +337,7 @@ fn not_committed(error: JournalError) -> OAuthError {
     match error {
         JournalError::Used(Once::Assertion) => assertion::replayed(),
         JournalError::Used(Once::Proof) => dpop::replayed(),
+        JournalError::Used(Once::Code) => OAuthError::invalid_grant("code was used before."),
         // The tenant has ended since the client authenticated, and the client with it.
         JournalError::Conflict => authentication::failed().because(error),
         other => other.into(),

@@ -53,6 +53,29 @@ pub struct Receiver {
     pub signing_algorithm: SigningAlgorithm,
 }
 
+/// What holds of a client's authorization requests and what comes of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthorizationSettings {
+    /// Whether it has to push its requests (RFC 9126 §6).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_pushed_authorization_requests: bool,
+    /// Whether each use of a refresh token gives a new one; without a word, for public clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate_refresh_tokens: Option<bool>,
+    /// What its ID tokens are signed with (OpenID Connect Registration §2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_signed_response_alg: Option<SigningAlgorithm>,
+}
+
+impl AuthorizationSettings {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Metadata that matters to clients and pages but not to the token path (RFC 7591 §2).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -125,6 +148,9 @@ pub struct ClientDocument {
     /// Whether it gets only tokens that are bound to a key (RFC 9449 §5.2).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dpop_bound_access_tokens: bool,
+    /// What holds of its authorization requests.
+    #[serde(default, skip_serializing_if = "AuthorizationSettings::is_default")]
+    pub authorization: AuthorizationSettings,
     /// The rest of its metadata.
     pub metadata: RegisteredMetadata,
 }

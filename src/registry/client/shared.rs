@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use writ_resource::jws::KeySet;
 
-use super::document::{Access, ClientDocument, Profile};
+use super::document::{Access, AuthorizationSettings, ClientDocument, Profile};
 use crate::{
     oauth::grant_type::AuthMethod,
     registry::index::{By, Key},
@@ -37,6 +37,8 @@ pub struct Rights {
     pub dpop_bound_access_tokens: bool,
     /// Scopes asked for when a request names none (RFC 7591 §2); a default, never a ceiling.
     pub scope: Option<String>,
+    /// What holds of its authorization requests.
+    pub authorization: AuthorizationSettings,
 }
 
 impl From<ClientDocument> for Rights {
@@ -52,6 +54,7 @@ impl From<ClientDocument> for Rights {
             multiple_resources: document.multiple_resources,
             dpop_bound_access_tokens: document.dpop_bound_access_tokens,
             scope: document.metadata.scope,
+            authorization: document.authorization,
         }
     }
 }

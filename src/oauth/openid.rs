@@ -1,0 +1,218 @@
+//! Words of OpenID Connect Core 1.0: scopes about the person, prompts, requested claims.
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A scope about the person (§5.4), or about their absence (§11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityScope {
+    /// It is an authentication.
+    OpenId,
+    /// The claims of a profile.
+    Profile,
+    /// The e-mail address.
+    Email,
+    /// The postal address.
+    Address,
+    /// The telephone number.
+    Phone,
+    /// Access while the person is away.
+    OfflineAccess,
+}
+
+impl IdentityScope {
+    /// All of them, in the order metadata lists them.
+    pub const ALL: [Self; 6] = [
+        Self::OpenId,
+        Self::Profile,
+        Self::Email,
+        Self::Address,
+        Self::Phone,
+        Self::OfflineAccess,
+    ];
+
+    /// The scope token.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenId => "openid",
+            Self::Profile => "profile",
+            Self::Email => "email",
+            Self::Address => "address",
+            Self::Phone => "phone",
+            Self::OfflineAccess => "offline_access",
+        }
+    }
+
+    /// The scope of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+
+    /// What it allows, for the person who is asked.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::OpenId => "Know that it is you, and recognise you next time",
+            Self::Profile => "See your name and the rest of your profile",
+            Self::Email => "See your e-mail address",
+            Self::Address => "See your postal address",
+            Self::Phone => "See your telephone number",
+            Self::OfflineAccess => "Keep this access while you are away",
+        }
+    }
+
+    /// The claims it stands for (§5.4).
+    #[must_use]
+    pub const fn claims(self) -> &'static [&'static str] {
+        match self {
+            Self::OpenId | Self::OfflineAccess => &[],
+            Self::Profile => &[
+                "name",
+                "family_name",
+                "given_name",
+                "middle_name",
+                "nickname",
+                "preferred_username",
+                "profile",
+                "picture",
+                "website",
+                "gender",
+                "birthdate",
+                "zoneinfo",
+                "locale",
+                "updated_at",
+            ],
+            Self::Email => &["email", "email_verified"],
+            Self::Address => &["address"],
+            Self::Phone => &["phone_number", "phone_number_verified"],
+        }
+    }
+}
+
+/// What `prompt` asks for (§3.1.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// Show nothing.
+    pub none: bool,
+    /// Have the person authenticate again.
+    pub login: bool,
+    /// Ask again what was allowed before.
+    pub consent: bool,
+    /// Have the person choose who they are.
+    pub select_account: bool,
+}
+
+impl FromStr for Prompt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut prompt = Self::default();
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            match word {
+                "none" => prompt.none = true,
+                "login" => prompt.login = true,
+                "consent" => prompt.consent = true,
+                "select_account" => prompt.select_account = true,
+                // Initiating User Registration 1.0 is not served; whoever asks gets the page on
+                // which one may sign up where that is allowed.
+                "create" => prompt.login = true,
+                _ => {
+                    return Err(
+                        "prompt holds a word that is not none, login, consent or select_account."
+                            .into(),
+                    );
+                }
+            }
+        }
+        let other = prompt.login || prompt.consent || prompt.select_account;
+        if prompt.none && other {
+            return Err("prompt=none cannot go with another value.".into());
+        }
+        Ok(prompt)
+    }
+}
+
+/// What one claim has to be (§5.5.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Whether the client cannot do without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub essential: bool,
+    /// The value that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// The values of which one is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<Vec<Value>>,
+}
+
+impl Wanted {
+    /// Whether this value will do.
+    #[must_use]
+    pub fn is(&self, value: &Value) -> bool {
+        let one = self.value.as_ref().is_none_or(|wanted| wanted == value);
+        one && self.values.as_ref().is_none_or(|all| all.contains(value))
+    }
+}
+
+/// The claims that are asked for one by one (§5.5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimsRequest {
+    /// From the userinfo endpoint.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub userinfo: BTreeMap<String, Option<Wanted>>,
+    /// In the ID token.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub id_token: BTreeMap<String, Option<Wanted>>,
+}
+
+impl ClaimsRequest {
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.userinfo.is_empty() && self.id_token.is_empty()
+    }
+}
+
+impl FromStr for ClaimsRequest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|_| {
+            "claims must be a JSON object with the members userinfo and id_token (OpenID Connect \
+             Core section 5.5)."
+                .to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn none_goes_alone() {
+        assert!("none".parse::<Prompt>().unwrap().none);
+        assert!("none login".parse::<Prompt>().is_err());
+        assert!("login consent".parse::<Prompt>().unwrap().consent);
+        assert!("soon".parse::<Prompt>().is_err());
+    }
+
+    #[test]
+    fn claims_are_asked_for_by_name() {
+        let text = r#"{"id_token":{"email":null,"sub":{"value":"1"}},"other":{}}"#;
+        let claims: ClaimsRequest = text.parse().unwrap();
+        assert_eq!(claims.id_token["email"], None);
+        assert!(claims.id_token["sub"].as_ref().unwrap().is(&"1".into()));
+        assert!(!claims.id_token["sub"].as_ref().unwrap().is(&"2".into()));
+        for bad in ["", "[]", r#"{"id_token":[]}"#, r#"{"id_token":{"a":1}}"#] {
+            assert!(bad.parse::<ClaimsRequest>().is_err(), "{bad}");
+        }
+    }
+}
