@@ -1,5 +1,6 @@
 //! What a running server is made of, taken whole by every handler.
 
+pub mod documents;
 pub mod readiness;
 mod strangers;
 
@@ -10,7 +11,7 @@ use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::{dpop::Nonces, jws::KeySet};
 
-use self::readiness::Readiness;
+use self::{documents::Documents, readiness::Readiness};
 use crate::{
     audit::{
         Event, FIRST_KEYS, Kind, Record,
@@ -85,6 +86,8 @@ pub struct App {
     pub limits: Limits,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
+    /// Metadata documents of clients.
+    pub documents: Documents,
     /// How much is written down of strangers.
     pub refusals: Refusals,
     /// How far the trail has been handed on.
@@ -228,6 +231,7 @@ impl App {
             fetch,
             limits,
             client_keys,
+            documents: Documents::default(),
             refusals,
             deliveries,
             metrics: Metrics::new(numbers),

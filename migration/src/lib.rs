@@ -12,6 +12,7 @@ mod m20261123_revocation;
 mod m20261124_streams;
 mod m20261125_authorization;
 mod m20261125_people;
+mod m20261126_clients;
 mod table;
 
 /// The list of steps.
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_streams::Step),
             Box::new(m20261125_authorization::Step),
             Box::new(m20261125_people::Step),
+            Box::new(m20261126_clients::Step),
         ]
     }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::App,
     audit::{Event, Kind},
-    clients::digest_of,
+    clients::{cimd, digest_of},
     error::{OAuthError, Result},
     journal::{Command, JournalError},
     oauth::{error_code::ErrorCode, redirect_uri},
@@ -260,6 +260,8 @@ async fn command(
     let mut audit = Vec::new();
     if asked {
         let remembered = Remembered::read(app, tenant, user, client_id).await?;
+        // From now on it is more than a passer-by.
+        changes.extend(cimd::row(app, tenant, &request.client));
         changes.extend(remembered.add(tenant, user, client_id, &allowed.scopes, now)?);
         let scope = allowed.scopes.to_scope()?.to_string();
         let event = Event {

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     app::App,
+    clients,
     error::OAuthError,
     oauth::{error_code::ErrorCode, params::Params, redirect_uri, scope::Scope},
     policy::person,
@@ -211,18 +212,12 @@ async fn bind(
     })
 }
 
+/// Nobody can be told but the person: it is a wrong request and no failed authentication.
 async fn find(app: &App, tenant: &Tenant, client_id: &str) -> Result<Arc<Client>, OAuthError> {
-    let known = || tenant.client(client_id).filter(|c| !c.is_disabled());
-    if let Some(client) = known() {
-        return Ok(client);
-    }
-    // Another node may have registered it a moment ago.
-    app.feed.catch_up().await;
-    known().ok_or_else(|| {
-        OAuthError::invalid_request(
-            "client_id: there is no such client here. It may have been removed: then the program \
-             has to register again.",
-        )
+    let found = clients::find(app, tenant, client_id).await;
+    found.map_err(|error| match error.code {
+        ErrorCode::InvalidClient => OAuthError::invalid_request(error.description().into_owned()),
+        _ => error,
     })
 }
 

@@ -10,7 +10,10 @@ use writ_resource::{
     jws::{Algorithm, KeySet, Unverified},
 };
 
-use super::authentication::{Authenticated, enabled, failed};
+use super::{
+    authentication::{Authenticated, failed},
+    find::claimed,
+};
 use crate::{
     app::{App, FetchedKeys},
     error::{OAuthError, Result},
@@ -64,10 +67,13 @@ pub(super) async fn check(
     // may mean either of two. Whatever fails, that many signatures are checked.
     let attempts = if unverified.kid().is_some() { 1 } else { 2 };
     let named = unverified.unverified_claims::<Claims>().ok();
-    let client = named
-        .filter(|c| c.iss == c.sub && client_id.is_none_or(|id| id == c.sub))
-        .and_then(|c| enabled(tenant, &c.sub))
-        .filter(|c| c.rights().token_endpoint_auth_method == AuthMethod::PrivateKeyJwt);
+    let named = named.filter(|c| c.iss == c.sub && client_id.is_none_or(|id| id == c.sub));
+    let client = match named {
+        Some(named) => claimed(app, tenant, &named.sub).await?,
+        None => None,
+    };
+    let client =
+        client.filter(|c| c.rights().token_endpoint_auth_method == AuthMethod::PrivateKeyJwt);
     let Some(client) = client else {
         spend_as_much(tenant, algorithm, attempts);
         return Err(refuse("no such client"));

@@ -5,11 +5,16 @@
 
 pub mod assertion;
 pub mod authentication;
+pub mod cimd;
 pub mod declaration;
+mod find;
 pub mod metadata;
 pub mod registration;
 
-pub use self::authentication::{Authenticated, authenticate, remember};
+pub use self::{
+    authentication::{Authenticated, authenticate, remember},
+    find::find,
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 

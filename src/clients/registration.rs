@@ -157,7 +157,7 @@ pub async fn replace(
 }
 
 /// What an administrator gave a client is not the client's to change.
-fn keep_what_was_given(document: &mut ClientDocument, before: &ClientDocument) {
+pub(super) fn keep_what_was_given(document: &mut ClientDocument, before: &ClientDocument) {
     document.access.clone_from(&before.access);
     document.exchange.clone_from(&before.exchange);
     document.delegates.clone_from(&before.delegates);

@@ -23,13 +23,17 @@ pub async fn authorization_server(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
 ) -> Response {
-    let document = metadata::authorization_server(
+    let mut document = metadata::authorization_server(
         tenant.issuer(),
         &grant_types::names(),
         &AuthMethod::ALL.map(AuthMethod::as_str),
         &SigningAlgorithm::ALL.map(SigningAlgorithm::as_str),
         tenant.registration() != RegistrationMode::Off,
     );
+    // OAuth Client ID Metadata Document §5
+    if app.config.metadata_documents.enabled {
+        document["client_id_metadata_document_supported"] = Value::Bool(true);
+    }
     cached(&app, "application/json", document.to_string())
 }
 

@@ -49,7 +49,8 @@ pub fn check(text: &str, kind: ApplicationType) -> Result<(), String> {
         // also keeps javascript:, data:, file: and their kind out.
         scheme if kind == ApplicationType::Native && scheme.contains('.') => Ok(()),
         scheme => Err(format!(
-            "'{text}': scheme '{scheme}' cannot be a redirect target"
+            "'{text}': scheme '{scheme}' cannot be a redirect target; one of an app's own holds a dot \
+             and needs application_type native (RFC 8252 section 7.1)"
         )),
     }
 }

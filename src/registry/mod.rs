@@ -300,6 +300,7 @@ impl Registry {
             Change::EndGrants { .. }
             | Change::Authorization(_)
             | Change::ForgetOrphanedGrants
+            | Change::ForgetUnusedClients { .. }
             | Change::UseOnce { .. }
             | Change::People(_)
             | Change::AuditCursors(_)

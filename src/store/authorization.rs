@@ -1,12 +1,12 @@
 //! What people authorize: pushed requests, their grants, refresh tokens, consents.
 
-use entity::{client, consent, grant, pushed_request, refresh_token};
+use entity::{client, consent, grant, pushed_request, refresh_token, session};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
     QueryFilter as _, QuerySelect as _, sea_query::Expr,
 };
 
-use super::change::{self, Made, insert_or_ignore, put_grant, update};
+use super::change::{self, Made, Whose, insert_or_ignore, put_grant, update};
 
 /// One change.
 #[derive(Clone, Debug)]
@@ -159,6 +159,15 @@ async fn grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made, Db
     if consent::Entity::find_by_id(given).one(db).await?.is_none() {
         return Ok(Made::No);
     }
+    // What ends with a session does not outlive it.
+    if let Some(sid) = &row.session {
+        let theirs = session::Entity::find()
+            .filter(session::Column::Tenant.eq(&row.tenant))
+            .filter(session::Column::Sid.eq(sid));
+        if theirs.one(db).await?.is_none() {
+            return Ok(Made::No);
+        }
+    }
     let made = put_grant(db, row).await?;
     Ok(match made {
         Made::AsAsked => Made::Instead(vec![change::Change::PutGrant(row.clone())]),
@@ -219,6 +228,38 @@ pub(super) async fn end_consents(
         .exec(db)
         .await
         .map(drop)
+}
+
+/// Takes back what a person let clients have who is gone.
+pub(super) async fn end_consents_of(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    user_id: &str,
+) -> Result<(), DbErr> {
+    consent::Entity::delete_many()
+        .filter(consent::Column::Tenant.eq(tenant))
+        .filter(consent::Column::UserId.eq(user_id))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+/// Ends the grants that end with these sessions.
+pub(super) async fn end_with_sessions(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    sids: &[String],
+) -> Result<Vec<change::Change>, DbErr> {
+    let theirs = grant::Entity::find()
+        .filter(grant::Column::Tenant.eq(tenant))
+        .filter(grant::Column::Session.is_in(sids))
+        .all(db)
+        .await?;
+    let mut ended = Vec::with_capacity(theirs.len());
+    for row in theirs {
+        ended.push(change::end_grants(db, tenant, Whose::Grant(row.id)).await?);
+    }
+    Ok(ended)
 }
 
 /// Forgets what has ended by itself; says which grants have.

@@ -28,6 +28,8 @@ const SKEW: i64 = 60;
 
 /// How the identity of a grant begins that a person gave.
 pub const PERSON: &str = "person ";
+/// The `origin` of clients whose id is the URL of their metadata.
+const DOCUMENT: &str = "document";
 
 /// A kind of name that holds once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +251,11 @@ pub enum Change {
     /// Forgets grants that were derived from one which has ended: no token hangs from them that
     /// still holds.
     ForgetOrphanedGrants,
+    /// Forgets clients that came by themselves and that nobody uses, some at a time.
+    ForgetUnusedClients {
+        /// Unix seconds: those that came, or changed, before.
+        before: i64,
+    },
     /// Forgets signals that nobody needs any more, some at a time.
     ForgetSignals {
         /// Unix seconds.
@@ -290,6 +297,7 @@ impl Change {
             | Self::HoldStreams(_)
             | Self::ForgetExpired { .. }
             | Self::ForgetOrphanedGrants
+            | Self::ForgetUnusedClients { .. }
             | Self::ForgetSignals { .. }
             | Self::ForgetOutbox { .. } => None,
         }
@@ -450,6 +458,9 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             Ok(Made::Instead(made))
         }
         Change::ForgetOrphanedGrants => forget_orphaned_grants(db).await.map(Made::Instead),
+        Change::ForgetUnusedClients { before } => {
+            forget_unused_clients(db, *before).await.map(Made::Instead)
+        }
         Change::ForgetSignals { before } => {
             forget::signals(db, *before).await?;
             Ok(Made::AsAsked)
@@ -528,6 +539,7 @@ async fn put_client(
     use client::Column;
     let model = row.clone().into_active_model();
     let written = match before {
+        None if row.origin == DOCUMENT => return put_document_client(db, row).await,
         None => insert_or_ignore(db, model).await?,
         // Another node may have disabled it, or given it another secret, meanwhile.
         Some(before) => {
@@ -547,6 +559,22 @@ async fn put_client(
         }
     };
     Ok(Made::if_one(written))
+}
+
+/// Two people may be the first to allow a client something: both have, unless it is disabled.
+async fn put_document_client(
+    db: &impl ConnectionTrait,
+    row: &client::Model,
+) -> Result<Made, DbErr> {
+    if insert_or_ignore(db, row.clone().into_active_model()).await? == 1 {
+        return Ok(Made::AsAsked);
+    }
+    let key = (row.tenant.clone(), row.client_id.clone());
+    let first = client::Entity::find_by_id(key).one(db).await?;
+    Ok(match first.filter(|first| !first.disabled) {
+        Some(row) => Made::Instead(vec![Change::PutClient { row, before: None }]),
+        None => Made::No,
+    })
 }
 
 /// `column = value`, where nothing equals nothing.
@@ -675,7 +703,7 @@ pub(super) async fn lock(
     db.execute_raw(lock).await.map(drop)
 }
 
-async fn end_grants(
+pub(super) async fn end_grants(
     db: &impl ConnectionTrait,
     tenant: &str,
     whose: Whose,
@@ -766,6 +794,36 @@ async fn forget_orphaned_grants(db: &impl ConnectionTrait) -> Result<Vec<Change>
             changes.push(change);
         }
     }
+}
+
+/// Of one tenant: while it is done, none of its grants can be made. No receiver of events is told,
+/// because nothing ends that anybody holds.
+async fn forget_unused_clients(
+    db: &impl ConnectionTrait,
+    before: i64,
+) -> Result<Vec<Change>, DbErr> {
+    let oldest = forget::unused_clients(before).one(db).await?;
+    let Some(client::Model { tenant, .. }) = oldest else {
+        return Ok(Vec::new());
+    };
+    hold_grants(db, &tenant, Hold::ToEnd).await?;
+    // Looked for again: one of them may have been used until then.
+    let unused = forget::unused_clients(before)
+        .filter(client::Column::Tenant.eq(&tenant))
+        .limit(forget::AT_ONCE)
+        .all(db)
+        .await?;
+    let ids: Vec<String> = unused.into_iter().map(|row| row.client_id).collect();
+    client::Entity::delete_many()
+        .filter(client::Column::Tenant.eq(&tenant))
+        .filter(client::Column::ClientId.is_in(&ids))
+        .exec(db)
+        .await?;
+    let removed = ids.into_iter().map(|client_id| Change::RemoveClient {
+        tenant: tenant.clone(),
+        client_id,
+    });
+    Ok(removed.collect())
 }
 
 /// The end of grants of which nobody has to be told: no token hangs from them that still holds.

@@ -103,6 +103,7 @@ fn news(change: &Change) -> Vec<(Kind, Cow<'_, str>)> {
         | Change::CutAudit { .. }
         | Change::ForgetExpired { .. }
         | Change::ForgetOrphanedGrants
+        | Change::ForgetUnusedClients { .. }
         | Change::ForgetSignals { .. }
         | Change::Progress(_)
         | Change::StreamActive { .. }

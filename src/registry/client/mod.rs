@@ -32,10 +32,17 @@ pub enum Origin {
     Registered,
     /// It belongs to an MCP server that registered itself.
     Resource,
+    /// Its `client_id` is the URL of its metadata (OAuth Client ID Metadata Document).
+    Document,
 }
 
 impl Origin {
-    const ALL: [Self; 3] = [Self::Declared, Self::Registered, Self::Resource];
+    const ALL: [Self; 4] = [
+        Self::Declared,
+        Self::Registered,
+        Self::Resource,
+        Self::Document,
+    ];
 
     /// The word in the database.
     #[must_use]
@@ -44,7 +51,14 @@ impl Origin {
             Self::Declared => "declared",
             Self::Registered => "registered",
             Self::Resource => "resource",
+            Self::Document => "document",
         }
+    }
+
+    /// Whether it came by itself: whoever likes may have such a client, and as many as they like.
+    #[must_use]
+    pub const fn is_by_itself(self) -> bool {
+        matches!(self, Self::Registered | Self::Document)
     }
 
     fn parse(word: &str) -> Option<Self> {
@@ -125,6 +139,12 @@ impl Client {
         }
     }
 
+    /// The length of its stored document, bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.document.len()
+    }
+
     /// The stored document, read anew: not for the token path.
     ///
     /// # Errors
@@ -151,11 +171,10 @@ impl Client {
         self.origin
     }
 
-    /// Whether anybody answers for it: whoever likes may have a client that registers itself, and
-    /// as many as they like.
+    /// Whether anybody answers for it.
     #[must_use]
     pub const fn is_vouched_for(&self) -> bool {
-        !matches!(self.origin, Origin::Registered)
+        !self.origin.is_by_itself()
     }
 
     /// What it may do, and how it proves who it is.

@@ -110,6 +110,10 @@ impl Text {
         [&*self.name, &self.rest.text].concat()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.name.len() + self.rest.text.len()
+    }
+
     pub(super) fn rest(&self) -> &Document {
         &self.rest
     }
