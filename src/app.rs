@@ -112,6 +112,8 @@ pub struct App {
     pub errands: Tickets,
     /// Makes the tokens of forms.
     pub forms: hmac::Key,
+    /// Makes the names by which people are known to single clients.
+    pub subjects: hmac::Key,
     /// What people see.
     pub pages: SharedPages,
     /// Held while registry rows are read, changed and written back by an administrator.
@@ -177,6 +179,8 @@ impl App {
         let codes = Tickets::new(&sealer, "code")?;
         let interactions = Tickets::new(&sealer, "interaction")?;
         let errands = Tickets::new(&sealer, "errand")?;
+        let subjects = sealer.derive("pairwise subjects")?;
+        let subjects = hmac::Key::new(hmac::HMAC_SHA256, &*subjects);
         let forms = hmac::Key::new(hmac::HMAC_SHA256, &*sealer.derive("forms")?);
         let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
         // First how far everyone has come, then what there is: what comes in between is heard.
@@ -244,6 +248,7 @@ impl App {
             interactions,
             errands,
             forms,
+            subjects,
             pages,
             administration: Mutex::new(()),
         });

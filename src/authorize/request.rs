@@ -194,6 +194,4 @@ pub struct Details {
     pub subject: Option<String>,
     /// Claims that are asked for by name.
     pub claims: ClaimsRequest,
-    /// Whether the ID token says when the person authenticated.
-    pub wants_auth_time: bool,
 }

@@ -10,6 +10,7 @@ pub mod declaration;
 mod find;
 pub mod metadata;
 pub mod registration;
+pub mod settings;
 
 pub use self::{
     authentication::{Authenticated, authenticate, remember},

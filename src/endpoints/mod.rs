@@ -16,3 +16,4 @@ pub mod refused;
 pub mod register;
 pub mod revoke;
 pub mod token;
+pub mod userinfo;

@@ -52,6 +52,13 @@ impl IdentityScope {
         Self::ALL.into_iter().find(|scope| scope.as_str() == name)
     }
 
+    /// The scope that a claim about a person belongs to.
+    #[must_use]
+    pub fn of_claim(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|scope| scope.claims().contains(&name))
+    }
+
     /// What it allows, for the person who is asked.
     #[must_use]
     pub const fn description(self) -> &'static str {
@@ -175,6 +182,27 @@ impl ClaimsRequest {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.userinfo.is_empty() && self.id_token.is_empty()
+    }
+
+    /// The scopes about a person that these claims belong to.
+    pub fn scopes(&self) -> impl Iterator<Item = IdentityScope> {
+        let names = self.userinfo.keys().chain(self.id_token.keys());
+        names.filter_map(|name| IdentityScope::of_claim(name))
+    }
+
+    /// The claims about a person that belong to these scopes. What a token says of the sign-in is
+    /// no such claim.
+    #[must_use]
+    pub fn within(&self, scopes: impl Fn(IdentityScope) -> bool) -> Self {
+        let known = |name: &String| IdentityScope::of_claim(name).is_some_and(&scopes);
+        let kept = |claims: &BTreeMap<String, Option<Wanted>>| {
+            let kept = claims.keys().filter(|name| known(name));
+            kept.map(|name| (name.clone(), None)).collect()
+        };
+        Self {
+            userinfo: kept(&self.userinfo),
+            id_token: kept(&self.id_token),
+        }
     }
 }
 
