@@ -210,7 +210,9 @@ impl FromStr for ClaimsRequest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        serde_json::from_str(text).map_err(|_| {
+        // A list would pass for an object whose members are told by their order.
+        let object = serde_json::from_str(text).map(Value::Object);
+        object.and_then(serde_json::from_value).map_err(|_| {
             "claims must be a JSON object with the members userinfo and id_token (OpenID Connect \
              Core section 5.5)."
                 .to_owned()

@@ -82,12 +82,19 @@ pub fn of_person(
     }
     let all = resources.all().into_iter().filter(|r| !r.is_builtin());
     let mut candidates: Vec<Arc<Resource>> = all.cloned().collect();
-    let known = |r: &Arc<Resource>| of_resources.iter().any(|s| r.catalogue().contains_key(*s));
-    if candidates.len() > 1 && candidates.iter().any(known) {
-        candidates.retain(known);
+    let knows = |r: &Resource, scope: &&str| r.catalogue().contains_key(*scope);
+    let all = |r: &Arc<Resource>| of_resources.iter().all(|scope| knows(r, scope));
+    let some = |r: &Arc<Resource>| of_resources.iter().any(|scope| knows(r, scope));
+    let default = |r: &Arc<Resource>| resources.by_name(default).is_some_and(|d| d.id() == r.id());
+    // The narrower choice counts where it leaves any.
+    let narrower: [&dyn Fn(&Arc<Resource>) -> bool; 2] = [&some, &all];
+    for choice in narrower {
+        if candidates.len() > 1 && candidates.iter().any(choice) {
+            candidates.retain(choice);
+        }
     }
     if candidates.len() > 1 {
-        candidates.retain(|r| resources.by_name(default).is_some_and(|d| d.id() == r.id()));
+        candidates.retain(default);
     }
     if candidates.is_empty() && !of_resources.is_empty() {
         return Err(OAuthError::invalid_target(

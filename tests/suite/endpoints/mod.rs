@@ -1,6 +1,5 @@
 //! OAuth over HTTP. What must be refused is in `attacks`.
 
-mod authorize;
 mod discovery;
 mod health;
 mod introspect;

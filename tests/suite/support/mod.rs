@@ -14,12 +14,13 @@ mod jose;
 mod key_host;
 mod live;
 mod oracle;
+mod person;
 mod tls;
 
 pub(crate) use self::{
     app::{
         ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, after_first_start,
-        secret_of, short_limits,
+        overlay, secret_of, short_limits,
     },
     at_rest::AtRest,
     dpop::{ath, proof_header, thumbprint},
@@ -28,5 +29,6 @@ pub(crate) use self::{
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
     key_host::KeyHost,
     live::{Connection, LiveServer, status},
+    person::{CALLBACK, CHALLENGE, Person, VERIFIER, pairs, refusal, request, told},
     tls::Certificate,
 };
