@@ -10,7 +10,9 @@ use writ_resource::jws::Unverified;
 use super::request::{Channel, Details, Received, ResponseMode};
 use crate::{
     error::{OAuthError, Result},
-    oauth::{error_code::ErrorCode, grant_type::AUTHORIZATION_CODE, pkce::Challenge},
+    oauth::{
+        error_code::ErrorCode, grant_type::AUTHORIZATION_CODE, openid::Wanted, pkce::Challenge,
+    },
     registry::{Client, Tenant},
 };
 
@@ -68,6 +70,7 @@ pub(super) const CHECKS: &[(&str, For, Check)] = &[
     ("login_hint",                  For::Both,   login_hint),
     ("id_token_hint",               For::Both,   id_token_hint),
     ("claims",                      For::Both,   claims),
+    ("acr_values",                  For::Both,   acr_values),
 ];
 
 /// Runs the table.
@@ -312,6 +315,20 @@ fn claims(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// OpenID Connect Core §3.1.2.1, and §5.5.1.1: what is essential comes before what would be nice.
+fn acr_values(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
+    let wanted = text(asked, "acr_values")?.unwrap_or_default();
+    let claim = details.claims.id_token.get("acr").and_then(Option::as_ref);
+    details.acr = claim.map(Wanted::texts).unwrap_or_default();
+    // Essential without a value: there is always one.
+    details.acr_is_essential = claim.is_some_and(|acr| acr.essential) && !details.acr.is_empty();
+    let nice = wanted.split(' ').filter(|name| !name.is_empty());
+    if !details.acr_is_essential {
+        details.acr.extend(nice.map(str::to_owned));
+    }
+    Ok(())
 }
 
 fn text(asked: &Asked<'_>, name: &'static str) -> Result<Option<String>> {

@@ -10,7 +10,10 @@ use crate::{
     app::App,
     clients::digest_of,
     error::{OAuthError, Result},
-    oauth::{openid::IdentityScope, pkce::Challenge},
+    oauth::{
+        openid::{Acr, IdentityScope},
+        pkce::Challenge,
+    },
     policy::{
         Authorized,
         person::{Ask, Given},
@@ -87,8 +90,12 @@ pub fn make(
                 resources: references.collect(),
                 scope: allowed.to_scope()?,
                 auth_time: person.auth_time,
+                acr: Some(
+                    Acr::of(&person.amr, &request.details.acr)
+                        .as_str()
+                        .to_owned(),
+                ),
                 amr: person.amr,
-                acr: None,
             },
             sid: person.sid,
             claims: allowed.claims(&request.details.claims),

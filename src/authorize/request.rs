@@ -194,4 +194,8 @@ pub struct Details {
     pub subject: Option<String>,
     /// Claims that are asked for by name.
     pub claims: ClaimsRequest,
+    /// Authentication context classes, the preferred first.
+    pub acr: Vec<String>,
+    /// Whether one of them has to be met (OpenID Connect Core §5.5.1.1).
+    pub acr_is_essential: bool,
 }
