@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use sea_orm::{DatabaseConnection, DbErr};
-use tokio::{sync::Mutex, task::JoinHandle};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    task::JoinHandle,
+};
 use writ_resource::{dpop::Nonces, jws::KeySet};
 
 use self::readiness::Readiness;
@@ -21,7 +24,7 @@ use crate::{
     cluster::{self, Feed},
     config::{self, Config},
     context,
-    edge::Limits,
+    edge::{Guesses, Limits},
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
@@ -100,6 +103,16 @@ pub struct App {
     pub codes: Tickets,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
+    /// Sign-ins that wait for a second factor.
+    pub sign_ins: Tickets,
+    /// Browsers that people have signed in with.
+    pub devices: Tickets,
+    /// Challenges that passkeys answer.
+    pub challenges: Tickets,
+    /// How often somebody may try to sign in.
+    pub guesses: Guesses,
+    /// Passwords that may be checked at the same time.
+    pub hashing: Arc<Semaphore>,
     /// Makes the tokens of forms.
     pub forms: hmac::Key,
     /// What people see.
@@ -165,6 +178,11 @@ impl App {
         let broken = |error| StartError::Database(config.storage.place(), error);
         let codes = Tickets::new(&sealer, "code")?;
         let errands = Tickets::new(&sealer, "errand")?;
+        let sign_ins = Tickets::new(&sealer, "sign-in")?;
+        let devices = Tickets::new(&sealer, "device")?;
+        let challenges = Tickets::new(&sealer, "challenge")?;
+        let guesses = Guesses::new(&config.users, clock.clone());
+        let hashing = Arc::new(Semaphore::new(config.users.hashing));
         let forms = hmac::Key::new(hmac::HMAC_SHA256, &*sealer.derive("forms")?);
         let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
         // First how far everyone has come, then what there is: what comes in between is heard.
@@ -228,6 +246,11 @@ impl App {
             nonces,
             codes,
             errands,
+            sign_ins,
+            devices,
+            challenges,
+            guesses,
+            hashing,
             forms,
             pages,
             administration: Mutex::new(()),

@@ -28,7 +28,7 @@ use crate::{
         register, revoke, token,
     },
     error::OAuthError,
-    resources, streams, web,
+    resources, streams, users, web,
 };
 
 pub use issuers::{Answer, Issuers};
@@ -75,6 +75,7 @@ fn table(app: &AppState) -> Router<AppState> {
     Router::new()
         .merge(open)
         .merge(web::router(app.pages.clone()))
+        .merge(users::pages::router(app.pages.clone()))
         .route("/authorize", get(authorize::answer).post(authorize::answer))
         .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))

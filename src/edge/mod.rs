@@ -13,12 +13,16 @@
 //! everybody else's clients out of a full table in less than a quarter of an hour.
 
 mod address;
+mod guesses;
 mod rate;
 
 use std::net::IpAddr;
 
-pub use self::address::client_address;
 use self::rate::Rate;
+pub use self::{
+    address::client_address,
+    guesses::{Guess, Guesses},
+};
 use crate::{
     clock::Clock,
     config,

@@ -30,3 +30,4 @@ mod telemetry;
 mod tenants;
 mod tokens;
 mod trail;
+mod users;
