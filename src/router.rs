@@ -28,7 +28,7 @@ use crate::{
         register, revoke, token,
     },
     error::OAuthError,
-    resources, streams, web,
+    resources, streams, users, web,
 };
 
 pub use issuers::{Answer, Issuers};
@@ -87,6 +87,7 @@ fn table(app: &AppState) -> Router<AppState> {
         .merge(open)
         .merge(web::router(app.pages.clone()))
         .merge(people)
+        .merge(users::pages::router(app.pages.clone()))
         .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))
         .route("/readyz", get(health::ready))

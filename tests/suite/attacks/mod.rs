@@ -1,5 +1,6 @@
 //! What attackers send: one file for each class. Every test cites the cases it stands for.
 
+mod browsers;
 mod client_authentication;
 mod dpop;
 mod http;

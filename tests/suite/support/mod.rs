@@ -7,6 +7,7 @@
 
 mod app;
 mod at_rest;
+mod browser;
 mod dpop;
 mod home;
 mod http;
@@ -23,6 +24,7 @@ pub(crate) use self::{
         overlay, secret_of, short_limits,
     },
     at_rest::AtRest,
+    browser::{Browser, Page},
     dpop::{ath, proof_header, thumbprint},
     home::Home,
     http::{Answer, Call, encode},

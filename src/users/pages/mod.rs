@@ -1,0 +1,53 @@
+//! The pages: one file for each, with its template beside it.
+
+mod account;
+mod factor;
+mod login;
+mod sign_up;
+mod visit;
+
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::{
+    app::AppState,
+    error::{OAuthError, Result},
+    web::{SharedPages, refused},
+};
+
+/// The URLs of the room.
+pub fn router(pages: SharedPages) -> Router<AppState> {
+    Router::new()
+        .route("/login", get(login::show).post(login::submit))
+        .route("/login/factor", get(factor::show).post(factor::submit))
+        .route("/signup", get(sign_up::show).post(sign_up::submit))
+        .route("/account", get(account::show))
+        .route("/account/signout", post(account::sign_out))
+        .layer(from_fn_with_state(pages, refused::as_page))
+}
+
+/// Sends the browser on with GET (RFC 9110 §15.4.4).
+///
+/// # Errors
+/// When the path cannot be a header.
+pub fn see_other(path: &str, cookies: Vec<HeaderValue>) -> Result<Response> {
+    let location = HeaderValue::from_str(path).map_err(OAuthError::server_error)?;
+    let fixed = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ),
+    ];
+    let mut response = (StatusCode::SEE_OTHER, fixed).into_response();
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
