@@ -23,7 +23,7 @@ use crate::{
     app::AppState,
     context,
     endpoints::{
-        authorize, discovery, health, introspect, jwks, metrics, par,
+        apps, authorize, discovery, health, introspect, jwks, metrics, par,
         refused::{self, Protected},
         register, revoke, token,
     },
@@ -79,6 +79,8 @@ fn table(app: &AppState) -> Router<AppState> {
         .route("/authorize/resume", get(authorize::resume))
         .route("/authorize/decision", post(authorize::decide))
         .route("/pages/submit.js", get(authorize::submit))
+        .route("/account/apps", get(apps::show))
+        .route("/account/apps/revoke", post(apps::revoke))
         .layer(middleware::from_fn_with_state(
             app.pages.clone(),
             web::refused::as_page,

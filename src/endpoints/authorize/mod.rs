@@ -199,7 +199,7 @@ fn answered(app: &App, tenant: &Tenant, answer: &Answer) -> Result<Response> {
 }
 
 /// After a form was posted a browser must not post it again elsewhere (RFC 9700 §4.12).
-fn see_other(url: &str) -> Result<Response> {
+pub(super) fn see_other(url: &str) -> Result<Response> {
     let location = HeaderValue::from_str(url).map_err(OAuthError::server_error)?;
     let headers = [
         (header::LOCATION, location),
@@ -213,7 +213,7 @@ fn see_other(url: &str) -> Result<Response> {
 }
 
 /// The value of a field of a form of ours.
-fn value(form: &[u8], name: &str) -> Option<String> {
+pub(super) fn value(form: &[u8], name: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(form);
     let found = pairs.find(|(known, _)| known == name);
     found.map(|(_, value)| value.into_owned())
