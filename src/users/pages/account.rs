@@ -91,6 +91,7 @@ fn to_login(
     authenticated_after: Option<i64>,
 ) -> Result<Response> {
     let errand = Errand {
+        form_target: None,
         authenticated_after,
         ..Errand::to(app, page)
     };

@@ -74,6 +74,7 @@ async fn who_signs_in_once_more_keeps_the_sid_and_nothing_else() {
     app.advance(100);
     let again = async |browser: &mut Browser<'_>, name: &str| {
         let errand = Errand {
+            form_target: None,
             authenticated_after: Some(app.now()),
             ..Errand::to(&app.state, "/account")
         };
