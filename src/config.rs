@@ -682,8 +682,14 @@ const KEYS: &[(&str, Allowed)] = {
         ("authorization.pushed_request_lifetime", Number(5, 600)),
         ("authorization.patience", Number(60, 86_400)),
         ("authorization.id_token_lifetime", Number(10, 86_400)),
-        ("authorization.refresh_token_idle", Number(60, 10 * 365 * 86_400)),
-        ("authorization.refresh_token_lifetime", Number(0, 10 * 365 * 86_400)),
+        (
+            "authorization.refresh_token_idle",
+            Number(60, 10 * 365 * 86_400),
+        ),
+        (
+            "authorization.refresh_token_lifetime",
+            Number(0, 10 * 365 * 86_400),
+        ),
         ("authorization.refresh_token_grace", Number(0, 600)),
         (
             "authorization.default_resource",
@@ -1369,6 +1375,49 @@ mod tests {
         let bound = ([127, 0, 0, 1], 443).into();
         assert_eq!(config.issuer(bound), "https://127.0.0.1:443");
         assert_eq!(Config::default().issuer(bound), "http://127.0.0.1:443");
+    }
+
+    #[test]
+    fn hosts_of_documents_are_written_as_urls_write_them() {
+        let allow = |hosts: &str| {
+            let list = format!("[\"{hosts}\"]");
+            let variables = [("WRIT_METADATA_DOCUMENTS__ALLOW", &*list)];
+            with(&variables, &Overrides::default())
+        };
+        for good in [
+            "app.example",
+            "*.example.com",
+            "[2001:db8::1]",
+            "xn--bcher-kva.example",
+        ] {
+            assert!(allow(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "App.example",
+            "https://app.example",
+            "app.example/",
+            "app.example:443",
+            "app.example.",
+            "*",
+            "*.",
+            "a.*.example",
+            "*.0.0.1",
+            "bücher.example",
+            "",
+        ] {
+            let error = allow(bad).unwrap_err();
+            assert!(error.contains("metadata_documents.allow"), "{bad}: {error}");
+            assert!(
+                error.contains("allowed: hosts in lower case"),
+                "{bad}: {error}"
+            );
+        }
+        let ages = [("WRIT_METADATA_DOCUMENTS__MIN_AGE", "4000")];
+        let error = with(&ages, &Overrides::default()).unwrap_err();
+        assert!(
+            error.contains("metadata_documents.default_age: 3600 is not between"),
+            "{error}"
+        );
     }
 
     #[test]

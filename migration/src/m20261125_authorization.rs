@@ -68,8 +68,16 @@ impl MigrationTrait for Step {
             manager.alter_table(grant).await?;
         }
         for index in [
-            index("pushed_request_expires_at", "pushed_request", &["expires_at"]),
-            index("refresh_token_grant", "refresh_token", &["tenant", "grant_id"]),
+            index(
+                "pushed_request_expires_at",
+                "pushed_request",
+                &["expires_at"],
+            ),
+            index(
+                "refresh_token_grant",
+                "refresh_token",
+                &["tenant", "grant_id"],
+            ),
             index("refresh_token_expires_at", "refresh_token", &["expires_at"]),
             index("consent_client", "consent", &["tenant", "client_id"]),
             index("grant_session", "grant", &["tenant", "session"]),
@@ -82,7 +90,10 @@ impl MigrationTrait for Step {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for name in ["grant_session", "grant_expires_at"] {
-            let index = Index::drop().name(name).table(Alias::new("grant")).to_owned();
+            let index = Index::drop()
+                .name(name)
+                .table(Alias::new("grant"))
+                .to_owned();
             manager.drop_index(index).await?;
         }
         for column in ["session", "expires_at"] {

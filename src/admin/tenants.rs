@@ -24,7 +24,9 @@ use crate::{
     journal::Command,
     keys::{KeyState, SigningAlgorithm},
     oauth::{grant_type::CLIENT_CREDENTIALS, redirect_uri::ApplicationType},
-    registry::{ADMIN_ID, Access, AdminScope, AuthorizationSettings, Profile, Tenant, check_tenant_name},
+    registry::{
+        ADMIN_ID, Access, AdminScope, AuthorizationSettings, Profile, Tenant, check_tenant_name,
+    },
     store::Change,
 };
 

@@ -94,9 +94,8 @@ fn response_mode(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
         return Ok(());
     };
     let known = ResponseMode::ALL.into_iter().find(|m| m.as_str() == word);
-    details.mode = known.ok_or_else(|| {
-        OAuthError::invalid_request("response_mode must be query or form_post.")
-    })?;
+    details.mode = known
+        .ok_or_else(|| OAuthError::invalid_request("response_mode must be query or form_post."))?;
     Ok(())
 }
 
@@ -165,7 +164,8 @@ fn request_object(asked: &Asked<'_>, _: &mut Details) -> Result<()> {
 /// RFC 9126 §6; FAPI 2.0 Security Profile §5.3.2.2.
 fn pushed(asked: &Asked<'_>, _: &mut Details) -> Result<()> {
     let rights = asked.client.rights();
-    let has_to_be = rights.authorization.require_pushed_authorization_requests || rights.profile == Profile::Fapi2;
+    let has_to_be = rights.authorization.require_pushed_authorization_requests
+        || rights.profile == Profile::Fapi2;
     if asked.received.pushed.is_some() || !has_to_be {
         return Ok(());
     }
@@ -279,10 +279,9 @@ fn hinted(tenant: &Tenant, client: &Client, token: &str) -> Option<String> {
         return None;
     }
     let keys = tenant.keys();
-    let key = keys
-        .verifying()
-        .iter()
-        .find(|key| key.kid() == unverified.kid() && key.algorithms().contains(&unverified.alg()))?;
+    let key = keys.verifying().iter().find(|key| {
+        key.kid() == unverified.kid() && key.algorithms().contains(&unverified.alg())
+    })?;
     let claims: Claims = unverified.verify(key).ok()?.claims().ok()?;
     let ours = claims.iss == tenant.issuer() && claims.aud.contains(client.id());
     ours.then_some(claims.sub)

@@ -40,7 +40,13 @@ pub enum Use {
 
 /// What becomes of the token of this generation.
 #[must_use]
-pub fn judge(line: &refresh_token::Model, generation: i64, rotates: bool, now: i64, grace: i64) -> Use {
+pub fn judge(
+    line: &refresh_token::Model,
+    generation: i64,
+    rotates: bool,
+    now: i64,
+    grace: i64,
+) -> Use {
     if generation == line.generation {
         return if rotates { Use::Rotate } else { Use::Keep };
     }

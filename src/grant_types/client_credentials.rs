@@ -13,7 +13,9 @@ pub(super) const CLIENT_CREDENTIALS: GrantType = GrantType {
     name: grant_type::CLIENT_CREDENTIALS,
     self_service: true,
     issues: |_| None,
-    decide: |request| -> Deciding<'_> { Box::pin(std::future::ready(run(request).map(Into::into))) },
+    decide: |request| -> Deciding<'_> {
+        Box::pin(std::future::ready(run(request).map(Into::into)))
+    },
 };
 
 fn run(request: TokenRequest<'_>) -> Result<Permit> {

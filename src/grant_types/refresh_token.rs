@@ -83,9 +83,8 @@ async fn find(request: TokenRequest<'_>, token: &str) -> Result<(refresh_token::
     } = request;
     let gone = || OAuthError::invalid_grant("refresh_token has expired or was revoked.");
     let place = app.refresh_tokens.read(tenant.name(), token);
-    let place = place.ok_or_else(|| {
-        OAuthError::invalid_grant("refresh_token is not one of this server's.")
-    })?;
+    let place = place
+        .ok_or_else(|| OAuthError::invalid_grant("refresh_token is not one of this server's."))?;
     let line = authorization::refresh_line(&app.db, tenant.name(), &place.line)
         .await
         .map_err(OAuthError::server_error)?

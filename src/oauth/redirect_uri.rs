@@ -88,7 +88,8 @@ fn loopback(text: &str) -> Option<(&str, &str)> {
 /// Whether a redirect URI goes to a program on the person's own machine, whichever that is.
 #[must_use]
 pub fn is_local(text: &str) -> bool {
-    uri::parse(text).is_some_and(|url| is_loopback(&url) || !matches!(url.scheme(), "https" | "http"))
+    uri::parse(text)
+        .is_some_and(|url| is_loopback(&url) || !matches!(url.scheme(), "https" | "http"))
 }
 
 #[cfg(test)]
@@ -136,7 +137,10 @@ mod tests {
             assert!(!matches(&registered, &format!("http://{host}:1/cb#x")));
         }
         assert!(!matches("http://127.0.0.1/cb", "http://localhost:1/cb"));
-        assert!(!matches("https://a.example/cb", "https://a.example:8443/cb"));
+        assert!(!matches(
+            "https://a.example/cb",
+            "https://a.example:8443/cb"
+        ));
         assert!(!matches("http://127.0.0.1/cb", "http://127.0.0.1:x/cb"));
     }
 }

@@ -116,7 +116,10 @@ pub fn ask(
     let registered = client.rights().scope.as_deref().unwrap_or_default();
     let asked: BTreeSet<&str> = match scope.filter(|scope| !scope.is_empty()) {
         Some(scope) => scope.iter().collect(),
-        None => registered.split(' ').filter(|s| is_scope_token(s)).collect(),
+        None => registered
+            .split(' ')
+            .filter(|s| is_scope_token(s))
+            .collect(),
     };
     let identity = |name: &&str| IdentityScope::parse(name).is_some();
     let (about, of_resources): (BTreeSet<&str>, BTreeSet<&str>) =
@@ -144,7 +147,11 @@ pub fn ask(
     if targets.is_empty() && !about.is_empty() {
         chosen.retain(|resource| scopes.0.contains_key(resource.reference()));
     }
-    insert(&mut scopes, IDENTITY, who(client, &about, chosen.is_empty()));
+    insert(
+        &mut scopes,
+        IDENTITY,
+        who(client, &about, chosen.is_empty()),
+    );
     if scopes.0.is_empty() || (known == 0 && about.is_empty() && !of_resources.is_empty()) {
         return Err(OAuthError::invalid_scope(
             "None of the requested scopes is known at this resource.",

@@ -27,7 +27,8 @@ use tokio::sync::Notify;
 use self::client::Documents;
 pub use self::{
     client::{
-        Access, AuthorizationSettings, Client, ClientDocument, Keys, Origin, Profile, Receiver, RegisteredMetadata, Rights,
+        Access, AuthorizationSettings, Client, ClientDocument, Keys, Origin, Profile, Receiver,
+        RegisteredMetadata, Rights,
     },
     resource::{
         ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Resource, ResourceDocument, ScopeDeclaration,

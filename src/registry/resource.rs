@@ -468,7 +468,11 @@ impl Resource {
 
     /// What an issuer tells of the person (OpenID Connect Core §5.3).
     pub(super) fn userinfo(issuer: &str) -> Self {
-        Self::builtin(USERINFO_ID, format!("{issuer}/userinfo"), userinfo_document())
+        Self::builtin(
+            USERINFO_ID,
+            format!("{issuer}/userinfo"),
+            userinfo_document(),
+        )
     }
 
     /// It has no row: its URI follows the issuer.

@@ -11,7 +11,10 @@ use crate::{
     error::{OAuthError, Result},
     journal::Command,
     oauth::grant_type::{AuthMethod, CLIENT_CREDENTIALS, TOKEN_EXCHANGE},
-    registry::{AuthorizationSettings, ClientDocument, Origin, Profile, RegisteredMetadata, Resource, Tenant},
+    registry::{
+        AuthorizationSettings, ClientDocument, Origin, Profile, RegisteredMetadata, Resource,
+        Tenant,
+    },
     store::Change,
     streams::{agreement, changes::By, declared},
 };

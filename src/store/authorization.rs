@@ -3,8 +3,7 @@
 use entity::{client, consent, grant, pushed_request, refresh_token};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QuerySelect as _,
-    sea_query::Expr,
+    QueryFilter as _, QuerySelect as _, sea_query::Expr,
 };
 
 use super::change::{self, Made, insert_or_ignore, put_grant, update};

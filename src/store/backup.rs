@@ -7,7 +7,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use entity::{
     audit_cursor, audit_event, audit_head, client, consent, courier, grant, node, outbox,
-    pushed_request, refresh_token, replay, resource, revoked_token, signal, signal_head, signing_key, stream, stream_progress, tenant,
+    pushed_request, refresh_token, replay, resource, revoked_token, signal, signal_head,
+    signing_key, stream, stream_progress, tenant,
 };
 use migration::MigratorTrait as _;
 use sea_orm::{

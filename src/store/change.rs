@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{
-    audit_cursor, client, consent, grant, pushed_request, refresh_token, replay, resource, revoked_token, signal, signing_key, stream,
-    stream_progress, tenant,
+    audit_cursor, client, consent, grant, pushed_request, refresh_token, replay, resource,
+    revoked_token, signal, signing_key, stream, stream_progress, tenant,
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
@@ -596,7 +596,10 @@ async fn put_resource(
 }
 
 /// Whoever comes second uses the first one's grant.
-pub(super) async fn put_grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made, DbErr> {
+pub(super) async fn put_grant(
+    db: &impl ConnectionTrait,
+    row: &grant::Model,
+) -> Result<Made, DbErr> {
     hold_grants(db, &row.tenant, Hold::ToMake).await?;
     let holder = (row.tenant.clone(), row.client_id.clone());
     let holder = client::Entity::find_by_id(holder).one(db).await?;

@@ -67,7 +67,10 @@ impl IdTokenRequest {
         say("iss", json!(tenant.issuer()));
         say("sub", json!(authorized.subject));
         say("aud", json!(permit.client().id()));
-        say("exp", json!(now + app.config.authorization.id_token_lifetime));
+        say(
+            "exp",
+            json!(now + app.config.authorization.id_token_lifetime),
+        );
         say("iat", json!(now));
         say("at_hash", json!(half_hash(algorithm, access_token)));
         say("sid", json!(self.given.sid));

@@ -138,12 +138,7 @@ const MAX_CLAIMS: usize = 5 * 1024;
 /// # Errors
 /// `temporarily_unavailable` when the journal is full, `invalid_client`, `invalid_dpop_proof` or
 /// `invalid_grant` when assertion, proof or code were used before, `server_error` when key or disk fail.
-pub async fn issue(
-    app: &App,
-    tenant: &Tenant,
-    issue: Issue,
-    spent: Vec<Change>,
-) -> Result<Issued> {
+pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>) -> Result<Issued> {
     let permit = &issue.permit;
     let now = app.clock.seconds();
     let exp = permit

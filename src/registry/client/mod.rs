@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::shared::Documents;
 use self::shared::Text;
 pub use self::{
-    document::{Access, AuthorizationSettings, ClientDocument, Profile, Receiver, RegisteredMetadata},
+    document::{
+        Access, AuthorizationSettings, ClientDocument, Profile, Receiver, RegisteredMetadata,
+    },
     shared::{Keys, Rights},
 };
 use super::RegistryError;

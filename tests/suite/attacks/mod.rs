@@ -1,6 +1,7 @@
 //! What attackers send: one file for each class. Every test cites the cases it stands for.
 
 mod client_authentication;
+mod client_id_metadata;
 mod dpop;
 mod http;
 mod jose;

@@ -2,5 +2,6 @@
 
 mod assertion;
 mod authentication;
+pub(crate) mod cimd;
 mod declaration;
 mod registration;

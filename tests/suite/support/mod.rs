@@ -7,6 +7,7 @@
 
 mod app;
 mod at_rest;
+mod document_host;
 mod dpop;
 mod home;
 mod http;
@@ -22,6 +23,7 @@ pub(crate) use self::{
         secret_of, short_limits,
     },
     at_rest::AtRest,
+    document_host::DocumentHost,
     dpop::{ath, proof_header, thumbprint},
     home::Home,
     http::{Answer, Call, encode},
