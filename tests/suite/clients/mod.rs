@@ -5,3 +5,4 @@ mod authentication;
 pub(crate) mod cimd;
 mod declaration;
 mod registration;
+mod unused;
