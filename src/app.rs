@@ -6,6 +6,7 @@ mod strangers;
 
 use std::{sync::Arc, time::Duration};
 
+use aws_lc_rs::hmac;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{sync::Mutex, task::JoinHandle};
 use writ_resource::{dpop::Nonces, jws::KeySet};
@@ -33,6 +34,7 @@ use crate::{
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
     telemetry::{metrics::Metrics, traces::Traces},
+    web::{Pages, SharedPages},
 };
 
 /// Why a server does not start.
@@ -53,6 +55,9 @@ pub enum StartError {
     /// The journal.
     #[error("the first rows cannot be written: {0}")]
     Journal(#[from] JournalError),
+    /// What pages look like.
+    #[error("pages.theme: {0}")]
+    Pages(std::io::Error),
     /// The HTTP client.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -101,8 +106,14 @@ pub struct App {
     pub codes: Tickets,
     /// Refresh tokens.
     pub refresh_tokens: RefreshTokens,
+    /// Authorization requests while a person makes up their mind.
+    pub interactions: Tickets,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
+    /// Makes the tokens of forms.
+    pub forms: hmac::Key,
+    /// What people see.
+    pub pages: SharedPages,
     /// Held while registry rows are read, changed and written back by an administrator.
     pub administration: Mutex<()>,
 }
@@ -164,7 +175,10 @@ impl App {
         let broken = |error| StartError::Database(config.storage.place(), error);
         let refresh_tokens = RefreshTokens::new(&*sealer.derive("refresh tokens")?);
         let codes = Tickets::new(&sealer, "code")?;
+        let interactions = Tickets::new(&sealer, "interaction")?;
         let errands = Tickets::new(&sealer, "errand")?;
+        let forms = hmac::Key::new(hmac::HMAC_SHA256, &*sealer.derive("forms")?);
+        let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
         // First how far everyone has come, then what there is: what comes in between is heard.
         let positions = outbox::positions(&store.reader).await.map_err(broken)?;
         let registry = Arc::new(Registry::open(issuer, config.registration.mode, sealer));
@@ -227,7 +241,10 @@ impl App {
             nonces,
             codes,
             refresh_tokens,
+            interactions,
             errands,
+            forms,
+            pages,
             administration: Mutex::new(()),
         });
         for tenant in app.registry.all() {

@@ -54,6 +54,10 @@ pub struct Config {
     pub events: Events,
     /// The audit trail.
     pub audit: Audit,
+    /// People.
+    pub users: Users,
+    /// How pages look.
+    pub pages: Pages,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -368,6 +372,73 @@ pub struct Audit {
     pub export_webhook_private: bool,
     /// Syslog receiver of events; none when empty.
     pub export_syslog: String,
+}
+
+/// Who may make an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignUp {
+    /// Whoever comes to the sign-up page.
+    Open,
+    /// Administrators.
+    #[default]
+    Off,
+}
+
+/// `[users]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Users {
+    /// Who may make an account.
+    pub sign_up: SignUp,
+    /// Seconds after which a session ends that is not used.
+    pub session_idle: i64,
+    /// Seconds after which one must sign in again.
+    pub session_lifetime: i64,
+    /// Seconds after signing in in which credentials can be changed.
+    pub recent: i64,
+    /// Characters that a password must have.
+    pub password_length: usize,
+    /// Passwords that are checked at the same time.
+    pub hashing: usize,
+    /// Wrong passwords that somebody may try in a row.
+    pub guesses: u32,
+    /// Seconds after which it may be one more.
+    pub guess_interval: u32,
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self {
+            sign_up: SignUp::Off,
+            session_idle: 86_400,
+            session_lifetime: 14 * 86_400,
+            recent: 300,
+            password_length: 10,
+            hashing: 2,
+            guesses: 10,
+            guess_interval: 30,
+        }
+    }
+}
+
+/// `[pages]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pages {
+    /// What this server is called in front of people.
+    pub product: String,
+    /// A CSS file behind our own; none when empty.
+    pub theme: PathBuf,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self {
+            product: "Writ".into(),
+            theme: PathBuf::new(),
+        }
+    }
 }
 
 /// How log records look.
@@ -764,6 +835,19 @@ const KEYS: &[(&str, Allowed)] = {
         (
             "audit.export_syslog",
             Words("udp://host:port or tcp://host:port, or nothing to send to none"),
+        ),
+        ("users.sign_up", Words("open or off")),
+        ("users.session_idle", Number(60, 10 * 365 * 86_400)),
+        ("users.session_lifetime", Number(60, 10 * 365 * 86_400)),
+        ("users.recent", Number(10, 86_400)),
+        ("users.password_length", Number(8, 64)),
+        ("users.hashing", Number(1, 64)),
+        ("users.guesses", Number(1, 1000)),
+        ("users.guess_interval", Number(1, 3600)),
+        ("pages.product", Words("a name that people know")),
+        (
+            "pages.theme",
+            Words("the path of a CSS file, or nothing for the look that is built in"),
         ),
         (
             "telemetry.filter",

@@ -207,6 +207,12 @@ impl Request {
         self.tenant.as_deref().map(Tenant::name)
     }
 
+    /// The same with all that is known of it.
+    #[must_use]
+    pub const fn tenant_itself(&self) -> Option<&Arc<Tenant>> {
+        self.tenant.as_ref()
+    }
+
     /// When it came.
     #[must_use]
     pub const fn began(&self) -> Instant {

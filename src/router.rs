@@ -23,12 +23,12 @@ use crate::{
     app::AppState,
     context,
     endpoints::{
-        authorize, discovery, health, introspect, jwks, metrics,
+        authorize, discovery, health, introspect, jwks, metrics, par,
         refused::{self, Protected},
         register, revoke, token,
     },
     error::OAuthError,
-    resources, streams,
+    resources, streams, web,
 };
 
 pub use issuers::{Answer, Issuers};
@@ -68,13 +68,25 @@ fn table(app: &AppState) -> Router<AppState> {
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
         .route("/revoke", post(revoke::revoke))
+        .route("/par", post(par::push))
         .merge(registrations)
         // Inside the CORS layer, so that a preflight is answered by that and not by this.
         .method_not_allowed_fallback(wrong_method)
         .layer(cors());
+    // People see these, also when they are refused.
+    let people = Router::new()
+        .route("/authorize", get(authorize::begin).post(authorize::begin))
+        .route("/authorize/resume", get(authorize::resume))
+        .route("/authorize/decision", post(authorize::decide))
+        .route("/pages/submit.js", get(authorize::submit))
+        .layer(middleware::from_fn_with_state(
+            app.pages.clone(),
+            web::refused::as_page,
+        ));
     Router::new()
         .merge(open)
-        .route("/authorize", get(authorize::answer).post(authorize::answer))
+        .merge(web::router(app.pages.clone()))
+        .merge(people)
         .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))
         .route("/readyz", get(health::ready))

@@ -33,7 +33,7 @@ use crate::{
         sealed::{Sealer, write_private},
     },
     registry::ADMIN_ID,
-    store::{self, Change, Store},
+    store::{self, Change, Store, people},
     streams,
     trail::{sinks, truncate},
 };
@@ -262,6 +262,10 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
         let changes = [
             Change::ForgetExpired { before },
             Change::ForgetOrphanedGrants,
+            Change::People(people::Change::ForgetSessions {
+                before,
+                idle_since: before - app.config.users.session_idle,
+            }),
             Change::ForgetSignals { before },
             Change::ForgetOutbox {
                 before: app.clock.millis() - OUTBOX,

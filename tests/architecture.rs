@@ -266,6 +266,8 @@ fn axum_stays_where_http_is_spoken() {
         "src/resources/http.rs",
         "src/streams/",
         "src/admin/",
+        "src/web/",
+        "src/users/",
         "src/error.rs",
         "src/context.rs",
         "src/router",

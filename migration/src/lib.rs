@@ -11,6 +11,7 @@ mod m20261123_nodes;
 mod m20261123_revocation;
 mod m20261124_streams;
 mod m20261125_authorization;
+mod m20261125_people;
 mod m20261126_clients;
 mod table;
 
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_audit::Step),
             Box::new(m20261124_streams::Step),
             Box::new(m20261125_authorization::Step),
+            Box::new(m20261125_people::Step),
             Box::new(m20261126_clients::Step),
         ]
     }

@@ -29,7 +29,7 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
 /// The kinds of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// An access token was issued to a client for itself.
+    /// An access token was issued to a client, for itself or for a person who allowed it.
     TokenIssued,
     /// An access token was issued for another one.
     TokenExchanged,
@@ -67,6 +67,20 @@ pub enum Kind {
     StreamRefused,
     /// An administrator told receivers something.
     EventEmitted,
+    /// A person signed in.
+    SignedIn,
+    /// A person ended sessions.
+    SignedOut,
+    /// Somebody did not prove to be the person they named.
+    SignInRefused,
+    /// A person's account or credentials were made, changed or removed.
+    UserChanged,
+    /// A person has allowed a client something.
+    ConsentGiven,
+    /// A person has denied a client what it asked for.
+    ConsentDenied,
+    /// A person has taken back what they had allowed a client.
+    ConsentRevoked,
 }
 
 impl Kind {
@@ -93,6 +107,13 @@ impl Kind {
             Self::StreamChanged => "stream.changed",
             Self::StreamRefused => "stream.refused",
             Self::EventEmitted => "event.emitted",
+            Self::ConsentGiven => "consent.given",
+            Self::ConsentDenied => "consent.denied",
+            Self::ConsentRevoked => "consent.revoked",
+            Self::SignedIn => "user.signed_in",
+            Self::SignedOut => "user.signed_out",
+            Self::SignInRefused => "sign_in.refused",
+            Self::UserChanged => "user.changed",
         }
     }
 }
@@ -133,6 +154,9 @@ pub struct Event<'a> {
     /// What was done to it, or why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
+    /// Where it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_address: Option<&'a str>,
     /// The request it happened in, as its answer names it in `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<&'a str>,

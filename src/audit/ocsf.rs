@@ -3,8 +3,8 @@
 //! | what happened | class |
 //! |---|---|
 //! | `token.issued`, `token.exchanged`, `token.refused` | Authorize Session (3003) |
-//! | `client.refused`, `token.revoked` | Authentication (3002) |
-//! | `client.changed`, `client.registered` | Account Change (3001) |
+//! | `client.refused`, `token.revoked`, `user.signed_in`, `user.signed_out`, `sign_in.refused` | Authentication (3002) |
+//! | `client.changed`, `client.registered`, `user.changed` | Account Change (3001) |
 //! | `admin.refused`, `stream.refused` | API Activity (6003) |
 //! | everything else: resources, keys, tenants, the trail itself | Entity Management (3004) |
 //!
@@ -114,6 +114,28 @@ fn class(source: &Source<'_>, said: &Value) -> Class {
         "token.issued" | "token.exchanged" | "token.refused" => (3003, 1, session(source, said)),
         "token.revoked" => (3002, 2, login(source, said)),
         "client.refused" => (3002, 1, login(source, said)),
+        "user.signed_in" | "sign_in.refused" => (3002, 1, sign_in(source, said)),
+        "user.signed_out" => (3002, 2, sign_in(source, said)),
+        "user.changed" => {
+            let activity = match verb(said) {
+                "created" | "signed up" => 1,
+                "enabled" => 2,
+                "password changed" => 3,
+                "password set" => 4,
+                "disabled" => 5,
+                "removed" => 6,
+                "second factor added" => 10,
+                "second factor removed" => 11,
+                _ => OTHER,
+            };
+            let who = text(said, "object").or(text(said, "sub"));
+            let user = json!({ "uid": who.unwrap_or(UNKNOWN), "type_id": 1, "type": "User" });
+            (
+                3001,
+                activity,
+                json!({ "user": user, "actor": actor(said) }),
+            )
+        }
         "client.changed" | "client.registered" => {
             let activity = match verb(said) {
                 "created" | "registered" => 1,
@@ -201,6 +223,19 @@ fn login(source: &Source<'_>, said: &Value) -> Value {
         "auth_protocol_id": OTHER,
         "auth_protocol": "OAuth 2.1 client authentication",
         "actor": actor(said),
+    })
+}
+
+/// A person at our own pages.
+fn sign_in(source: &Source<'_>, said: &Value) -> Value {
+    let who = text(said, "sub").unwrap_or(UNKNOWN);
+    json!({
+        "user": { "uid": who, "type_id": 1, "type": "User" },
+        "service": { "name": source.issuer },
+        "is_remote": true,
+        "auth_protocol_id": OTHER,
+        "auth_protocol": "sign-in page",
+        "src_endpoint": endpoint(said),
     })
 }
 

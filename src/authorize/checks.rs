@@ -9,7 +9,6 @@ use writ_resource::jws::Unverified;
 
 use super::request::{Channel, Details, Received, ResponseMode};
 use crate::{
-    app::App,
     error::{OAuthError, Result},
     oauth::{error_code::ErrorCode, grant_type::AUTHORIZATION_CODE, pkce::Challenge},
     registry::{Client, Profile, Tenant},
@@ -24,7 +23,6 @@ const MAX_CLAIMS: usize = 2048;
 
 /// What a check looks at.
 pub(super) struct Asked<'a> {
-    pub(super) app: &'a App,
     pub(super) tenant: &'a Tenant,
     pub(super) received: &'a Received<'a>,
     pub(super) client: &'a Arc<Client>,
@@ -90,13 +88,17 @@ pub(super) fn run(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
 
 /// OAuth 2.0 Multiple Response Types §2.1. A code does not belong into a fragment.
 fn response_mode(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
-    let Some(word) = asked.get("response_mode") else {
-        return Ok(());
-    };
-    let known = ResponseMode::ALL.into_iter().find(|m| m.as_str() == word);
-    details.mode = known
+    details.mode = mode(asked)
         .ok_or_else(|| OAuthError::invalid_request("response_mode must be query or form_post."))?;
     Ok(())
+}
+
+/// How to answer; none when that is said in words that nobody knows.
+pub(super) fn mode(asked: &Asked<'_>) -> Option<ResponseMode> {
+    let Some(word) = asked.get("response_mode") else {
+        return Some(ResponseMode::default());
+    };
+    ResponseMode::ALL.into_iter().find(|m| m.as_str() == word)
 }
 
 /// RFC 6749 §3.1.

@@ -16,7 +16,7 @@ use crate::{
         person::{Ask, Given},
     },
     registry::Tenant,
-    store::{Change, Once, authorization},
+    store::{Change, Once, authorization, change::PERSON},
 };
 
 /// How a person came to give an authorization.
@@ -135,7 +135,7 @@ impl Code {
         Change::Authorization(authorization::Change::Grant(grant::Model {
             tenant: tenant.name().to_owned(),
             id: grant_id.clone(),
-            identity: format!("person {grant_id}"),
+            identity: format!("{PERSON}{grant_id}"),
             client_id: self.client_id.clone(),
             subject: subject.clone(),
             resources: resources.join(" "),

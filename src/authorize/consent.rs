@@ -37,6 +37,12 @@ impl Remembered {
         })
     }
 
+    /// Whether anything was.
+    #[must_use]
+    pub const fn exists(&self) -> bool {
+        self.row.is_some()
+    }
+
     /// The change that adds to it; none when it is in there already. What was allowed before
     /// stays: a client that asks for more does not lose what it has.
     ///

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     app::App,
+    clients,
     error::OAuthError,
     oauth::{error_code::ErrorCode, params::Params, redirect_uri, scope::Scope},
     policy::person,
@@ -82,83 +83,90 @@ pub async fn read(
     tenant: &Tenant,
     received: &Received<'_>,
 ) -> Result<AuthorizationRequest, Refusal> {
-    let seen = Seen(received);
-    let mut machine = Authorization::new(&seen);
-    let mut bound: Option<Bound> = None;
+    let mut machine = Authorization::new(&Seen(received));
+    let client_id = match machine.advance(Input::None) {
+        Output::Bind { client_id, .. } => client_id,
+        Output::Err(error) => return Err(Refusal::Page(translated(&error, received))),
+        _ => return Err(Refusal::Page(out_of_step())),
+    };
+    let bound = bind(app, tenant, &client_id, &received.params).await;
+    let Bound { client, mut to } = bound.map_err(Refusal::Page)?;
     let mut details = Details::default();
+    let asked = checks::Asked {
+        tenant,
+        received,
+        client: &client,
+    };
+    let answered = answer(app, machine, &asked, &to, &mut details);
+    to.mode = details.mode;
+    match answered {
+        Ok(ask) => Ok(AuthorizationRequest {
+            ask,
+            details,
+            pushed: received.pushed,
+            client,
+            to,
+        }),
+        Err(error) => Err(Refusal::Redirect(to, error)),
+    }
+}
+
+/// Answers the machine's other questions.
+fn answer(
+    app: &App,
+    mut machine: Authorization,
+    asked: &checks::Asked<'_>,
+    to: &Destination,
+    details: &mut Details,
+) -> Result<person::Ask, OAuthError> {
+    let seen = Seen(asked.received);
     let mut ask = None;
-    let mut input = Input::None;
+    let mut input = Input::Bound {
+        request: &seen,
+        bound_client: for_machine(asked.client, to)?,
+    };
     loop {
-        let refuse = |bound: &Option<Bound>, error| match bound {
-            Some(Bound { to, .. }) => Refusal::Redirect(to.clone(), error),
-            None => Refusal::Page(error),
-        };
         input = match machine.advance(input) {
-            Output::Bind { client_id, .. } => {
-                let found = bind(app, tenant, &client_id, &received.params).await;
-                let found = bound.insert(found.map_err(Refusal::Page)?);
-                Input::Bound {
-                    request: &seen,
-                    bound_client: for_machine(found)?,
-                }
-            }
             Output::Extend => {
-                let client = bound.as_ref().map(|bound| &bound.client);
-                let read = client.map_or(Ok(()), |client| {
-                    let asked = checks::Asked {
-                        app,
-                        tenant,
-                        received,
-                        client,
-                    };
-                    checks::run(&asked, &mut details)
-                });
-                if let Some(bound) = &mut bound {
-                    bound.to.mode = details.mode;
-                }
-                read.map_err(|error| refuse(&bound, error))?;
+                checks::run(asked, details)?;
                 Input::Extended(Extensions::new())
             }
             Output::Negotiate { bound_client, .. } => {
-                let asked = negotiate(app, tenant, received, bound.as_ref());
-                let asked = asked.map_err(|error| refuse(&bound, error))?;
-                let scope = asked.scopes.to_scope();
+                let BoundClient {
+                    client_id,
+                    redirect_uri,
+                } = bound_client.clone();
+                let asked = ask.insert(negotiate(app, asked)?);
                 let pre_grant = PreGrant {
-                    client_id: bound_client.client_id.clone().into_owned(),
-                    redirect_uri: bound_client.redirect_uri.clone().into_owned(),
-                    scope: scope.map_err(|error| refuse(&bound, error))?.into_inner(),
+                    client_id: client_id.into_owned(),
+                    redirect_uri: redirect_uri.into_owned(),
+                    scope: asked.scopes.to_scope()?.into_inner(),
                 };
-                ask = Some(asked);
                 Input::Negotiated {
                     pre_grant,
                     state: None,
                 }
             }
-            Output::Ok { .. } => break,
+            Output::Ok { .. } => return ask.ok_or_else(out_of_step),
             Output::Err(error) => {
-                return Err(refuse(&bound, translated(&error, received)));
+                // How to answer is said by a check that has not been reached.
+                details.mode = checks::mode(asked).unwrap_or_default();
+                return Err(translated(&error, asked.received));
             }
+            Output::Bind { .. } => return Err(out_of_step()),
         };
     }
-    let (Some(Bound { client, to }), Some(ask)) = (bound, ask) else {
-        return Err(Refusal::Page(OAuthError::server_error(
-            "the authorization machine has left out a step",
-        )));
-    };
-    Ok(AuthorizationRequest {
-        client,
-        to,
-        ask,
-        details,
-        pushed: received.pushed,
-    })
 }
 
-fn for_machine(bound: &Bound) -> Result<BoundClient<'static>, Refusal> {
-    let url = ExactUrl::new(bound.to.redirect_uri.clone())
-        .map_err(|why| Refusal::Page(OAuthError::invalid_request(UNUSABLE).because(why)))?;
+fn out_of_step() -> OAuthError {
+    OAuthError::server_error("the authorization machine asks what it has asked before")
+}
+
+fn for_machine(client: &Client, to: &Destination) -> Result<BoundClient<'static>, OAuthError> {
+    let url = ExactUrl::new(to.redirect_uri.clone())
+        .map_err(|why| OAuthError::invalid_request(UNUSABLE).because(why))?;
     Ok(BoundClient {
-        client_id: Cow::Owned(bound.client.id().to_owned()),
+        client_id: Cow::Owned(client.id().to_owned()),
         redirect_uri: Cow::Owned(RegisteredUrl::Exact(url)),
     })
 }
@@ -204,39 +212,27 @@ async fn bind(
     })
 }
 
+/// Nobody can be told but the person: it is a wrong request and no failed authentication.
 async fn find(app: &App, tenant: &Tenant, client_id: &str) -> Result<Arc<Client>, OAuthError> {
-    let known = || tenant.client(client_id).filter(|c| !c.is_disabled());
-    if let Some(client) = known() {
-        return Ok(client);
-    }
-    // Another node may have registered it a moment ago.
-    app.feed.catch_up().await;
-    known().ok_or_else(|| {
-        OAuthError::invalid_request(
-            "client_id: there is no such client here. It may have been removed: then the program \
-             has to register again.",
-        )
+    let found = clients::find(app, tenant, client_id).await;
+    found.map_err(|error| match error.code {
+        ErrorCode::InvalidClient => OAuthError::invalid_request(error.description().into_owned()),
+        _ => error,
     })
 }
 
-fn negotiate(
-    app: &App,
-    tenant: &Tenant,
-    received: &Received<'_>,
-    bound: Option<&Bound>,
-) -> Result<person::Ask, OAuthError> {
-    let client = bound.map(|bound| &*bound.client);
-    let client = client.ok_or_else(|| OAuthError::server_error("nothing is bound"))?;
-    let scope = received.params.get("scope").map(str::parse::<Scope>);
+fn negotiate(app: &App, asked: &checks::Asked<'_>) -> Result<person::Ask, OAuthError> {
+    let params = &asked.received.params;
+    let scope = params.get("scope").map(str::parse::<Scope>);
     let scope = scope
         .transpose()
         .map_err(|why| OAuthError::invalid_scope(format!("{why}.")))?;
-    let targets: Vec<&str> = received.params.all("resource").collect();
+    let targets: Vec<&str> = params.all("resource").collect();
     person::ask(
-        client,
+        asked.client,
         &targets,
         scope.as_ref(),
-        &tenant.resources(),
+        &asked.tenant.resources(),
         &app.config.authorization.default_resource,
     )
 }

@@ -16,11 +16,13 @@
 pub mod checks;
 pub mod code;
 pub mod consent;
+pub mod interaction;
 pub mod machine;
 pub mod refresh;
 pub mod request;
 
 pub use self::{
+    interaction::{Interaction, Step},
     machine::read,
     request::{Answer, AuthorizationRequest, Channel, Received, Refusal, ResponseMode},
 };

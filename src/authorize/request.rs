@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::{
     error::{OAuthError, Result},
@@ -129,16 +128,6 @@ impl Answer {
         url.push(if url.contains('?') { '&' } else { '?' });
         url.push_str(&text.finish());
         url
-    }
-
-    /// Where a browser is sent, as far as a page's policy has to know (CSP `form-action`).
-    #[must_use]
-    pub fn origin(redirect_uri: &str) -> String {
-        let url = Url::parse(redirect_uri).ok();
-        url.map_or_else(String::new, |url| match url.scheme() {
-            "https" | "http" => url.origin().ascii_serialization(),
-            scheme => format!("{scheme}:"),
-        })
     }
 }
 

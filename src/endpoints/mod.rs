@@ -10,6 +10,7 @@ pub mod health;
 pub mod introspect;
 pub mod jwks;
 pub mod metrics;
+pub mod par;
 pub mod protected;
 pub mod refused;
 pub mod register;

@@ -1,6 +1,8 @@
 //! The authorization server metadata document (RFC 8414 §2, OpenID Connect Discovery 1.0 §3).
 
 use serde_json::{Value, json};
+
+use super::openid::IdentityScope;
 use writ_resource::dpop;
 
 /// Algorithms a client may sign its assertions with.
@@ -34,7 +36,9 @@ pub fn authorization_server(
         "token_endpoint": format!("{issuer}/token"),
         "jwks_uri": format!("{issuer}/jwks.json"),
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_modes_supported": ["query", "form_post"],
+        "pushed_authorization_request_endpoint": format!("{issuer}/par"),
+        "scopes_supported": IdentityScope::ALL.map(IdentityScope::as_str),
         "grant_types_supported": grant_types,
         "token_endpoint_auth_methods_supported": auth_methods,
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,

@@ -302,6 +302,7 @@ impl Registry {
             | Change::ForgetOrphanedGrants
             | Change::ForgetUnusedClients { .. }
             | Change::UseOnce { .. }
+            | Change::People(_)
             | Change::AuditCursors(_)
             | Change::CutAudit { .. }
             | Change::Progress(_)

@@ -1,19 +1,19 @@
 //! What people authorize: pushed requests, their grants, refresh tokens, consents.
 
-use entity::{client, consent, grant, pushed_request, refresh_token};
+use entity::{client, consent, grant, pushed_request, refresh_token, session};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
     QueryFilter as _, QuerySelect as _, sea_query::Expr,
 };
 
-use super::change::{self, Made, insert_or_ignore, put_grant, update};
+use super::change::{self, Made, Whose, insert_or_ignore, put_grant, update};
 
 /// One change.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Remembers a pushed request.
     Push(pushed_request::Model),
-    /// Completes a pushed request, which happens once.
+    /// Forgets a pushed request that was completed.
     Complete {
         /// Its tenant.
         tenant: String,
@@ -88,8 +88,9 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
         Change::Push(row) => insert_or_ignore(db, row.clone().into_active_model()).await?,
         Change::Complete { tenant, digest } => {
             let key = (tenant.clone(), digest.clone());
-            let gone = pushed_request::Entity::delete_by_id(key).exec(db).await?;
-            gone.rows_affected
+            // It may have expired and been forgotten while the person made up their mind.
+            pushed_request::Entity::delete_by_id(key).exec(db).await?;
+            1
         }
         Change::Grant(row) => return grant(db, row).await,
         Change::BeginLine(row) => insert_or_ignore(db, row.clone().into_active_model()).await?,
@@ -158,6 +159,15 @@ async fn grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made, Db
     if consent::Entity::find_by_id(given).one(db).await?.is_none() {
         return Ok(Made::No);
     }
+    // What ends with a session does not outlive it.
+    if let Some(sid) = &row.session {
+        let theirs = session::Entity::find()
+            .filter(session::Column::Tenant.eq(&row.tenant))
+            .filter(session::Column::Sid.eq(sid));
+        if theirs.one(db).await?.is_none() {
+            return Ok(Made::No);
+        }
+    }
     let made = put_grant(db, row).await?;
     Ok(match made {
         Made::AsAsked => Made::Instead(vec![change::Change::PutGrant(row.clone())]),
@@ -218,6 +228,38 @@ pub(super) async fn end_consents(
         .exec(db)
         .await
         .map(drop)
+}
+
+/// Takes back what a person let clients have who is gone.
+pub(super) async fn end_consents_of(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    user_id: &str,
+) -> Result<(), DbErr> {
+    consent::Entity::delete_many()
+        .filter(consent::Column::Tenant.eq(tenant))
+        .filter(consent::Column::UserId.eq(user_id))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+/// Ends the grants that end with these sessions.
+pub(super) async fn end_with_sessions(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    sids: &[String],
+) -> Result<Vec<change::Change>, DbErr> {
+    let theirs = grant::Entity::find()
+        .filter(grant::Column::Tenant.eq(tenant))
+        .filter(grant::Column::Session.is_in(sids))
+        .all(db)
+        .await?;
+    let mut ended = Vec::with_capacity(theirs.len());
+    for row in theirs {
+        ended.push(change::end_grants(db, tenant, Whose::Grant(row.id)).await?);
+    }
+    Ok(ended)
 }
 
 /// Forgets what has ended by itself; says which grants have.

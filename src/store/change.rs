@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{
-    audit_cursor, client, consent, grant, pushed_request, refresh_token, replay, resource,
-    revoked_token, signal, signing_key, stream, stream_progress, tenant,
+    audit_cursor, client, consent, credential, grant, pushed_request, refresh_token, replay,
+    resource, revoked_token, session, signal, signing_key, stream, stream_progress, tenant, user,
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
@@ -17,7 +17,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait as _, LikeExpr, OnConflict, Query},
 };
 
-use super::{audit, authorization, forget, progress, streams};
+use super::{audit, authorization, forget, people, progress, streams};
 
 /// Ids in one statement, below any parameter limit: others wait while grants end.
 pub(super) const MANY_IDS: usize = 10_000;
@@ -26,6 +26,8 @@ pub(super) const MANY_IDS: usize = 10_000;
 /// forgotten by another.
 const SKEW: i64 = 60;
 
+/// How the identity of a grant begins that a person gave.
+pub const PERSON: &str = "person ";
 /// The `origin` of clients whose id is the URL of their metadata.
 const DOCUMENT: &str = "document";
 
@@ -38,6 +40,10 @@ pub enum Once {
     Proof,
     /// An authorization code (RFC 6749 §4.1.2).
     Code,
+    /// A pushed authorization request (RFC 9126 §4).
+    PushedRequest,
+    /// The challenge of a passkey (WebAuthn level 2 §13.4.3).
+    Challenge,
 }
 
 /// Whose grants end.
@@ -222,6 +228,8 @@ pub enum Change {
         /// What it names.
         what: Once,
     },
+    /// Changes something about people: accounts, credentials, sessions.
+    People(people::Change),
     /// Says how far audit chains have been delivered.
     AuditCursors(Vec<audit_cursor::Model>),
     /// Takes away the beginning of an audit chain; what is left begins at the anchor.
@@ -282,6 +290,7 @@ impl Change {
             | Self::RemoveStream { tenant, .. }
             | Self::StreamActive { tenant, .. }
             | Self::Keys { tenant, .. } => Some(tenant),
+            Self::People(change) => change.tenant(),
             Self::AuditCursors(_)
             | Self::CutAudit { .. }
             | Self::Progress(_)
@@ -418,6 +427,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             let written = insert_or_ignore(db, row.clone().into_active_model()).await?;
             Ok(Made::if_one(written))
         }
+        Change::People(change) => people::apply(db, change).await,
         Change::AuditCursors(cursors) => {
             audit::put_cursors(db, cursors).await?;
             Ok(Made::AsAsked)
@@ -513,7 +523,10 @@ async fn remove_tenant(db: &impl ConnectionTrait, name: &str) -> Result<Made, Db
         signing_key,
         signal,
         stream,
-        stream_progress
+        stream_progress,
+        user,
+        credential,
+        session
     );
     Ok(Made::if_one(gone.rows_affected))
 }
@@ -606,6 +619,10 @@ pub(super) async fn put_grant(
     if holder.is_none_or(|client| client.disabled) || !are_there(db, row).await? {
         return Ok(Made::No);
     }
+    let of_person = row.identity.starts_with(PERSON);
+    if of_person && !people::may_sign_in(db, &row.tenant, &row.subject).await? {
+        return Ok(Made::No);
+    }
     if insert_or_ignore(db, row.clone().into_active_model()).await? == 1 {
         return Ok(Made::AsAsked);
     }
@@ -673,7 +690,11 @@ async fn stand(
 }
 
 /// Holds a lock of PostgreSQL until the transaction ends. SQLite has one writer anyway.
-async fn lock(db: &impl ConnectionTrait, name: &str, function: &str) -> Result<(), DbErr> {
+pub(super) async fn lock(
+    db: &impl ConnectionTrait,
+    name: &str,
+    function: &str,
+) -> Result<(), DbErr> {
     if db.get_database_backend() != DbBackend::Postgres {
         return Ok(());
     }
@@ -682,7 +703,7 @@ async fn lock(db: &impl ConnectionTrait, name: &str, function: &str) -> Result<(
     db.execute_raw(lock).await.map(drop)
 }
 
-async fn end_grants(
+pub(super) async fn end_grants(
     db: &impl ConnectionTrait,
     tenant: &str,
     whose: Whose,

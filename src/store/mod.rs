@@ -11,6 +11,7 @@ pub mod connection;
 pub mod forget;
 pub mod once;
 pub mod outbox;
+pub mod people;
 pub mod progress;
 pub mod signals;
 mod streams;

@@ -98,6 +98,7 @@ fn news(change: &Change) -> Vec<(Kind, Cow<'_, str>)> {
         Change::EndGrants { .. }
         | Change::Authorization(_)
         | Change::UseOnce { .. }
+        | Change::People(_)
         | Change::AuditCursors(_)
         | Change::CutAudit { .. }
         | Change::ForgetExpired { .. }

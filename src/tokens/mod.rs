@@ -309,7 +309,11 @@ pub async fn refuse_stranger(
         .map_err(not_committed)
 }
 
-async fn commit(app: &App, command: Command) -> Result<()> {
+/// Commits what an endpoint for clients has to write.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn commit(app: &App, command: Command) -> Result<()> {
     app.journal.commit(command).await.map_err(not_committed)
 }
 

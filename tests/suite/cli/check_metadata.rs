@@ -113,7 +113,7 @@ async fn what_the_server_would_not_fetch_is_not_fetched() {
     let host = DocumentHost::start().await;
     for (url, setting, wanted) in [
         (
-            format!("{}/", host.origin),
+            host.origin.clone(),
             ("WRIT_LIMITS__BODY", "65536"),
             "it has a path",
         ),

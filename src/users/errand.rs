@@ -1,0 +1,126 @@
+//! Where a person was going before signing in: sealed, and carried by the browser.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::App,
+    error::{OAuthError, Result},
+    registry::Tenant,
+};
+
+/// Seconds for which an errand can be carried on.
+const LIFETIME: i64 = 3600;
+
+/// What a browser comes back to after signing in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errand {
+    /// Path and query below the issuer: of the authorization endpoint or of the account pages.
+    pub to: String,
+    /// The client that sent the person here, as its id.
+    pub client: Option<String>,
+    /// Who the client believes it is (OpenID Connect Core §3.1.2.1).
+    pub login_hint: Option<String>,
+    /// When it began, Unix seconds.
+    pub asked_at: i64,
+    /// Who signed in before this Unix second must do so again.
+    pub authenticated_after: Option<i64>,
+}
+
+impl Errand {
+    /// To one of our pages, for whoever is signed in.
+    #[must_use]
+    pub fn to(app: &App, to: impl Into<String>) -> Self {
+        Self {
+            to: to.into(),
+            client: None,
+            login_hint: None,
+            asked_at: app.clock.seconds(),
+            authenticated_after: None,
+        }
+    }
+
+    /// The ticket that a browser carries.
+    ///
+    /// # Errors
+    /// When it cannot be sealed.
+    pub fn seal(&self, app: &App, tenant: &Tenant) -> Result<String> {
+        Ok(app.errands.seal(tenant.name(), self, &app.entropy)?)
+    }
+
+    /// The path of the sign-in page that carries it on, with the issuer's own path.
+    ///
+    /// # Errors
+    /// When it cannot be sealed.
+    pub fn login(&self, app: &App, tenant: &Tenant) -> Result<String> {
+        let ticket = self.seal(app, tenant)?;
+        Ok(format!("{}/login?errand={ticket}", tenant.path()))
+    }
+
+    /// What a ticket holds.
+    ///
+    /// # Errors
+    /// `invalid_request` when it is none of ours, or too old.
+    pub fn open(app: &App, tenant: &Tenant, ticket: &str) -> Result<Self> {
+        let errand = app.errands.open::<Self>(tenant.name(), ticket);
+        let now = app.clock.seconds();
+        let alive = |errand: &Self| now - errand.asked_at <= LIFETIME && errand.leads_home();
+        errand.filter(alive).ok_or_else(|| {
+            OAuthError::invalid_request(
+                "This sign-in has taken too long, or its link is incomplete: go back to the \
+                 application and begin again.",
+            )
+        })
+    }
+
+    /// Where the browser goes then, with the issuer's own path.
+    #[must_use]
+    pub fn destination(&self, tenant: &Tenant) -> String {
+        format!("{}{}", tenant.path(), self.to)
+    }
+
+    /// Whether it stays here: nobody is sent elsewhere by what a page carries (RFC 9700 §4.11).
+    fn leads_home(&self) -> bool {
+        let path = self.to.split('?').next().unwrap_or_default();
+        let below = |page: &str| {
+            let rest = path.strip_prefix(page);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let clean = self.to.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+        clean && !path.contains("//") && (below("/authorize") || below("/account"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errand_stays_here() {
+        let leads_home = |to: &str| {
+            let errand = Errand {
+                to: to.into(),
+                client: None,
+                login_hint: None,
+                asked_at: 0,
+                authenticated_after: None,
+            };
+            errand.leads_home()
+        };
+        for to in ["/authorize?a=b//c", "/account", "/account/passkeys"] {
+            assert!(leads_home(to), "{to}");
+        }
+        for to in [
+            "",
+            "/",
+            "//evil.example",
+            "https://evil.example",
+            "/accounts",
+            "/account//x",
+            "/\\evil.example",
+            "/authorize\r\nx: y",
+            "/authorize.evil.example",
+        ] {
+            assert!(!leads_home(to), "{to}");
+        }
+    }
+}

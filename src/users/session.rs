@@ -1,0 +1,243 @@
+//! Sessions: browsers in which somebody is signed in.
+//!
+//! A session is a row, found by the SHA-256 of the secret that the browser's cookie holds. It has a
+//! public id beside that, the `sid`, which stays when its person signs in once more; the secret
+//! never does, so nobody can have known it before (session fixation).
+
+use aws_lc_rs::digest::{SHA256, digest};
+use entity::session;
+use http::{HeaderMap, HeaderValue, header};
+
+use super::{User, account, cookie::Cookie};
+use crate::{
+    app::App,
+    audit::{Event, Kind, Record, refusals::printable},
+    context,
+    error::Result,
+    journal::Command,
+    registry::Tenant,
+    store::{
+        Change,
+        people::{self, Sessions},
+    },
+};
+
+/// Seconds after which it is written down again that a session is in use.
+const NOTED: i64 = 60;
+
+/// A browser in which somebody is signed in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    /// Its public id.
+    pub sid: String,
+    /// Who is signed in.
+    pub user: User,
+    /// When they last proved it, the `auth_time`, Unix seconds.
+    pub authenticated_at: i64,
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
+    /// What the browser said it is.
+    pub user_agent: String,
+    /// Where it signed in from.
+    pub address: String,
+    /// When it began, Unix seconds.
+    pub created_at: i64,
+    /// When it was last seen, to the minute, Unix seconds.
+    pub last_used_at: i64,
+    /// When it ends in any case, Unix seconds.
+    pub expires_at: i64,
+    /// SHA-256 of the secret.
+    pub(super) digest: Vec<u8>,
+}
+
+impl Session {
+    fn from_row(row: session::Model, user: User) -> Self {
+        Self {
+            sid: row.sid,
+            user,
+            authenticated_at: row.authenticated_at,
+            amr: row.amr.split(' ').map(str::to_owned).collect(),
+            user_agent: row.user_agent,
+            address: row.address,
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
+            expires_at: row.expires_at,
+            digest: row.digest,
+        }
+    }
+
+    /// Whether its person has proved who they are within this many seconds.
+    #[must_use]
+    pub fn is_recent(&self, app: &App, seconds: i64) -> bool {
+        app.clock.seconds() - self.authenticated_at <= seconds
+    }
+}
+
+/// The session of a request, if somebody is signed in. Read anew each time: one that was ended, or
+/// whose person was disabled, is over at once.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn current(app: &App, tenant: &Tenant, headers: &HeaderMap) -> Result<Option<Session>> {
+    let Some(secret) = Cookie::Session.read(tenant, headers) else {
+        return Ok(None);
+    };
+    let digest = digest(&SHA256, secret.as_bytes());
+    let Some(row) = people::session(&app.db, tenant.name(), digest.as_ref()).await? else {
+        return Ok(None);
+    };
+    let (now, idle) = (app.clock.seconds(), app.config.users.session_idle);
+    if now >= row.expires_at || now >= row.last_used_at + idle {
+        return Ok(None);
+    }
+    let user = account::find(app, tenant, &row.user_id).await?;
+    let Some(user) = user.filter(|user| !user.disabled) else {
+        return Ok(None);
+    };
+    if now - row.last_used_at >= NOTED {
+        note_use(app, tenant, &row.sid, now).await;
+    }
+    Ok(Some(Session::from_row(row, user)))
+}
+
+/// A page is shown even when that cannot be written: then the session ends a little early.
+async fn note_use(app: &App, tenant: &Tenant, sid: &str, at: i64) {
+    let change = people::Change::UseSession {
+        tenant: tenant.name().to_owned(),
+        sid: sid.to_owned(),
+        at,
+    };
+    let command = Command::new(vec![Change::People(change)], Vec::new());
+    if let Err(error) = app.journal.commit(command).await {
+        tracing::warn!(%error, "it is not noted that a session is in use");
+    }
+}
+
+/// Who has just proved to be whom.
+#[derive(Debug)]
+pub struct Authenticated<'a> {
+    /// Who.
+    pub user: &'a User,
+    /// How (RFC 8176).
+    pub amr: &'a [&'static str],
+    /// What that used up or changed, committed together with the session.
+    pub spent: Vec<Change>,
+}
+
+/// Signs a person in: a new session, or the same one under a new secret when they are signed in
+/// here already. Returns it with the cookies to set.
+///
+/// # Errors
+/// `conflict` when what was used up has been used meanwhile, or the account is gone or disabled;
+/// when the database cannot be written.
+pub async fn begin(
+    app: &App,
+    tenant: &Tenant,
+    headers: &HeaderMap,
+    who: Authenticated<'_>,
+) -> Result<(Session, Vec<HeaderValue>)> {
+    let (now, before) = (app.clock.seconds(), current(app, tenant, headers).await?);
+    let config = &app.config.users;
+    let secret = app.entropy.secret("writ_ss_");
+    let (same, other) = match before {
+        Some(session) if session.user.id == who.user.id => (Some(session), None),
+        other => (None, other),
+    };
+    let row = session::Model {
+        tenant: tenant.name().to_owned(),
+        sid: same
+            .as_ref()
+            .map_or_else(|| app.entropy.id(), |s| s.sid.clone()),
+        digest: digest(&SHA256, secret.as_bytes()).as_ref().to_vec(),
+        user_id: who.user.id.clone(),
+        amr: who.amr.join(" "),
+        authenticated_at: now,
+        user_agent: user_agent(headers),
+        address: context::address().map_or_else(String::new, |address| address.to_string()),
+        created_at: same.as_ref().map_or(now, |session| session.created_at),
+        last_used_at: now,
+        expires_at: now + config.session_lifetime,
+    };
+    let mut changes = who.spent;
+    changes.extend(
+        other
+            .iter()
+            .flat_map(|session| ending(tenant, Sessions::One(session.sid.clone()))),
+    );
+    changes.push(Change::People(people::Change::PutSession(Box::new(
+        row.clone(),
+    ))));
+    let methods = row.amr.clone();
+    let audit = record(app, tenant, Kind::SignedIn, who.user, &row.sid, &methods);
+    app.journal
+        .commit(Command::new(changes, vec![audit]))
+        .await?;
+    let cookies = [
+        Cookie::Session.set(tenant, &secret, Some(config.session_lifetime)),
+        // It has served: what is sent from now on is bound to the session.
+        Cookie::Browser.clear(tenant),
+    ];
+    let session = Session::from_row(row, who.user.clone());
+    Ok((session, cookies.into_iter().flatten().collect()))
+}
+
+/// What it takes to end sessions, with all that hangs from them.
+#[must_use]
+pub fn ending(tenant: &Tenant, which: Sessions) -> Vec<Change> {
+    vec![Change::People(people::Change::EndSessions {
+        tenant: tenant.name().to_owned(),
+        which,
+    })]
+}
+
+/// Ends sessions of a person.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn end(app: &App, tenant: &Tenant, user: &User, which: Sessions) -> Result<()> {
+    let object = match &which {
+        Sessions::One(sid) => sid.clone(),
+        Sessions::Of(_) => "all".to_owned(),
+        Sessions::Others { .. } => "all others".to_owned(),
+    };
+    let audit = record(app, tenant, Kind::SignedOut, user, &object, "session ended");
+    let command = Command::new(ending(tenant, which), vec![audit]);
+    Ok(app.journal.commit(command).await?)
+}
+
+/// A person's sessions, the last used first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn list(app: &App, tenant: &Tenant, user: &User) -> Result<Vec<Session>> {
+    let rows = people::sessions(&app.db, tenant.name(), &user.id).await?;
+    let (now, idle) = (app.clock.seconds(), app.config.users.session_idle);
+    let alive = rows.into_iter();
+    let alive = alive.filter(|row| now < row.expires_at && now < row.last_used_at + idle);
+    Ok(alive
+        .map(|row| Session::from_row(row, user.clone()))
+        .collect())
+}
+
+fn record(
+    app: &App,
+    tenant: &Tenant,
+    kind: Kind,
+    user: &User,
+    object: &str,
+    reason: &str,
+) -> Record {
+    let event = Event {
+        sub: Some(&user.id),
+        object: Some(object),
+        reason: Some(reason),
+        ..Event::default()
+    };
+    app.record(tenant, kind, &event)
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    let sent = headers.get(header::USER_AGENT);
+    let text = sent.and_then(|sent| sent.to_str().ok());
+    text.map_or_else(String::new, printable)
+}
