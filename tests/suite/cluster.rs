@@ -285,7 +285,8 @@ async fn clients_that_nobody_uses_are_forgotten_once_and_everywhere() {
     let before = one.now() + 1;
     let forget = || vec![Change::ForgetUnusedClients { before }];
     let (first, second) = tokio::join!(one.commit(forget()), two.commit(forget()));
-    (first.unwrap(), second.unwrap());
+    first.unwrap();
+    second.unwrap();
     eventually("that they are gone", async || {
         one.tenant(None).registered_clients() + two.tenant(None).registered_clients() == 0
     })

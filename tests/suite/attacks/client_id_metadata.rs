@@ -1,5 +1,7 @@
 //! Client ID metadata documents, and what a server can be made to fetch.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::net::TcpListener;
 use writ::{clients::find, error::OAuthError};
@@ -78,11 +80,11 @@ async fn a_document_speaks_for_its_own_url_and_no_other() {
         "https://app.example/client.json".to_owned(),
         String::new(),
     ] {
-        host.publish(&host.document(json!({ "client_id": id })));
+        host.publish(&host.document(&json!({ "client_id": id })));
         let error = look_for(&app, &host.url()).await.unwrap_err();
         assert!(says(&error, "client_id"), "{id}: {error}");
     }
-    host.publish(&host.document(json!({})));
+    host.publish(&host.document(&json!({})));
     look_for(&app, &host.url()).await.unwrap();
 }
 
@@ -90,7 +92,7 @@ async fn a_document_speaks_for_its_own_url_and_no_other() {
 #[tokio::test]
 async fn what_is_no_document_makes_no_client() {
     let (app, host) = (reading_here().await, DocumentHost::start().await);
-    let good = host.document(json!({})).to_string();
+    let good = host.document(&json!({})).to_string();
     for status in [
         "201 Created",
         "204 No Content",
@@ -170,7 +172,7 @@ async fn what_is_no_document_makes_no_client() {
             "jwks_uri",
         ),
     ] {
-        host.publish(&host.document(change.clone()));
+        host.publish(&host.document(&change));
         let error = look_for(&app, &host.url()).await.unwrap_err();
         assert!(says(&error, words), "{change}: {error}");
         assert!(!error.description().contains("hunter2"));
@@ -182,9 +184,9 @@ async fn what_is_no_document_makes_no_client() {
 async fn a_document_is_read_as_far_as_the_limit_and_no_further() {
     let (app, host) = (reading_here().await, DocumentHost::start().await);
     let padded = |length: usize| {
-        let empty = host.document(json!({ "padding": "" })).to_string().len();
+        let empty = host.document(&json!({ "padding": "" })).to_string().len();
         let padding = "x".repeat(length - empty);
-        host.document(json!({ "padding": padding })).to_string()
+        host.document(&json!({ "padding": padding })).to_string()
     };
     // Its length is not announced, so it is counted.
     host.answer("200 OK", "application/json", padded(5121).as_bytes());
@@ -207,11 +209,11 @@ async fn a_host_that_is_slow_holds_nobody_up_for_long() {
     })
     .await;
     let host = DocumentHost::start().await;
-    host.delay(std::time::Duration::from_secs(60));
-    let begun = std::time::Instant::now();
-    let error = look_for(&app, &host.url()).await.unwrap_err();
+    host.delay(Duration::from_secs(60));
+    let url = host.url();
+    let answer = tokio::time::timeout(Duration::from_secs(10), look_for(&app, &url)).await;
+    let error = answer.unwrap().unwrap_err();
     assert!(says(&error, "in time"), "{error}");
-    assert!(begun.elapsed().as_secs() < 5);
 }
 
 // AC-261

@@ -30,7 +30,7 @@ async fn a_developer_sees_what_becomes_of_a_document() {
     let host = DocumentHost::start().await;
     let key = Key::ed(1);
     let keys = KeyHost::start(&key.jwks()).await;
-    host.publish(&host.document(json!({
+    host.publish(&host.document(&json!({
         "redirect_uris": ["http://localhost/callback", "cursor://callback"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
         "jwks_uri": keys.url,
@@ -76,7 +76,7 @@ async fn a_developer_sees_what_becomes_of_a_document() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_rule_that_is_broken_is_shown() {
     let host = DocumentHost::start().await;
-    host.publish(&host.document(json!({
+    host.publish(&host.document(&json!({
         "client_id": "https://app.example/other",
         "client_name": "\u{1b}[2J",
         "client_secret": "hunter2",

@@ -54,7 +54,7 @@ fn is_row(app: &TestApp, host: &DocumentHost) -> bool {
 
 /// A document of a client that asks in its own name, with this key.
 fn machine(host: &DocumentHost, key: &Key) -> Value {
-    host.document(json!({
+    host.document(&json!({
         "token_endpoint_auth_method": "private_key_jwt",
         "jwks": key.jwks(),
         "grant_types": ["authorization_code", "client_credentials"],
@@ -124,7 +124,7 @@ async fn a_version_that_has_a_name_is_not_sent_again() {
     app.advance(3599);
     found(&app, &host).await;
     assert_eq!(host.asked(), 2);
-    host.publish(&host.document(json!({ "client_name": "Another" })));
+    host.publish(&host.document(&json!({ "client_name": "Another" })));
     host.etag("\"two\"");
     app.advance(1);
     assert_eq!(described(&app, &host).await.name, "Another");
@@ -136,9 +136,9 @@ async fn what_is_wrong_is_not_kept() {
     let (app, host) = (reading_here().await, DocumentHost::start().await);
     host.answer("500 Oops", "application/json", b"{}");
     look_for(&app, &host.url()).await.unwrap_err();
-    host.publish(&host.document(json!({ "client_name": null })));
+    host.publish(&host.document(&json!({ "client_name": null })));
     look_for(&app, &host.url()).await.unwrap_err();
-    host.publish(&host.document(json!({})));
+    host.publish(&host.document(&json!({})));
     found(&app, &host).await;
     assert_eq!(host.asked(), 3);
     // Nor is what was good used any longer than it may be.
@@ -391,4 +391,80 @@ async fn an_authority_of_ones_own_is_believed_where_it_is_configured() {
     assert_eq!((host.connections(), host.asked()), (1, 0));
     let app = with(|config| config.fetch.extra_ca = certificate.chain()).await;
     found(&app, &host).await;
+}
+
+#[tokio::test]
+async fn an_administrator_gives_a_client_more_and_its_document_takes_nothing_away() {
+    let (app, host) = (reading_here().await, DocumentHost::start().await);
+    let key = Key::ed(1);
+    host.publish(&machine(&host, &key));
+    let declare = async |members: Value| {
+        let mut declaration = json!({
+            "client_id": host.url(),
+            "access": [{ "resource": "weather", "scopes": ["tool:alert"] }],
+        });
+        for (name, value) in members.as_object().unwrap() {
+            declaration[name] = value.clone();
+        }
+        let declared = app
+            .apply_in(None, json!({ "clients": [declaration] }))
+            .await;
+        declared.map(drop).map_err(|error| error.to_string())
+    };
+    let early = declare(json!({})).await.unwrap_err();
+    assert!(early.contains("once a person has allowed it"), "{early}");
+    allow(&app, &host).await;
+    for (members, words) in [
+        (json!({ "name": "Mine" }), "name"),
+        (json!({ "jwks": key.jwks() }), "jwks"),
+        (
+            json!({ "redirect_uris": ["https://evil.example/cb"] }),
+            "redirect_uris",
+        ),
+        (
+            json!({ "client_secret": "0123456789abcdef" }),
+            "client_secret",
+        ),
+        (
+            json!({ "grant_types": ["client_credentials"] }),
+            "grant_types",
+        ),
+        (json!({ "serves": "weather" }), "serves"),
+        (json!({ "profile": "fapi2" }), "profile"),
+    ] {
+        let error = declare(members.clone()).await.unwrap_err();
+        assert!(error.contains(words), "{members}: {error}");
+    }
+    let sensitive = async || {
+        let assertion = app.assertion(&key, &host.url(), &json!({}));
+        let form = [("resource", WEATHER), ("scope", "tool:alert")];
+        app.ask_with(&assertion, &form).await
+    };
+    sensitive().await.refused(400, "invalid_scope");
+    declare(json!({ "grant_types": [crate::support::DELEGATION] }))
+        .await
+        .unwrap();
+    assert_eq!(sensitive().await.ok()["scope"], "tool:alert");
+    let mut document = machine(&host, &key);
+    document["client_name"] = json!("Renamed");
+    document["access"] = json!([{ "resource": "calendar", "scopes": ["*"] }]);
+    host.publish(&document);
+    app.advance(3600);
+    assert_eq!(sensitive().await.ok()["scope"], "tool:alert");
+    let now = described(&app, &host).await;
+    assert_eq!((&*now.name, now.access.len()), ("Renamed", 1));
+    assert_eq!(
+        now.grant_types,
+        [
+            "authorization_code",
+            "client_credentials",
+            crate::support::DELEGATION
+        ]
+    );
+    // Said again, nothing changes.
+    let changed = app.count("client.changed").await;
+    declare(json!({ "grant_types": [crate::support::DELEGATION] }))
+        .await
+        .unwrap();
+    assert_eq!(app.count("client.changed").await, changed);
 }

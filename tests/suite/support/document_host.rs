@@ -71,7 +71,7 @@ impl DocumentHost {
             connections: Arc::default(),
             heads: Arc::default(),
         };
-        host.publish(&host.document(json!({})));
+        host.publish(&host.document(&json!({})));
         let own = host.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -134,14 +134,14 @@ impl DocumentHost {
 
     /// A document for [`DocumentHost::url`]; members of `change` replace its own, and `null` takes
     /// one away.
-    pub(crate) fn document(&self, change: Value) -> Value {
+    pub(crate) fn document(&self, change: &Value) -> Value {
         let mut document = json!({
             "client_id": self.url(),
             "client_name": "Travel agent",
             "redirect_uris": ["http://127.0.0.1/callback"],
             "grant_types": ["authorization_code", "refresh_token"],
         });
-        overlay(&mut document, &change);
+        overlay(&mut document, change);
         document
     }
 
