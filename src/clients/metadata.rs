@@ -93,7 +93,7 @@ pub(super) fn client(
         receiver: None,
         multiple_resources: false,
         dpop_bound_access_tokens: members.flag("dpop_bound_access_tokens")?,
-        authorization: settings(&members)?,
+        authorization: settings(members)?,
         metadata: RegisteredMetadata {
             redirect_uris,
             response_types,
