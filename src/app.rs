@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use sea_orm::{DatabaseConnection, DbErr};
-use tokio::{sync::Mutex, task::JoinHandle};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    task::JoinHandle,
+};
 use writ_resource::{dpop::Nonces, jws::KeySet};
 
 use self::{documents::Documents, readiness::Readiness};
@@ -22,7 +25,7 @@ use crate::{
     cluster::{self, Feed},
     config::{self, Config},
     context,
-    edge::Limits,
+    edge::{Guesses, Limits},
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
@@ -110,6 +113,16 @@ pub struct App {
     pub interactions: Tickets,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
+    /// Sign-ins that wait for a second factor.
+    pub sign_ins: Tickets,
+    /// Browsers that people have signed in with.
+    pub devices: Tickets,
+    /// Challenges that passkeys answer.
+    pub challenges: Tickets,
+    /// How often somebody may try to sign in.
+    pub guesses: Guesses,
+    /// Passwords that may be checked at the same time.
+    pub hashing: Arc<Semaphore>,
     /// Makes the tokens of forms.
     pub forms: hmac::Key,
     /// Makes the names by which people are known to single clients.
@@ -181,6 +194,11 @@ impl App {
         let errands = Tickets::new(&sealer, "errand")?;
         let subjects = sealer.derive("pairwise subjects")?;
         let subjects = hmac::Key::new(hmac::HMAC_SHA256, &*subjects);
+        let sign_ins = Tickets::new(&sealer, "sign-in")?;
+        let devices = Tickets::new(&sealer, "device")?;
+        let challenges = Tickets::new(&sealer, "challenge")?;
+        let guesses = Guesses::new(&config.users, clock.clone());
+        let hashing = Arc::new(Semaphore::new(config.users.hashing));
         let forms = hmac::Key::new(hmac::HMAC_SHA256, &*sealer.derive("forms")?);
         let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
         // First how far everyone has come, then what there is: what comes in between is heard.
@@ -247,6 +265,11 @@ impl App {
             refresh_tokens,
             interactions,
             errands,
+            sign_ins,
+            devices,
+            challenges,
+            guesses,
+            hashing,
             forms,
             subjects,
             pages,

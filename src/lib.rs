@@ -28,7 +28,7 @@
 //! | [`tokens`] | the only place tokens begin | the above |
 //! | [`authorize`] | the front channel: from a request to a code | the above |
 //! | [`grant_types`] | the back channel, one file for each | the above |
-//! | [`users`] | a room: people, how they sign in, where they are signed in | the above |
+//! | [`users`] | a room: people, how they sign in, where they are signed in | the above; `endpoints` for what handlers take |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |
 //! | [`streams`] | a room: receivers of security events, their streams, delivery | the above |
 //! | [`resources`] | a room: registered MCP servers | the above |

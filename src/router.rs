@@ -23,12 +23,12 @@ use crate::{
     app::AppState,
     context,
     endpoints::{
-        authorize, discovery, health, introspect, jwks, metrics, par,
+        apps, authorize, discovery, health, introspect, jwks, metrics, par,
         refused::{self, Protected},
         register, revoke, token, userinfo,
     },
     error::OAuthError,
-    resources, streams, web,
+    resources, streams, users, web,
 };
 
 pub use issuers::{Answer, Issuers};
@@ -84,6 +84,8 @@ fn table(app: &AppState) -> Router<AppState> {
         .route("/authorize/resume", get(authorize::resume))
         .route("/authorize/decision", post(authorize::decide))
         .route("/pages/submit.js", get(authorize::submit))
+        .route("/account/apps", get(apps::show))
+        .route("/account/apps/revoke", post(apps::revoke))
         .layer(middleware::from_fn_with_state(
             app.pages.clone(),
             web::refused::as_page,
@@ -92,6 +94,7 @@ fn table(app: &AppState) -> Router<AppState> {
         .merge(open)
         .merge(web::router(app.pages.clone()))
         .merge(people)
+        .merge(users::pages::router(app.pages.clone()))
         .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))
         .route("/readyz", get(health::ready))

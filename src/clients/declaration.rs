@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    digest_of,
+    cimd, digest_of, given,
     metadata::{check_fetched, check_jwks},
     settings,
 };
@@ -32,8 +32,9 @@ const MIN_SECRET: usize = 16;
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientDeclaration {
-    /// 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~' and '-'.
-    #[schema(pattern = "^[A-Za-z0-9._~-]{1,128}$")]
+    /// 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~' and '-'; or the URL of a client that came by its
+    /// metadata document, to be given something.
+    #[schema(pattern = "^([A-Za-z0-9._~-]{1,128}|https?://[^#@]{1,992})$")]
     pub client_id: String,
     /// A name for people.
     #[serde(default)]
@@ -144,8 +145,13 @@ pub fn plan(
         OAuthError::invalid_request(format!("client '{id}': {}.", why.trim_end_matches('.')))
     };
     let known = tenant.client(id);
-    let document =
-        document(resources, declaration, known.as_deref(), private_addresses).map_err(refuse)?;
+    let document = match known.as_deref() {
+        Some(known) if known.origin() == Origin::Document => {
+            given::document(resources, declaration, known)
+        }
+        known => document(resources, declaration, known, private_addresses),
+    };
+    let document = document.map_err(refuse)?;
     let before = known.map(|client| client.row(tenant.name()));
     let stored = before.as_ref().and_then(|row| row.secret_digest.clone());
     let mut generated = None;
@@ -290,6 +296,13 @@ fn redirect_uris(
 }
 
 fn check_id(id: &str) -> Result<(), String> {
+    if cimd::is_meant(id) {
+        return Err(
+            "a URL as client_id is not declared: the client is here once a person has allowed it \
+             something, and can be given more then"
+                .to_owned(),
+        );
+    }
     let fits = (1..=128).contains(&id.len())
         && id
             .bytes()
@@ -338,7 +351,11 @@ fn check_credentials(
 }
 
 /// Access entries with their resources' references in place of whatever name was used.
-fn resolve(resources: &Resources, list: &str, entries: &[Access]) -> Result<Vec<Access>, String> {
+pub(super) fn resolve(
+    resources: &Resources,
+    list: &str,
+    entries: &[Access],
+) -> Result<Vec<Access>, String> {
     let mut resolved: Vec<Access> = Vec::with_capacity(entries.len());
     for entry in entries {
         let resource = resources

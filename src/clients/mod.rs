@@ -8,6 +8,7 @@ pub mod authentication;
 pub mod cimd;
 pub mod declaration;
 mod find;
+mod given;
 pub mod metadata;
 pub mod registration;
 pub mod settings;

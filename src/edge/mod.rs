@@ -15,12 +15,16 @@
 //! documents keeps one address from having this server knock at others' doors.
 
 mod address;
+mod guesses;
 mod rate;
 
 use std::net::IpAddr;
 
-pub use self::address::client_address;
 use self::rate::Rate;
+pub use self::{
+    address::client_address,
+    guesses::{Guess, Guesses},
+};
 use crate::{
     clock::Clock,
     config,

@@ -34,12 +34,33 @@ impl Rate {
     /// `rate` times a second, after `burst` at once; nothing for a rate of 0.
     pub(super) fn new(rate: u32, burst: u32) -> Option<Self> {
         let interval = SECOND.checked_div(rate.into())?;
-        Some(Self {
+        Some(Self::each(interval, burst))
+    }
+
+    /// One in this many seconds, after `burst` at once.
+    pub(super) fn slow(seconds: u32, burst: u32) -> Self {
+        Self::each(SECOND * u64::from(seconds.max(1)), burst)
+    }
+
+    fn each(interval: u64, burst: u32) -> Self {
+        Self {
             places: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
             hashes: RandomState::new(),
             interval,
             burst: interval * u64::from(burst.max(1)),
-        })
+        }
+    }
+
+    /// Takes back one that was counted.
+    pub(super) fn give_back(&self, key: impl Hash, now: i64) {
+        let (place, tag, now) = self.find(key, now);
+        let less = |held: u64| {
+            let due = (held & TIMES).saturating_sub(self.interval).max(now);
+            (held & !TIMES == tag).then_some(tag | due)
+        };
+        let all = Ordering::Relaxed;
+        // Whoever has been pushed out has nothing to be given back.
+        let _ = place.fetch_update(all, all, less);
     }
 
     /// Counts one more, unless it would be too many at `now` (Unix milliseconds).

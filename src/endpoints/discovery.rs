@@ -30,7 +30,7 @@ pub async fn authorization_server(
         &SigningAlgorithm::ALL.map(SigningAlgorithm::as_str),
         tenant.registration() != RegistrationMode::Off,
     );
-    // OAuth Client ID Metadata Document §5
+    // OAuth Client ID Metadata Document §6
     if app.config.metadata_documents.enabled {
         document["client_id_metadata_document_supported"] = Value::Bool(true);
     }

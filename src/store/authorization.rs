@@ -55,7 +55,7 @@ pub enum Change {
         /// The row that it was made from, which must stand unchanged; none for the first one.
         before: Option<Box<consent::Model>>,
     },
-    /// Takes that back.
+    /// Takes that back, and ends the grants that rest on it.
     RemoveConsent {
         /// Its tenant.
         tenant: String,
@@ -134,10 +134,7 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
             user_id,
             client_id,
         } => {
-            let key = (tenant.clone(), user_id.clone(), client_id.clone());
-            consent::Entity::delete_by_id(key).exec(db).await?;
-            // It may have gone already, which is what was wanted.
-            1
+            return remove_consent(db, tenant, user_id, client_id).await;
         }
     };
     Ok(Made::if_one(made))
@@ -202,6 +199,38 @@ async fn put_consent(
     }
 }
 
+/// The grants are looked up within the transaction: one that is made at the same time finds the
+/// consent gone, or is found here.
+async fn remove_consent(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    user_id: &str,
+    client_id: &str,
+) -> Result<Made, DbErr> {
+    change::hold_grants(db, tenant, change::Hold::ToEnd).await?;
+    let key = (tenant.to_owned(), user_id.to_owned(), client_id.to_owned());
+    consent::Entity::delete_by_id(key).exec(db).await?;
+    let theirs = grant::Entity::find()
+        .filter(grant::Column::Tenant.eq(tenant))
+        .filter(grant::Column::Subject.eq(user_id))
+        .filter(grant::Column::ClientId.eq(client_id))
+        .all(db)
+        .await?;
+    end_each(db, tenant, theirs).await.map(Made::Instead)
+}
+
+async fn end_each(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    rows: Vec<grant::Model>,
+) -> Result<Vec<change::Change>, DbErr> {
+    let mut ended = Vec::with_capacity(rows.len());
+    for row in rows {
+        ended.push(change::end_grants(db, tenant, Whose::Grant(row.id)).await?);
+    }
+    Ok(ended)
+}
+
 /// Ends the lines of these grants.
 pub(super) async fn end_lines(
     db: &impl ConnectionTrait,
@@ -255,11 +284,7 @@ pub(super) async fn end_with_sessions(
         .filter(grant::Column::Session.is_in(sids))
         .all(db)
         .await?;
-    let mut ended = Vec::with_capacity(theirs.len());
-    for row in theirs {
-        ended.push(change::end_grants(db, tenant, Whose::Grant(row.id)).await?);
-    }
-    Ok(ended)
+    end_each(db, tenant, theirs).await
 }
 
 /// Forgets what has ended by itself; says which grants have.

@@ -653,7 +653,7 @@ async fn are_there(db: &impl ConnectionTrait, row: &grant::Model) -> Result<bool
 }
 
 /// What a transaction is about to do with a tenant's grants.
-enum Hold {
+pub(super) enum Hold {
     /// Make one: others may too.
     ToMake,
     /// End some: all that are made so far, and none meanwhile.
@@ -662,7 +662,11 @@ enum Hold {
 
 /// Until the transaction ends, no other node ends grants while one is made, nor makes one while
 /// they are ended: one that was answered before would outlive them.
-async fn hold_grants(db: &impl ConnectionTrait, tenant: &str, hold: Hold) -> Result<(), DbErr> {
+pub(super) async fn hold_grants(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    hold: Hold,
+) -> Result<(), DbErr> {
     let function = match hold {
         Hold::ToMake => "pg_advisory_xact_lock_shared",
         Hold::ToEnd => "pg_advisory_xact_lock",

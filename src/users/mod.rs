@@ -4,14 +4,29 @@
 //! |---|---|
 //! | [`account`] | an account, found by id, name or address |
 //! | [`session`] | a browser in which somebody is signed in |
-//! | [`cookie`], [`browser`], [`csrf`] | what a browser carries, and that a form is its own |
+//! | [`cookie`], [`browser`], [`device`], [`csrf`] | what a browser carries, and that a form is its own |
 //! | [`errand`] | where a person was going before signing in |
+//! | [`credential`] | what a person signs in with |
+//! | [`password`], [`totp`], [`recovery`] | each kind of it |
+//! | [`webauthn`] | passkeys |
+//! | [`sign_in`] | from what a person shows to who they are |
+//! | [`change`] | changes of accounts, with what hangs from them |
+//! | [`pages`] | what people see |
 
 pub mod account;
 pub mod browser;
+pub mod change;
 pub mod cookie;
+pub mod credential;
 pub mod csrf;
+pub mod device;
 pub mod errand;
+pub mod pages;
+pub mod password;
+pub mod recovery;
 pub mod session;
+pub mod sign_in;
+pub mod totp;
+pub mod webauthn;
 
 pub use self::{account::User, errand::Errand, session::Session};

@@ -122,6 +122,8 @@ pub struct Authenticated<'a> {
     pub amr: &'a [&'static str],
     /// What that used up or changed, committed together with the session.
     pub spent: Vec<Change>,
+    /// What is remembered of that.
+    pub audit: Vec<Record>,
 }
 
 /// Signs a person in: a new session, or the same one under a new secret when they are signed in
@@ -168,10 +170,16 @@ pub async fn begin(
         row.clone(),
     ))));
     let methods = row.amr.clone();
-    let audit = record(app, tenant, Kind::SignedIn, who.user, &row.sid, &methods);
-    app.journal
-        .commit(Command::new(changes, vec![audit]))
-        .await?;
+    let mut audit = who.audit;
+    audit.push(record(
+        app,
+        tenant,
+        Kind::SignedIn,
+        who.user,
+        &row.sid,
+        &methods,
+    ));
+    app.journal.commit(Command::new(changes, audit)).await?;
     let cookies = [
         Cookie::Session.set(tenant, &secret, Some(config.session_lifetime)),
         // It has served: what is sent from now on is bound to the session.

@@ -31,3 +31,4 @@ mod telemetry;
 mod tenants;
 mod tokens;
 mod trail;
+mod users;

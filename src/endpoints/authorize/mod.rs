@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use url::Url;
 
 use super::extract::{ForTenant, form};
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
     error::{OAuthError, Result},
     registry::Tenant,
     users::{Errand, Session, csrf, session},
+    web::form_target,
 };
 
 /// Begins.
@@ -119,6 +121,10 @@ fn sign_in(
         login_hint: request.details.login_hint.clone(),
         asked_at: interaction.asked_at(),
         authenticated_after,
+        form_target: Url::parse(&request.to.redirect_uri)
+            .ok()
+            .as_ref()
+            .map(form_target),
     };
     see_other(&errand.login(app, tenant)?)
 }
@@ -199,7 +205,7 @@ fn answered(app: &App, tenant: &Tenant, answer: &Answer) -> Result<Response> {
 }
 
 /// After a form was posted a browser must not post it again elsewhere (RFC 9700 §4.12).
-fn see_other(url: &str) -> Result<Response> {
+pub(super) fn see_other(url: &str) -> Result<Response> {
     let location = HeaderValue::from_str(url).map_err(OAuthError::server_error)?;
     let headers = [
         (header::LOCATION, location),
@@ -213,7 +219,7 @@ fn see_other(url: &str) -> Result<Response> {
 }
 
 /// The value of a field of a form of ours.
-fn value(form: &[u8], name: &str) -> Option<String> {
+pub(super) fn value(form: &[u8], name: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(form);
     let found = pairs.find(|(known, _)| known == name);
     found.map(|(_, value)| value.into_owned())

@@ -7,35 +7,13 @@ use url::Url;
 use crate::{
     app::App,
     authorize::{Answer, AuthorizationRequest, consent::Remembered},
+    endpoints::described::{Group, groups},
     error::{OAuthError, Result},
-    oauth::{openid::IdentityScope, redirect_uri, scope::tool_scope},
-    registry::{Origin, Resource, Tenant},
+    oauth::redirect_uri,
+    registry::{Origin, Tenant},
     users::{Session, csrf},
     web::{Asset, Page, form_target},
 };
-
-/// One thing that is asked for.
-#[derive(Debug, Serialize)]
-struct Item {
-    scope: String,
-    /// In words.
-    words: String,
-    sensitive: bool,
-    /// Whether it was allowed before.
-    known: bool,
-    /// Whether there is a choice.
-    fixed: bool,
-}
-
-/// What is asked for at one place.
-#[derive(Debug, Serialize)]
-struct Group {
-    /// The name of the resource; empty for what is about the person.
-    name: String,
-    /// Its URI.
-    uri: String,
-    items: Vec<Item>,
-}
 
 /// Asks a person.
 #[derive(Debug, Serialize)]
@@ -99,69 +77,15 @@ impl Consent {
             document_host,
             redirect_host: redirect_host.unwrap_or_default(),
             local: redirect_uri::is_local(&request.to.redirect_uri),
-            groups: groups(request, remembered),
+            groups: groups(
+                &request.ask.scopes,
+                &remembered.allowed,
+                &tenant.resources(),
+            ),
             interaction,
             csrf: csrf::token(app, tenant, csrf::Holder::Session(session)),
             form_target: redirect_uri.as_ref().map(form_target),
         })
-    }
-}
-
-fn groups(request: &AuthorizationRequest, remembered: &Remembered) -> Vec<Group> {
-    let known = |reference: &str, scope: &str| {
-        let held = remembered.allowed.0.get(reference);
-        held.is_some_and(|held| held.contains(scope))
-    };
-    let about = request.ask.identity().map(|scope| Item {
-        words: IdentityScope::parse(scope)
-            .map(IdentityScope::description)
-            .unwrap_or_default()
-            .to_owned(),
-        sensitive: false,
-        known: known("", scope),
-        fixed: scope == IdentityScope::OpenId.as_str(),
-        scope: scope.to_owned(),
-    });
-    let about = Group {
-        name: String::new(),
-        uri: String::new(),
-        items: about.collect(),
-    };
-    let at = request.ask.resources.iter().map(|resource| {
-        let scopes = request.ask.scopes.0.get(resource.reference());
-        let items = scopes.into_iter().flatten().map(|scope| Item {
-            words: words(resource, scope),
-            sensitive: resource.catalogue().get(scope).is_some_and(|f| f.sensitive),
-            known: known(resource.reference(), scope),
-            fixed: false,
-            scope: scope.clone(),
-        });
-        let name = Some(&resource.document().name).filter(|name| !name.is_empty());
-        Group {
-            name: name.map_or(resource.id(), String::as_str).to_owned(),
-            uri: resource.uri().to_owned(),
-            items: items.collect(),
-        }
-    });
-    let all = at.chain([about]);
-    all.filter(|group| !group.items.is_empty()).collect()
-}
-
-/// What a scope allows, as its resource says it.
-fn words(resource: &Resource, scope: &str) -> String {
-    let document = resource.document();
-    let tool = document.tools.iter().find(|t| tool_scope(&t.name) == scope);
-    let declared = document.scopes.iter().find(|s| s.name == scope);
-    let words = match (tool, declared) {
-        (Some(tool), _) if tool.description.is_empty() => format!("Use the tool {}", tool.name),
-        (Some(tool), _) => tool.description.clone(),
-        (None, Some(declared)) => declared.description.clone(),
-        (None, None) => String::new(),
-    };
-    if words.is_empty() {
-        scope.to_owned()
-    } else {
-        words
     }
 }
 

@@ -1,6 +1,8 @@
 //! What attackers send: one file for each class. Every test cites the cases it stands for.
 
+mod browsers;
 mod client_authentication;
+mod client_id_metadata;
 mod dpop;
 mod http;
 mod jose;

@@ -22,6 +22,7 @@ use writ::{
     router::{self, Issuers},
     store::{Change, Store},
     streams,
+    users::{self, User},
 };
 
 use super::{Call, Home, Key, verify};
@@ -423,6 +424,36 @@ impl TestApp {
     }
 
     // Scenes.
+
+    /// A person with this password.
+    pub(crate) async fn person(&self, username: &str, password: &str) -> User {
+        self.person_in(None, username, password).await
+    }
+
+    /// The same in a tenant.
+    pub(crate) async fn person_in(
+        &self,
+        tenant: Option<&str>,
+        username: &str,
+        password: &str,
+    ) -> User {
+        let hash = users::password::hash(&self.state, password).await.unwrap();
+        self.person_with(tenant, username, hash).await
+    }
+
+    /// A person whose password has this hash.
+    pub(crate) async fn person_with(
+        &self,
+        tenant: Option<&str>,
+        username: &str,
+        hash: String,
+    ) -> User {
+        let user = User::new(&self.state, username);
+        let tenant = self.tenant(tenant);
+        let changes = users::change::added(&self.state, &tenant, &user, Some(hash));
+        self.commit(changes).await.unwrap();
+        user
+    }
 
     /// Makes a declaration true in a tenant.
     pub(crate) async fn apply_in(

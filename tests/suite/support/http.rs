@@ -81,7 +81,8 @@ impl Call {
 
     /// Sends these as a form.
     pub(crate) fn form(mut self, params: &[(&str, &str)]) -> Self {
-        const SECRET: [&str; 4] = [
+        const SECRET: [&str; 5] = [
+            "password",
             "client_secret",
             "client_assertion",
             "subject_token",

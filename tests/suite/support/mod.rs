@@ -7,6 +7,8 @@
 
 mod app;
 mod at_rest;
+mod browser;
+mod document_host;
 mod dpop;
 mod home;
 mod http;
@@ -23,6 +25,8 @@ pub(crate) use self::{
         overlay, secret_of, short_limits,
     },
     at_rest::AtRest,
+    browser::{Browser, Page},
+    document_host::DocumentHost,
     dpop::{ath, proof_header, thumbprint},
     home::Home,
     http::{Answer, Call, encode},

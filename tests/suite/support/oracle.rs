@@ -39,8 +39,44 @@ pub(super) fn check(seen: &Seen<'_>) {
     check_refusal(seen, &place);
     check_caching(seen, &place);
     check_secrets(seen, &place);
-    for name in [header::SERVER, header::SET_COOKIE] {
-        assert!(!answer.headers.contains_key(&name), "{name}: {place}");
+    check_page(seen, &place);
+    assert!(!answer.headers.contains_key(header::SERVER), "{place}");
+}
+
+/// What people see guards itself, and nothing else sets cookies (RFC 9700 §4.2, §4.16).
+fn check_page(seen: &Seen<'_>, place: &str) {
+    const PAGES: [&str; 5] = ["/login", "/signup", "/account", "/authorize", "/logout"];
+    let headers = &seen.answer.headers;
+    let path = seen.path.strip_prefix("/t/").map_or(seen.path, |named| {
+        named.find('/').map_or("", |at| &named[at..])
+    });
+    let may_set = PAGES.iter().any(|page| path.starts_with(page));
+    for cookie in headers.get_all(header::SET_COOKIE) {
+        let cookie = cookie.to_str().unwrap();
+        assert!(may_set && cookie.starts_with("__Host-writ-"), "{place}");
+        assert!(
+            cookie.contains("; Path=/; Secure; HttpOnly; SameSite=Lax"),
+            "{cookie}: {place}"
+        );
+    }
+    let media_type = seen.answer.header("content-type").unwrap_or_default();
+    if !media_type.starts_with("text/html") {
+        return;
+    }
+    let policy = seen.answer.header("content-security-policy").unwrap();
+    for part in ["default-src 'none'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(part), "{policy}: {place}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}: {place}");
+    assert_eq!(seen.answer.header("x-frame-options"), Some("DENY"));
+    assert_eq!(seen.answer.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(seen.answer.header("cache-control"), Some("no-store"));
+    // No script and no style but files of our own, and nothing of anybody else's.
+    let page = seen.answer.text();
+    let scripts = page.matches("<script").count();
+    assert_eq!(scripts, page.matches("<script src=\"").count(), "{place}");
+    for word in ["<style", " style=", " onclick=", "src=\"http", "src=\"//"] {
+        assert!(!page.contains(word), "{word}: {place}");
     }
 }
 

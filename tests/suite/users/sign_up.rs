@@ -1,0 +1,65 @@
+//! New accounts by those who come.
+
+use writ::config::SignUp;
+
+use crate::support::{Browser, TestApp};
+
+const PASSWORD: &str = "correct horse battery";
+
+#[tokio::test]
+async fn nobody_signs_up_unless_anybody_may() {
+    let app = TestApp::new().await;
+    let mut browser = Browser::new(&app);
+    assert!(!browser.get("/login").await.text().contains("/signup"));
+    let page = browser.get("/signup").await;
+    assert_eq!(page.answer.status, 404);
+    assert_eq!(page.element("error").unwrap(), "not_found");
+    let fields = [("username", "eve"), ("password", PASSWORD)];
+    assert_eq!(browser.post("/signup", &fields).await.answer.status, 404);
+}
+
+#[tokio::test]
+async fn who_signs_up_is_signed_in_and_goes_on() {
+    let app = TestApp::with(|config| config.users.sign_up = SignUp::Open).await;
+    let mut browser = Browser::new(&app);
+    let login = browser.open("/account").await;
+    let link = login.text();
+    let link = link.split("id=\"login-signup\" href=\"").nth(1).unwrap();
+    let link = link.split('"').next().unwrap().replace("&#x2f;", "/");
+    let page = browser.open(&link).await;
+    let form = [
+        ("username", "eve"),
+        ("password", PASSWORD),
+        ("email", "eve@example.com"),
+    ];
+    let done = browser.submit(&page, "/signup", &form).await;
+    assert_eq!((done.path.as_str(), done.answer.status), ("/account", 200));
+    assert!(done.text().contains("eve@example.com (not verified)"));
+    assert_eq!(
+        Browser::new(&app).sign_in("eve", PASSWORD).await.path,
+        "/account"
+    );
+
+    let mut other = Browser::new(&app);
+    let page = other.open("/signup").await;
+    for (username, email, password) in [
+        ("Eve", "", PASSWORD),
+        ("", "", PASSWORD),
+        (" x", "", PASSWORD),
+        ("x\u{7}", "", PASSWORD),
+        ("mallory", "no address", PASSWORD),
+        ("mallory", "", "too short"),
+        ("mallory the first", "", "Mallory the first"),
+        ("mallory\0", "", PASSWORD),
+    ] {
+        let form = [
+            ("username", username),
+            ("email", email),
+            ("password", password),
+        ];
+        let refused = other.submit(&page, "/signup", &form).await;
+        assert_eq!(refused.answer.status, 400, "{username}");
+        assert_eq!(refused.element("error").unwrap(), "invalid_request");
+    }
+    assert_eq!(app.count("user.changed").await, 1);
+}
