@@ -90,7 +90,9 @@ async fn a_claim_that_is_asked_for_by_name_is_told_where_it_was_asked_for() {
     let expected = json!({ "sub": person.user.id, "email": "ann@people.example" });
     assert_eq!(told.await.ok(), expected);
     // The same after a refresh.
-    let again = app.refresh(text(&answer["refresh_token"]), &json!({})).await;
+    let again = app
+        .refresh(text(&answer["refresh_token"]), &json!({}))
+        .await;
     let again = app.get("/userinfo").bearer(&again.token());
     assert_eq!(again.await.ok(), expected);
 }
@@ -170,13 +172,25 @@ async fn a_token_that_is_not_for_it_opens_nothing() {
     nothing.refused(401, "invalid_token");
     let challenge = nothing.header("www-authenticate").unwrap();
     assert!(!challenge.contains("error="), "{challenge}");
-    challenged(&app.get("/userinfo").bearer("x").await, 401, "invalid_token");
+    challenged(
+        &app.get("/userinfo").bearer("x").await,
+        401,
+        "invalid_token",
+    );
     let agent = app.token("agent", WEATHER, "tool:forecast").await;
-    challenged(&app.get("/userinfo").bearer(&agent).await, 401, "invalid_token");
+    challenged(
+        &app.get("/userinfo").bearer(&agent).await,
+        401,
+        "invalid_token",
+    );
     let answer = tokens(&person, &json!({})).await;
     // AC-189: an ID token is no access token.
     let id_token = text(&answer["id_token"]);
-    challenged(&app.get("/userinfo").bearer(id_token).await, 401, "invalid_token");
+    challenged(
+        &app.get("/userinfo").bearer(id_token).await,
+        401,
+        "invalid_token",
+    );
     let token = text(&answer["access_token"]);
     // AC-198, AC-199.
     let path = format!("/userinfo?access_token={token}");
@@ -184,13 +198,21 @@ async fn a_token_that_is_not_for_it_opens_nothing() {
     let twice = app.post("/userinfo").bearer(token);
     let twice = twice.form(&[("access_token", token)]).await;
     twice.refused(400, "invalid_request");
-    let json = app.post("/userinfo").json(&json!({ "access_token": token }));
+    let json = app
+        .post("/userinfo")
+        .json(&json!({ "access_token": token }));
     json.await.refused(400, "invalid_request");
     // AC-128: it ends with the session.
     let tenant = app.tenant(None);
     let one = writ::store::people::Sessions::One(person.sid.clone());
-    writ::users::session::end(&app.state, &tenant, &person.user, one).await.unwrap();
-    challenged(&app.get("/userinfo").bearer(token).await, 401, "invalid_token");
+    writ::users::session::end(&app.state, &tenant, &person.user, one)
+        .await
+        .unwrap();
+    challenged(
+        &app.get("/userinfo").bearer(token).await,
+        401,
+        "invalid_token",
+    );
 }
 
 #[tokio::test]
@@ -202,8 +224,14 @@ async fn a_bound_token_comes_with_its_proof() {
     let redeemed = app.redeem(&code, &json!({}));
     let redeemed = redeemed.header("dpop", &app.proof(&key, &json!({})));
     let token = redeemed.await.token();
-    challenged(&app.get("/userinfo").bearer(&token).await, 401, "invalid_token");
-    let in_form = app.post("/userinfo").form(&[("access_token", token.as_str())]);
+    challenged(
+        &app.get("/userinfo").bearer(&token).await,
+        401,
+        "invalid_token",
+    );
+    let in_form = app
+        .post("/userinfo")
+        .form(&[("access_token", token.as_str())]);
     challenged(&in_form.await, 401, "invalid_token");
     for method in ["GET", "POST"] {
         let proof = app.proof_with(&key, (method, "/userinfo"), &token, &json!({}));
@@ -250,7 +278,9 @@ async fn who_may_not_sign_in_any_more_is_not_told_of() {
         row: Box::new(row),
         before: Some(Box::new(before)),
     };
-    app.commit(vec![writ::store::Change::People(change)]).await.unwrap();
+    app.commit(vec![writ::store::Change::People(change)])
+        .await
+        .unwrap();
     let told = app.get("/userinfo").bearer(text(&answer["access_token"]));
     challenged(&told.await, 401, "invalid_token");
 }
