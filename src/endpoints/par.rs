@@ -94,7 +94,6 @@ async fn checked(
     received.signed = signed.is_some();
     let read = authorize::read(app, tenant, &received).await;
     read.map_err(Refusal::into_error)?;
-    drop(received);
     Ok(pushed)
 }
 
