@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{
     cimd, digest_of, given,
-    metadata::{check_jwks, check_jwks_uri},
+    metadata::{check_fetched, check_jwks},
+    settings,
 };
 use crate::{
     entropy::Entropy,
@@ -69,6 +70,9 @@ pub struct ClientDeclaration {
     /// port may differ.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// Where a browser may be sent after logout.
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<String>,
     /// What kind of program it is.
     #[serde(default)]
     pub application_type: ApplicationType,
@@ -210,9 +214,6 @@ fn document(
             AuthMethod::ClientSecretBasic
         });
     check_credentials(declaration, method, private_addresses)?;
-    if declaration.profile == Profile::Fapi2 && method != AuthMethod::PrivateKeyJwt {
-        return Err("profile fapi2 needs private_key_jwt".to_owned());
-    }
     // A client that registered itself keeps what it said of itself, and its code flow.
     let registered = before.filter(|client| client.origin() == Origin::Registered);
     let grants = declaration.grants();
@@ -243,6 +244,11 @@ fn document(
         metadata.redirect_uris = redirect_uris(declaration, &grants)?;
         metadata.application_type = declaration.application_type;
     }
+    if registered.is_none() || !declaration.post_logout_redirect_uris.is_empty() {
+        metadata
+            .post_logout_redirect_uris
+            .clone_from(&declaration.post_logout_redirect_uris);
+    }
     let serves = match &declaration.serves {
         None => None,
         Some(name) => Some(reference(resources, name)?),
@@ -251,7 +257,7 @@ fn document(
     if subjects == Some(SubjectStyle::Oauth) && serves.is_none() {
         return Err("receiver: subjects 'oauth' is for a client that serves a resource".to_owned());
     }
-    Ok(ClientDocument {
+    let document = ClientDocument {
         name: declaration.name.clone(),
         profile: declaration.profile,
         token_endpoint_auth_method: method,
@@ -267,7 +273,9 @@ fn document(
         dpop_bound_access_tokens: declaration.dpop_bound_access_tokens,
         authorization: declaration.authorization.clone(),
         metadata,
-    })
+    };
+    settings::check(&document, private_addresses)?;
+    Ok(document)
 }
 
 fn redirect_uris(
@@ -333,7 +341,7 @@ fn check_credentials(
         check_jwks(jwks, method).map_err(|why| why.description().into_owned())?;
     }
     if let Some(uri) = &declaration.jwks_uri {
-        check_jwks_uri(uri, private_addresses)?;
+        check_fetched("jwks_uri", uri, private_addresses)?;
     }
     let has_keys = declaration.jwks.is_some() || declaration.jwks_uri.is_some();
     if method == AuthMethod::PrivateKeyJwt && !has_keys {
@@ -419,6 +427,9 @@ pub struct ClientView {
     /// Where the answers to its authorization requests may go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redirect_uris: Vec<String>,
+    /// Where a browser may be sent after logout.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub post_logout_redirect_uris: Vec<String>,
     /// What kind of program it is.
     pub application_type: ApplicationType,
     /// What holds of its authorization requests.
@@ -465,6 +476,7 @@ impl ClientView {
             jwks_uri: document.jwks_uri,
             grant_types: document.grant_types,
             redirect_uris: document.metadata.redirect_uris,
+            post_logout_redirect_uris: document.metadata.post_logout_redirect_uris,
             application_type: document.metadata.application_type,
             authorization: document.authorization,
             access: document.access,

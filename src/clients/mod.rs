@@ -11,6 +11,7 @@ mod find;
 mod given;
 pub mod metadata;
 pub mod registration;
+pub mod settings;
 
 pub use self::{
     authentication::{Authenticated, authenticate, remember},

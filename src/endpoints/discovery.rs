@@ -15,7 +15,7 @@ use crate::{
     grant_types,
     keys::SigningAlgorithm,
     oauth::{grant_type::AuthMethod, metadata},
-    registry::{ADMIN_ID, EVENTS_ID, Tenant},
+    registry::{ADMIN_ID, EVENTS_ID, Tenant, USERINFO_ID},
 };
 
 /// The tenant's authorization server metadata.
@@ -57,6 +57,17 @@ pub async fn events_resource(
     ForTenant(tenant): ForTenant,
 ) -> Result<Response> {
     own_resource(&app, &tenant, EVENTS_ID)
+}
+
+/// The RFC 9728 document of what is told of people.
+///
+/// # Errors
+/// Never for a tenant that exists.
+pub async fn userinfo_resource(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+) -> Result<Response> {
+    own_resource(&app, &tenant, USERINFO_ID)
 }
 
 fn own_resource(app: &App, tenant: &Tenant, id: &str) -> Result<Response> {
