@@ -202,6 +202,8 @@ impl App {
         let challenges = Tickets::new(&sealer, "challenge")?;
         let guesses = Guesses::new(&config.users, clock.clone());
         let hashing = Arc::new(Semaphore::new(config.users.hashing));
+        let subjects = sealer.derive("pairwise subjects")?;
+        let subjects = hmac::Key::new(hmac::HMAC_SHA256, &*subjects);
         let forms = hmac::Key::new(hmac::HMAC_SHA256, &*sealer.derive("forms")?);
         let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
         // First how far everyone has come, then what there is: what comes in between is heard.

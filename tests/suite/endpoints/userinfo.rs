@@ -31,7 +31,7 @@ fn all(person: &Person<'_>) -> Value {
 #[tokio::test]
 async fn a_client_is_told_what_it_was_given() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let token = tokens(&person, &json!({})).await;
     let token = text(&token["access_token"]);
     for call in [
@@ -53,7 +53,7 @@ async fn a_client_is_told_what_it_was_given() {
 #[tokio::test]
 async fn the_scopes_are_told_in_one_place() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let id_token = |answer: &Value| parts(text(&answer["id_token"])).1;
     // OpenID Connect Core §5.4: at the userinfo endpoint where the access token opens it…
     let claims = id_token(&tokens(&person, &json!({})).await);
@@ -73,7 +73,7 @@ async fn the_scopes_are_told_in_one_place() {
 #[tokio::test]
 async fn a_claim_that_is_asked_for_by_name_is_told_where_it_was_asked_for() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let claims = json!({
         "userinfo": { "email": { "essential": true }, "unheard_of": null },
         "id_token": { "name": null, "auth_time": { "essential": true } },
@@ -100,7 +100,7 @@ async fn a_claim_that_is_asked_for_by_name_is_told_where_it_was_asked_for() {
 #[tokio::test]
 async fn nobody_is_told_a_claim_that_the_person_did_not_allow() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let claims = json!({ "userinfo": { "email": null }, "id_token": { "email": null } });
     let over = about(&json!({ "scope": "openid", "claims": claims.to_string() }));
     let page = person.open(&over).await;
@@ -115,7 +115,7 @@ async fn nobody_is_told_a_claim_that_the_person_did_not_allow() {
 #[tokio::test]
 async fn an_answer_is_signed_for_clients_that_registered_for_that() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     for (client_id, algorithm) in [("rsa", "RS256"), ("ec", "ES256"), ("ed", "EdDSA")] {
         let members = json!({
             "redirect_uris": [crate::support::CALLBACK],
@@ -166,7 +166,7 @@ fn challenged(answer: &Answer, status: u16, code: &str) {
 #[tokio::test]
 async fn a_token_that_is_not_for_it_opens_nothing() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     // RFC 6750 §3.1: who shows nothing is told no error.
     let nothing = app.get("/userinfo").await;
     nothing.refused(401, "invalid_token");
@@ -218,7 +218,7 @@ async fn a_token_that_is_not_for_it_opens_nothing() {
 #[tokio::test]
 async fn a_bound_token_comes_with_its_proof() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let key = Key::ed(1);
     let code = person.code(&about(&json!({}))).await;
     let redeemed = app.redeem(&code, &json!({}));
@@ -259,7 +259,7 @@ async fn pages_of_clients_may_ask() {
         .header("access-control-request-headers", "authorization, dpop");
     let asked = asked.await;
     assert_eq!(asked.header("access-control-allow-origin"), Some("*"));
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let answer = tokens(&person, &json!({})).await;
     let answer = app.get("/userinfo").bearer(text(&answer["access_token"]));
     let answer = answer.header("origin", "https://app.example").await;
@@ -269,7 +269,7 @@ async fn pages_of_clients_may_ask() {
 #[tokio::test]
 async fn who_may_not_sign_in_any_more_is_not_told_of() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let answer = tokens(&person, &json!({})).await;
     let before = person.user.row("default");
     let mut row = before.clone();
