@@ -1,3 +1,4 @@
 mod checks;
 mod interaction;
 mod pushed;
+mod signed;
