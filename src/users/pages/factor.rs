@@ -23,6 +23,8 @@ use crate::{
 /// What the page shows.
 #[derive(Debug, Serialize)]
 struct FactorPage<'a> {
+    #[serde(skip)]
+    targets: Vec<String>,
     csrf: String,
     errand: &'a str,
     half: &'a str,
@@ -35,6 +37,10 @@ impl Page for FactorPage<'_> {
 
     fn title(&self) -> &str {
         "Second step"
+    }
+
+    fn form_action(&self) -> Vec<String> {
+        self.targets.clone()
     }
 }
 
@@ -94,6 +100,7 @@ fn page(
     problem: Option<Problem>,
 ) -> Result<Response> {
     let page = FactorPage {
+        targets: visit.targets(),
         csrf: visit.csrf(),
         errand: visit.ticket().unwrap_or_default(),
         half,

@@ -75,6 +75,13 @@ impl<'a> Visit<'a> {
         format!("{path}{page}{mark}{query}")
     }
 
+    /// Where the answer to a form may lead in the end.
+    pub(super) fn targets(&self) -> Vec<String> {
+        let errand = self.errand.as_ref();
+        let target = errand.and_then(|(_, errand)| errand.form_target.clone());
+        target.into_iter().collect()
+    }
+
     /// What the client is called that has sent it.
     pub(super) fn client(&self) -> Option<String> {
         let (_, errand) = self.errand.as_ref()?;

@@ -7,6 +7,7 @@
 
 mod app;
 mod at_rest;
+mod authenticator;
 mod browser;
 mod dpop;
 mod home;
@@ -23,6 +24,7 @@ pub(crate) use self::{
         secret_of, short_limits,
     },
     at_rest::AtRest,
+    authenticator::Authenticator,
     browser::{Browser, Page},
     dpop::{ath, proof_header, thumbprint},
     home::Home,
