@@ -5,6 +5,7 @@ mod backup;
 mod commands;
 mod doctor;
 mod serve;
+mod users;
 
 use std::{
     io::Write as _,
