@@ -1,5 +1,6 @@
 //! What a running server is made of, taken whole by every handler.
 
+pub mod documents;
 pub mod readiness;
 mod strangers;
 
@@ -13,7 +14,7 @@ use tokio::{
 };
 use writ_resource::{dpop::Nonces, jws::KeySet};
 
-use self::readiness::Readiness;
+use self::{documents::Documents, readiness::Readiness};
 use crate::{
     audit::{
         Event, FIRST_KEYS, Kind, Record,
@@ -28,7 +29,10 @@ use crate::{
     entropy::Entropy,
     fetch::{Fetch, FetchError},
     journal::{Command, Journal, JournalError},
-    keys::{KeyError, KeyState, SigningAlgorithm, rotation, sealed::Sealer, ticket::Tickets},
+    keys::{
+        KeyError, KeyState, SigningAlgorithm, refresh::RefreshTokens, rotation, sealed::Sealer,
+        ticket::Tickets,
+    },
     oauth::claims::AccessClaims,
     registry::{Registry, RegistryError, Tenant},
     store::{self, Change, Starting, Store, outbox},
@@ -85,6 +89,8 @@ pub struct App {
     pub limits: Limits,
     /// Key sets fetched from clients' `jwks_uri`.
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
+    /// Metadata documents of clients.
+    pub documents: Documents,
     /// How much is written down of strangers.
     pub refusals: Refusals,
     /// How far the trail has been handed on.
@@ -101,6 +107,10 @@ pub struct App {
     pub nonces: Nonces,
     /// Authorization codes.
     pub codes: Tickets,
+    /// Refresh tokens.
+    pub refresh_tokens: RefreshTokens,
+    /// Authorization requests while a person makes up their mind.
+    pub interactions: Tickets,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
     /// Sign-ins that wait for a second factor.
@@ -115,6 +125,8 @@ pub struct App {
     pub hashing: Arc<Semaphore>,
     /// Makes the tokens of forms.
     pub forms: hmac::Key,
+    /// Makes the names by which people are known to single clients.
+    pub subjects: hmac::Key,
     /// What people see.
     pub pages: SharedPages,
     /// Held while registry rows are read, changed and written back by an administrator.
@@ -176,13 +188,17 @@ impl App {
     ) -> Result<Started, StartError> {
         let nonces = Nonces::new(&*sealer.derive("dpop nonces")?, config.dpop.nonce_lifetime);
         let broken = |error| StartError::Database(config.storage.place(), error);
+        let refresh_tokens = RefreshTokens::new(&*sealer.derive("refresh tokens")?);
         let codes = Tickets::new(&sealer, "code")?;
+        let interactions = Tickets::new(&sealer, "interaction")?;
         let errands = Tickets::new(&sealer, "errand")?;
         let sign_ins = Tickets::new(&sealer, "sign-in")?;
         let devices = Tickets::new(&sealer, "device")?;
         let challenges = Tickets::new(&sealer, "challenge")?;
         let guesses = Guesses::new(&config.users, clock.clone());
         let hashing = Arc::new(Semaphore::new(config.users.hashing));
+        let subjects = sealer.derive("pairwise subjects")?;
+        let subjects = hmac::Key::new(hmac::HMAC_SHA256, &*subjects);
         let forms = hmac::Key::new(hmac::HMAC_SHA256, &*sealer.derive("forms")?);
         let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
         // First how far everyone has come, then what there is: what comes in between is heard.
@@ -237,6 +253,7 @@ impl App {
             fetch,
             limits,
             client_keys,
+            documents: Documents::default(),
             refusals,
             deliveries,
             metrics: Metrics::new(numbers),
@@ -245,6 +262,8 @@ impl App {
             verified_tokens,
             nonces,
             codes,
+            refresh_tokens,
+            interactions,
             errands,
             sign_ins,
             devices,
@@ -252,6 +271,7 @@ impl App {
             guesses,
             hashing,
             forms,
+            subjects,
             pages,
             administration: Mutex::new(()),
         });

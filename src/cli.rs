@@ -6,6 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | `serve`, `apply`, `resource`, `client`, `user`, `revoke`, `event`, `stream`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
+//! | `check_metadata` | a client's metadata document, as the server would read it |
 //! | `backup`, `restore` | the database itself, without the server |
 //! | `api`, `token_request`, `possession`, `http` | the admin API from the outside, from top to bottom |
 //! | `import`, `mcp` | a live MCP server's tools, as a declaration |
@@ -17,6 +18,7 @@ mod api;
 mod apply;
 mod audit;
 mod backup;
+mod check_metadata;
 mod client;
 mod doctor;
 mod document;
@@ -198,6 +200,7 @@ mod tests {
             "writ resource import http://127.0.0.1 --apply --out a.toml",
             "writ client add --id x --jwks a.json --secret-stdin",
             "writ client key generate",
+            "writ client check-metadata",
             "writ token",
             "writ user add",
             "writ user add alice --password-stdin --password-file a.txt",

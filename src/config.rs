@@ -36,10 +36,14 @@ pub struct Config {
     pub keys: Keys,
     /// Rules of delegation.
     pub policy: Policy,
+    /// What people authorize.
+    pub authorization: Authorization,
     /// Dynamic client registration.
     pub registration: Registration,
     /// Client authentication.
     pub clients: Clients,
+    /// Clients whose `client_id` is the URL of their metadata.
+    pub metadata_documents: MetadataDocuments,
     /// Sender-constrained tokens.
     pub dpop: Dpop,
     /// What one request or connection may use.
@@ -152,6 +156,43 @@ pub enum RegistrationMode {
     Off,
 }
 
+/// `[authorization]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authorization {
+    /// Seconds a code holds.
+    pub code_lifetime: i64,
+    /// Seconds a pushed request waits to be used (RFC 9126 §2.2).
+    pub pushed_request_lifetime: i64,
+    /// Seconds a person may take to sign in and decide.
+    pub patience: i64,
+    /// Seconds an ID token holds.
+    pub id_token_lifetime: i64,
+    /// Seconds after which a refresh token that is not used ends.
+    pub refresh_token_idle: i64,
+    /// Seconds after which one ends however much it is used; 0 means never.
+    pub refresh_token_lifetime: i64,
+    /// Seconds in which a refresh token that was just used may be used again.
+    pub refresh_token_grace: i64,
+    /// The resource of requests that name none and ask for nothing that says it.
+    pub default_resource: String,
+}
+
+impl Default for Authorization {
+    fn default() -> Self {
+        Self {
+            code_lifetime: 60,
+            pushed_request_lifetime: 60,
+            patience: 1800,
+            id_token_lifetime: 300,
+            refresh_token_idle: 30 * 86_400,
+            refresh_token_lifetime: 365 * 86_400,
+            refresh_token_grace: 60,
+            default_resource: String::new(),
+        }
+    }
+}
+
 /// `[registration]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -160,6 +201,9 @@ pub struct Registration {
     pub mode: RegistrationMode,
     /// Registered clients a tenant may hold.
     pub max_clients: usize,
+    /// Seconds after which a client is forgotten that holds no grant and that nobody has allowed
+    /// anything; 0 keeps it.
+    pub unused_lifetime: i64,
 }
 
 /// `[clients]`
@@ -170,6 +214,28 @@ pub struct Clients {
     pub assertion_leeway: i64,
     /// Longest time between now and an assertion's `exp`.
     pub assertion_lifetime: i64,
+}
+
+/// `[metadata_documents]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetadataDocuments {
+    /// Whether a `client_id` may be the URL of a client ID metadata document.
+    pub enabled: bool,
+    /// Hosts whose documents are read; all when there is none.
+    pub allow: Vec<String>,
+    /// Hosts whose documents are not read, whatever `allow` says.
+    pub deny: Vec<String>,
+    /// Largest document, bytes.
+    pub max_body: usize,
+    /// Seconds that reading one may take.
+    pub timeout: u64,
+    /// Seconds that one is kept when its server says less.
+    pub min_age: u64,
+    /// Seconds that one is kept when its server says nothing.
+    pub default_age: u64,
+    /// Seconds that one is kept when its server says more.
+    pub max_age: u64,
 }
 
 /// `[dpop]`
@@ -254,6 +320,10 @@ pub struct Limits {
     pub registration_rate: u32,
     /// How many at once.
     pub registration_burst: u32,
+    /// Metadata documents a second that are fetched because one address names them.
+    pub document_rate: u32,
+    /// How many at once.
+    pub document_burst: u32,
 }
 
 /// `[fetch]`
@@ -264,6 +334,9 @@ pub struct Fetch {
     pub timeout: u64,
     /// Largest answer that is read, bytes.
     pub max_body: usize,
+    /// PEM file of certificate authorities that are believed beside those of the system; none when
+    /// empty.
+    pub extra_ca: PathBuf,
     /// For tests: loopback and private addresses are reachable.
     pub allow_private_addresses_for_tests: bool,
 }
@@ -485,6 +558,7 @@ impl Default for Registration {
         Self {
             mode: RegistrationMode::Open,
             max_clients: 10_000,
+            unused_lifetime: 7 * 86_400,
         }
     }
 }
@@ -494,6 +568,21 @@ impl Default for Clients {
         Self {
             assertion_leeway: 60,
             assertion_lifetime: 3600,
+        }
+    }
+}
+
+impl Default for MetadataDocuments {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            max_body: 5 * 1024,
+            timeout: 3,
+            min_age: 30,
+            default_age: 3600,
+            max_age: 86_400,
         }
     }
 }
@@ -525,6 +614,8 @@ impl Default for Limits {
             failure_burst: 10_000,
             registration_rate: 10,
             registration_burst: 1000,
+            document_rate: 5,
+            document_burst: 100,
         }
     }
 }
@@ -534,6 +625,7 @@ impl Default for Fetch {
         Self {
             timeout: 5,
             max_body: 64 * 1024,
+            extra_ca: PathBuf::new(),
             allow_private_addresses_for_tests: false,
         }
     }
@@ -604,6 +696,12 @@ enum Allowed {
 /// More than any machine answers.
 const RATE: i64 = 1_000_000;
 
+/// Hosts by name, or all below one.
+const HOSTS: Allowed = Allowed::List(
+    "hosts in lower case, for example [\"app.example\", \"*.example.com\"]; *. stands for any \
+     name below, not for the domain itself",
+);
+
 /// Every key and what it may hold.
 const KEYS: &[(&str, Allowed)] = {
     use Allowed::{List, Number, Words};
@@ -651,10 +749,36 @@ const KEYS: &[(&str, Allowed)] = {
         ("keys.cache", Number(0, 86_400)),
         // A longer chain could be issued, but nobody would read it.
         ("policy.max_delegation_depth", Number(0, MAX_ACTORS as i64)),
+        ("authorization.code_lifetime", Number(1, 600)),
+        ("authorization.pushed_request_lifetime", Number(5, 600)),
+        ("authorization.patience", Number(60, 86_400)),
+        ("authorization.id_token_lifetime", Number(10, 86_400)),
+        (
+            "authorization.refresh_token_idle",
+            Number(60, 10 * 365 * 86_400),
+        ),
+        (
+            "authorization.refresh_token_lifetime",
+            Number(0, 10 * 365 * 86_400),
+        ),
+        ("authorization.refresh_token_grace", Number(0, 600)),
+        (
+            "authorization.default_resource",
+            Words("the id or URI of a resource, or nothing for none"),
+        ),
         ("registration.mode", Words("open, token or off")),
         ("registration.max_clients", Number(0, 10_000_000)),
+        ("registration.unused_lifetime", Number(0, 10 * 365 * 86_400)),
         ("clients.assertion_leeway", Number(0, 300)),
         ("clients.assertion_lifetime", Number(10, 86_400)),
+        ("metadata_documents.enabled", Words("true or false")),
+        ("metadata_documents.allow", HOSTS),
+        ("metadata_documents.deny", HOSTS),
+        ("metadata_documents.max_body", Number(1024, 1 << 20)),
+        ("metadata_documents.timeout", Number(1, 60)),
+        ("metadata_documents.min_age", Number(1, 86_400)),
+        ("metadata_documents.default_age", Number(1, 86_400)),
+        ("metadata_documents.max_age", Number(1, 86_400)),
         ("dpop.require_nonce", Words("true or false")),
         ("dpop.proof_lifetime", Number(10, 600)),
         ("dpop.nonce_lifetime", Number(10, 3600)),
@@ -672,8 +796,14 @@ const KEYS: &[(&str, Allowed)] = {
         ("limits.failure_burst", Number(1, RATE)),
         ("limits.registration_rate", Number(0, RATE)),
         ("limits.registration_burst", Number(1, RATE)),
+        ("limits.document_rate", Number(0, RATE)),
+        ("limits.document_burst", Number(1, RATE)),
         ("fetch.timeout", Number(1, 60)),
         ("fetch.max_body", Number(1024, 1 << 24)),
+        (
+            "fetch.extra_ca",
+            Words("the path of a PEM file with certificates; empty for none"),
+        ),
         (
             "fetch.allow_private_addresses_for_tests",
             Words("true or false"),
@@ -932,21 +1062,28 @@ impl Config {
                 return refuse(key, &format!("{value} is out of range"));
             }
         }
-        let (timeout, whole) = (self.fetch.timeout, self.limits.request_timeout);
-        if timeout >= whole {
-            // Otherwise the request that waits for the fetch is given up before it.
-            return Err(ConfigError {
-                allowed: format!(
-                    "less than limits.request_timeout, which is {whole} in {}",
-                    origin(figment.find_metadata("limits.request_timeout"))
-                ),
-                ..self::refuse(
-                    figment,
-                    "fetch.timeout",
-                    &format!("{timeout} seconds are too long"),
-                )
-            });
+        let whole = self.limits.request_timeout;
+        for (key, timeout) in [
+            ("fetch.timeout", self.fetch.timeout),
+            (
+                "metadata_documents.timeout",
+                self.metadata_documents.timeout,
+            ),
+        ] {
+            if timeout >= whole {
+                // Otherwise the request that waits for the fetch is given up before it.
+                return Err(ConfigError {
+                    allowed: format!(
+                        "less than limits.request_timeout, which is {whole} in {}",
+                        origin(figment.find_metadata("limits.request_timeout"))
+                    ),
+                    ..self::refuse(figment, key, &format!("{timeout} seconds are too long"))
+                });
+            }
         }
+        self.metadata_documents
+            .check()
+            .or_else(|(key, problem)| refuse(key, &problem))?;
         let node = &self.storage.node;
         if node.is_empty() || node.len() > 64 || !node.bytes().all(|b| b.is_ascii_graphic()) {
             return refuse("storage.node", &format!("'{node}' cannot name a node"));
@@ -1028,6 +1165,34 @@ impl Config {
             _ => format!("http://{bound}"),
         }
     }
+}
+
+impl MetadataDocuments {
+    /// The key that is wrong, and how.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let lists = [
+            ("metadata_documents.allow", &self.allow),
+            ("metadata_documents.deny", &self.deny),
+        ];
+        for (key, hosts) in lists {
+            if let Some(bad) = hosts.iter().find(|host| !is_host(host)) {
+                return Err((key, format!("'{bad}' is no host")));
+            }
+        }
+        let ages = [self.min_age, self.default_age, self.max_age];
+        if !ages.is_sorted() {
+            let problem = format!("{} is not between min_age and max_age", self.default_age);
+            return Err(("metadata_documents.default_age", problem));
+        }
+        Ok(())
+    }
+}
+
+/// Whether this can be the host of a URL in plain form, or `*.` and such a host.
+fn is_host(pattern: &str) -> bool {
+    let host = pattern.strip_prefix("*.").unwrap_or(pattern);
+    let url = uri::parse(&format!("https://{host}/"));
+    url.is_some_and(|url| url.host_str() == Some(host) && !host.ends_with('.'))
 }
 
 /// Where syslog messages go.
@@ -1294,6 +1459,49 @@ mod tests {
         let bound = ([127, 0, 0, 1], 443).into();
         assert_eq!(config.issuer(bound), "https://127.0.0.1:443");
         assert_eq!(Config::default().issuer(bound), "http://127.0.0.1:443");
+    }
+
+    #[test]
+    fn hosts_of_documents_are_written_as_urls_write_them() {
+        let allow = |hosts: &str| {
+            let list = format!("[\"{hosts}\"]");
+            let variables = [("WRIT_METADATA_DOCUMENTS__ALLOW", &*list)];
+            with(&variables, &Overrides::default())
+        };
+        for good in [
+            "app.example",
+            "*.example.com",
+            "[2001:db8::1]",
+            "xn--bcher-kva.example",
+        ] {
+            assert!(allow(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "App.example",
+            "https://app.example",
+            "app.example/",
+            "app.example:443",
+            "app.example.",
+            "*",
+            "*.",
+            "a.*.example",
+            "*.0.0.1",
+            "bücher.example",
+            "",
+        ] {
+            let error = allow(bad).unwrap_err();
+            assert!(error.contains("metadata_documents.allow"), "{bad}: {error}");
+            assert!(
+                error.contains("allowed: hosts in lower case"),
+                "{bad}: {error}"
+            );
+        }
+        let ages = [("WRIT_METADATA_DOCUMENTS__MIN_AGE", "4000")];
+        let error = with(&ages, &Overrides::default()).unwrap_err();
+        assert!(
+            error.contains("metadata_documents.default_age: 3600 is not between"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -4,17 +4,21 @@
 //! connection goes to the address that was checked (RFC 6890, and the SSRF advice of RFC 9700 and
 //! the MCP specification). No redirects, bounded in size and time.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+mod address;
+mod document;
+
+use std::{error::Error as _, fs, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::DateTime;
-use http::{HeaderMap, HeaderValue, header};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use reqwest::{Certificate, Response};
 use url::{Host, Url};
 
+use self::address::Guard;
+pub use self::{
+    address::is_public,
+    document::{Document, Wanted},
+};
 use crate::config;
 
 /// Why nothing was fetched. The words may be shown to whoever gave the URL.
@@ -23,21 +27,62 @@ pub enum FetchError {
     /// Not an https URL.
     #[error("the URL must be an https URL")]
     Url,
-    /// It points to an address that outsiders have no business with.
+    /// It points to an address that outsiders have no business with, or to none.
     #[error("the URL points to an address that is not reachable from here")]
     Address,
-    /// No answer, or not one with status 200.
-    #[error("the URL did not answer with status 200")]
+    /// No connection, no certificate that holds, or no HTTP.
+    #[error("the URL did not answer")]
     Answer,
-    /// What was sent was not taken.
+    /// Not soon enough.
+    #[error("the URL did not answer in time")]
+    Late,
+    /// Another status than the one that is needed.
     #[error("the URL answered with status {0}")]
     Status(u16),
     /// Too long.
     #[error("the answer is too long")]
     TooLong,
+    /// Not JSON.
+    #[error(
+        "the answer's Content-Type is '{0}', and not application/json or one that ends in +json"
+    )]
+    MediaType(String),
+    /// A file of certificates.
+    #[error("fetch.extra_ca: {0}: {1}")]
+    Authorities(PathBuf, io::Error),
     /// The client library.
     #[error("the HTTP client cannot be made: {0}")]
     Client(#[from] reqwest::Error),
+}
+
+impl FetchError {
+    /// Why a request was not answered. What exactly is wrong with a connection is in the log.
+    fn of(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        tracing::debug!(error = ?error, "no answer");
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            if let Some(Self::Address) = inner.downcast_ref() {
+                return Self::Address;
+            }
+            cause = inner.source();
+        }
+        if error.is_timeout() {
+            return Self::Late;
+        }
+        Self::Answer
+    }
+
+    /// Whether the other side may answer if it is asked again: nothing has been said against what
+    /// it said before.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Address | Self::Answer | Self::Late => true,
+            Self::Status(status) => *status >= 500 || *status == 429,
+            _ => false,
+        }
+    }
 }
 
 /// The guarded HTTP client.
@@ -73,8 +118,10 @@ impl Fetch {
     /// When the library cannot make one.
     pub fn new(config: &config::Fetch, events: &config::Events) -> Result<Self, FetchError> {
         let private = config.allow_private_addresses_for_tests;
+        let authorities = authorities(config)?;
         let client = |timeout, connect, idle| {
             reqwest::Client::builder()
+                .tls_certs_merge(authorities.clone())
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
                 .timeout(Duration::from_secs(timeout))
@@ -98,21 +145,12 @@ impl Fetch {
     /// [`FetchError`], in words that may be shown.
     pub async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
         let url = self.allowed(url)?;
-        let mut response = self.client.get(url).send().await.map_err(|error| {
-            tracing::debug!(error = %error.without_url(), "fetch failed");
-            FetchError::Answer
-        })?;
-        if response.status() != http::StatusCode::OK {
-            return Err(FetchError::Answer);
+        let response = self.client.get(url).send().await;
+        let response = response.map_err(FetchError::of)?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status(response.status().as_u16()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| FetchError::Answer)? {
-            if body.len() + chunk.len() > self.max_body {
-                return Err(FetchError::TooLong);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+        body(response, self.max_body).await
     }
 
     /// Posts `body` to `url`; any 2xx status means that it was taken.
@@ -131,10 +169,8 @@ impl Fetch {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let response = request.body(body).send().await.map_err(|error| {
-            tracing::debug!(error = %error.without_url(), "post failed");
-            FetchError::Answer
-        })?;
+        let response = request.body(body).send().await;
+        let response = response.map_err(FetchError::of)?;
         if response.status().is_success() {
             return Ok(());
         }
@@ -159,10 +195,7 @@ impl Fetch {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let answer = request.body(set).send().await;
-        let mut answer = answer.map_err(|error| {
-            tracing::debug!(error = %error.without_url(), "push failed");
-            FetchError::Answer
-        })?;
+        let mut answer = answer.map_err(FetchError::of)?;
         let retry_after = retry_after(answer.headers());
         let status = answer.status().as_u16();
         let mut body = Vec::new();
@@ -215,6 +248,38 @@ impl Fetch {
     }
 }
 
+/// Certificate authorities that are believed beside those of the system.
+fn authorities(config: &config::Fetch) -> Result<Vec<Certificate>, FetchError> {
+    let file = &config.extra_ca;
+    if file.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    let broken = |error| FetchError::Authorities(file.clone(), error);
+    let found = Certificate::from_pem_bundle(&fs::read(file).map_err(broken)?)?;
+    if found.is_empty() {
+        return Err(broken(io::Error::other("no certificate in it")));
+    }
+    Ok(found)
+}
+
+/// A body, as far as it may go: what is longer is not read to its end.
+async fn body(mut response: Response, max: usize) -> Result<Vec<u8>, FetchError> {
+    if response
+        .content_length()
+        .is_some_and(|length| length > max as u64)
+    {
+        return Err(FetchError::TooLong);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(FetchError::of)? {
+        if body.len() + chunk.len() > max {
+            return Err(FetchError::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
 /// Seconds for which a server asks to be left alone: a number, or a moment, which is compared with
 /// that of the answer by the server's own clock (RFC 9110 §10.2.3, §6.6.1).
 fn retry_after(headers: &HeaderMap) -> Option<u64> {
@@ -228,112 +293,9 @@ fn retry_after(headers: &HeaderMap) -> Option<u64> {
     u64::try_from(pause.num_seconds()).ok()
 }
 
-/// Resolves names and leaves out every address that is not public.
-#[derive(Debug)]
-struct Guard {
-    private: bool,
-}
-
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let private = self.private;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            // One bad address is enough: a name that mixes them is an attempt.
-            if !private && found.iter().any(|a| !is_public(a.ip())) {
-                return Err(FetchError::Address.into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// Whether an address is one of the public internet (RFC 6890 and its registries).
-#[must_use]
-pub fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    !(ip.is_loopback()
-        || ip.is_private()
-        || ip.is_link_local()
-        || ip.is_multicast()
-        || ip.is_documentation()
-        || a == 0
-        || a >= 240
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 198 && (b == 18 || b == 19))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 192 && b == 88 && c == 99))
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let s = ip.segments();
-    let low = Ipv4Addr::from(((u32::from(s[6])) << 16) | u32::from(s[7]));
-    // Addresses that carry an IPv4 address are judged by it.
-    if ip.to_ipv4_mapped().is_some() || (s[0] == 0x64 && s[1] == 0xff9b && s[2..6] == [0; 4]) {
-        return is_public_v4(low);
-    }
-    if s[0] == 0x2002 {
-        return is_public_v4(Ipv4Addr::from((u32::from(s[1]) << 16) | u32::from(s[2])));
-    }
-    // What is left of the global unicast block, without Teredo, benchmarking and documentation.
-    (s[0] & 0xe000) == 0x2000
-        && !(s[0] == 0x2001 && s[1] < 0x200)
-        && !(s[0] == 0x2001 && s[1] == 0xdb8)
-        && !(s[0] == 0x3fff && s[1] < 0x1000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_public_addresses() {
-        for private in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "0.0.0.0",
-            "224.0.0.1",
-            "255.255.255.255",
-            "198.18.0.1",
-            "192.0.2.1",
-            "::",
-            "::1",
-            "fc00::1",
-            "fe80::1",
-            "ff02::1",
-            "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1",
-            "64:ff9b::7f00:1",
-            "2002:7f00:1::",
-            "2001::1",
-            "2001:db8::1",
-            "::127.0.0.1",
-            "64:ff9b:1::1",
-            "100::1",
-        ] {
-            assert!(!is_public(private.parse().unwrap()), "{private}");
-        }
-        for public in [
-            "1.1.1.1",
-            "93.184.216.34",
-            "2606:4700::1",
-            "64:ff9b::101:101",
-        ] {
-            assert!(is_public(public.parse().unwrap()), "{public}");
-        }
-    }
 
     #[tokio::test]
     async fn refuses_before_it_connects() {
@@ -345,6 +307,18 @@ mod tests {
             ("https://localhost/", "address"),
             ("https://a.localhost./", "address"),
             ("https://169.254.169.254/latest/", "address"),
+            // Other spellings of loopback, and of what carries it.
+            ("https://2130706433/", "address"),
+            ("https://0x7f.1/", "address"),
+            ("https://0177.0.0.1/", "address"),
+            ("https://127.1/", "address"),
+            ("https://127.0.0.1./", "address"),
+            ("https://\u{ff11}27.0.0.1/", "address"),
+            ("https://0/", "address"),
+            ("https://[::ffff:127.0.0.1]/", "address"),
+            ("https://[64:ff9b::7f00:1]/", "address"),
+            ("https://[2002:7f00:1::]/", "address"),
+            ("https://%6cocalhost/", "address"),
             ("file:///etc/passwd", "https"),
         ] {
             let error = fetch.get(url).await.unwrap_err().to_string();

@@ -26,6 +26,7 @@
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
 //! | [`clients`] | who is asking | the above; `grant_types` for its list |
 //! | [`tokens`] | the only place tokens begin | the above |
+//! | [`authorize`] | the front channel: from a request to a code | the above |
 //! | [`grant_types`] | the back channel, one file for each | the above |
 //! | [`users`] | a room: people, how they sign in, where they are signed in | the above; `endpoints` for what handlers take |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |
@@ -40,6 +41,7 @@
 pub mod admin;
 pub mod app;
 pub mod audit;
+pub mod authorize;
 pub mod cli;
 pub mod clients;
 pub mod clock;

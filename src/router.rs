@@ -23,9 +23,9 @@ use crate::{
     app::AppState,
     context,
     endpoints::{
-        authorize, discovery, health, introspect, jwks, metrics,
+        apps, authorize, discovery, health, introspect, jwks, metrics, par,
         refused::{self, Protected},
-        register, revoke, token,
+        register, revoke, token, userinfo,
     },
     error::OAuthError,
     resources, streams, users, web,
@@ -64,19 +64,37 @@ fn table(app: &AppState) -> Router<AppState> {
             "/.well-known/oauth-protected-resource/ssf",
             get(discovery::events_resource),
         )
+        .route(
+            "/.well-known/oauth-protected-resource/userinfo",
+            get(discovery::userinfo_resource),
+        )
         .merge(streams::metadata_router())
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
         .route("/revoke", post(revoke::revoke))
+        .route("/par", post(par::push))
+        .route("/userinfo", get(userinfo::answer).post(userinfo::answer))
         .merge(registrations)
         // Inside the CORS layer, so that a preflight is answered by that and not by this.
         .method_not_allowed_fallback(wrong_method)
         .layer(cors());
+    // People see these, also when they are refused.
+    let people = Router::new()
+        .route("/authorize", get(authorize::begin).post(authorize::begin))
+        .route("/authorize/resume", get(authorize::resume))
+        .route("/authorize/decision", post(authorize::decide))
+        .route("/pages/submit.js", get(authorize::submit))
+        .route("/account/apps", get(apps::show))
+        .route("/account/apps/revoke", post(apps::revoke))
+        .layer(middleware::from_fn_with_state(
+            app.pages.clone(),
+            web::refused::as_page,
+        ));
     Router::new()
         .merge(open)
         .merge(web::router(app.pages.clone()))
+        .merge(people)
         .merge(users::pages::router(app.pages.clone()))
-        .route("/authorize", get(authorize::answer).post(authorize::answer))
         .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))
         .route("/readyz", get(health::ready))

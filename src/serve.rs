@@ -255,6 +255,10 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
             tracing::error!(%error, "counted refusals cannot be written");
         }
         let before = app.clock.seconds();
+        let unused = app.config.registration.unused_lifetime;
+        let unused = (unused > 0).then(|| Change::ForgetUnusedClients {
+            before: before - unused,
+        });
         let changes = [
             Change::ForgetExpired { before },
             Change::ForgetOrphanedGrants,
@@ -267,7 +271,7 @@ async fn maintain(app: AppState, mut stopped: watch::Receiver<bool>) {
                 before: app.clock.millis() - OUTBOX,
             },
         ];
-        for change in changes {
+        for change in changes.into_iter().chain(unused) {
             if let Err(error) = forget(&app, &change, &stopped).await {
                 tracing::error!(%error, "old rows cannot be forgotten");
             }

@@ -12,7 +12,8 @@ pub struct Model {
     /// The `client_id`.
     #[sea_orm(primary_key, auto_increment = false)]
     pub client_id: String,
-    /// How it came: `declared`, `registered` (RFC 7591) or `resource` (a self-registered MCP server).
+    /// How it came: `declared`, `registered` (RFC 7591), `resource` (a self-registered MCP server)
+    /// or `document` (its id is the URL of its metadata).
     pub origin: String,
     /// SHA-256 of the client secret.
     pub secret_digest: Option<Vec<u8>>,
@@ -27,7 +28,7 @@ pub struct Model {
     pub disabled: bool,
     /// When it was created.
     pub created_at: i64,
-    /// When it last changed.
+    /// When it last changed; of a document, when it was last read, to a few hours.
     pub updated_at: i64,
 }
 

@@ -24,6 +24,11 @@ pub struct Model {
     pub parent: Option<String>,
     /// When it was created.
     pub created_at: i64,
+    /// The session of a person that it ends with; none for one that goes on without (OpenID
+    /// Connect Core §11).
+    pub session: Option<String>,
+    /// When it ends by itself, if ever.
+    pub expires_at: Option<i64>,
 }
 
 /// No relations: a row is found by its tenant and its own key.

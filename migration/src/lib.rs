@@ -10,7 +10,9 @@ mod m20261123_audit;
 mod m20261123_nodes;
 mod m20261123_revocation;
 mod m20261124_streams;
+mod m20261125_authorization;
 mod m20261125_people;
+mod m20261126_clients;
 mod table;
 
 /// The list of steps.
@@ -25,7 +27,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_revocation::Step),
             Box::new(m20261123_audit::Step),
             Box::new(m20261124_streams::Step),
+            Box::new(m20261125_authorization::Step),
             Box::new(m20261125_people::Step),
+            Box::new(m20261126_clients::Step),
         ]
     }
 }

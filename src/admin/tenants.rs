@@ -23,8 +23,10 @@ use crate::{
     error::{OAuthError, Result},
     journal::Command,
     keys::{KeyState, SigningAlgorithm},
-    oauth::grant_type::CLIENT_CREDENTIALS,
-    registry::{ADMIN_ID, Access, AdminScope, Profile, Tenant, check_tenant_name},
+    oauth::{grant_type::CLIENT_CREDENTIALS, redirect_uri::ApplicationType},
+    registry::{
+        ADMIN_ID, Access, AdminScope, AuthorizationSettings, Profile, Tenant, check_tenant_name,
+    },
     store::Change,
 };
 
@@ -283,7 +285,10 @@ fn administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<Option<Chan
         client_secret_expires_at: 0,
         jwks: None,
         jwks_uri: None,
-        grant_types: vec![CLIENT_CREDENTIALS.to_owned()],
+        grant_types: Some(vec![CLIENT_CREDENTIALS.to_owned()]),
+        redirect_uris: Vec::new(),
+        post_logout_redirect_uris: Vec::new(),
+        application_type: ApplicationType::default(),
         access: vec![Access {
             resource: ADMIN_ID.to_owned(),
             scopes: vec![AdminScope::Admin.as_str().to_owned()],
@@ -296,6 +301,7 @@ fn administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<Option<Chan
         multiple_resources: false,
         disabled: Some(false),
         dpop_bound_access_tokens: false,
+        authorization: AuthorizationSettings::default(),
     };
     let (resources, now) = (tenant.resources(), app.clock.seconds());
     Ok(plan(tenant, &resources, &declaration, &app.entropy, false, now)?.change)

@@ -29,7 +29,7 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
 /// The kinds of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// An access token was issued to a client for itself.
+    /// An access token was issued to a client, for itself or for a person who allowed it.
     TokenIssued,
     /// An access token was issued for another one.
     TokenExchanged,
@@ -75,6 +75,12 @@ pub enum Kind {
     SignInRefused,
     /// A person's account or credentials were made, changed or removed.
     UserChanged,
+    /// A person has allowed a client something.
+    ConsentGiven,
+    /// A person has denied a client what it asked for.
+    ConsentDenied,
+    /// A person has taken back what they had allowed a client.
+    ConsentRevoked,
 }
 
 impl Kind {
@@ -101,6 +107,9 @@ impl Kind {
             Self::StreamChanged => "stream.changed",
             Self::StreamRefused => "stream.refused",
             Self::EventEmitted => "event.emitted",
+            Self::ConsentGiven => "consent.given",
+            Self::ConsentDenied => "consent.denied",
+            Self::ConsentRevoked => "consent.revoked",
             Self::SignedIn => "user.signed_in",
             Self::SignedOut => "user.signed_out",
             Self::SignInRefused => "sign_in.refused",

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Failure,
     api::{self, Api, Connection},
+    check_metadata::CheckMetadata,
     document,
     keys::algorithm,
     print::{self, text},
@@ -60,6 +61,8 @@ enum Action {
         /// Its client_id.
         id: String,
     },
+    /// Show what a server with these settings makes of a client ID metadata document, and why.
+    CheckMetadata(CheckMetadata),
     /// Keys that clients keep for themselves.
     Key {
         #[command(subcommand)]
@@ -115,6 +118,7 @@ impl Client {
     pub(super) async fn run(self, json: bool) -> Result<ExitCode, Failure> {
         match self.action {
             Action::Key { action } => return action.run(json),
+            Action::CheckMetadata(check) => return check.run(json).await,
             Action::Add(add) => {
                 let declaration = add.declaration()?;
                 let api = Api::connect(&self.connection).await?;

@@ -10,7 +10,10 @@ use writ_resource::{
     jws::{Algorithm, KeySet, Unverified},
 };
 
-use super::authentication::{Authenticated, enabled, failed};
+use super::{
+    authentication::{Authenticated, failed},
+    find::claimed,
+};
 use crate::{
     app::{App, FetchedKeys},
     error::{OAuthError, Result},
@@ -64,10 +67,13 @@ pub(super) async fn check(
     // may mean either of two. Whatever fails, that many signatures are checked.
     let attempts = if unverified.kid().is_some() { 1 } else { 2 };
     let named = unverified.unverified_claims::<Claims>().ok();
-    let client = named
-        .filter(|c| c.iss == c.sub && client_id.is_none_or(|id| id == c.sub))
-        .and_then(|c| enabled(tenant, &c.sub))
-        .filter(|c| c.rights().token_endpoint_auth_method == AuthMethod::PrivateKeyJwt);
+    let named = named.filter(|c| c.iss == c.sub && client_id.is_none_or(|id| id == c.sub));
+    let client = match named {
+        Some(named) => claimed(app, tenant, &named.sub).await?,
+        None => None,
+    };
+    let client =
+        client.filter(|c| c.rights().token_endpoint_auth_method == AuthMethod::PrivateKeyJwt);
     let Some(client) = client else {
         spend_as_much(tenant, algorithm, attempts);
         return Err(refuse("no such client"));
@@ -94,8 +100,14 @@ pub(super) async fn check(
     if !a_fitting_typ {
         return Err(refuse("typ"));
     }
-    if client.rights().profile == Profile::Fapi2 && algorithm == Algorithm::RS256 {
-        return Err(refuse("RS256 under fapi2"));
+    if !client
+        .rights()
+        .profile
+        .rules()
+        .algorithms
+        .contains(&algorithm)
+    {
+        return Err(refuse("alg is none of its profile's"));
     }
     let claims: Claims = verified.claims().map_err(|_| refuse("claims"))?;
     let (now, leeway) = (app.clock.seconds(), app.config.clients.assertion_leeway);
@@ -139,7 +151,7 @@ pub fn replayed() -> OAuthError {
 /// RFC 7523bis: `aud` is the issuer, as a string. Libraries from before it say the token
 /// endpoint, or a list; only the compatibility profile lets them.
 fn audience_fits(audience: &serde_json::Value, tenant: &Tenant, profile: Profile) -> bool {
-    let compatible = profile == Profile::OidcCompat;
+    let compatible = profile.rules().lenient_audience;
     let is_us = |aud: &str| aud == tenant.issuer() || (compatible && aud == tenant.url("/token"));
     match audience {
         serde_json::Value::String(one) => is_us(one),

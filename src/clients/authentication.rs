@@ -13,7 +13,7 @@ use http::{HeaderMap, header};
 use subtle::ConstantTimeEq as _;
 use writ_resource::jws::Unverified;
 
-use super::{assertion, digest_of};
+use super::{assertion, digest_of, find::claimed};
 use crate::{
     app::App,
     audit::{Event, Kind, refusals::printable},
@@ -176,7 +176,7 @@ async fn prove(
         Credentials::Assertion(token) => {
             assertion::check(app, tenant, token, params.get("client_id")).await
         }
-        Credentials::Public(client_id) => public(tenant, client_id),
+        Credentials::Public(client_id) => public(app, tenant, client_id).await,
     };
     authenticated.map_err(|error| {
         // RFC 6749 §5.2: the challenge matches the scheme the client used.
@@ -294,8 +294,8 @@ fn by_secret(
     }
 }
 
-fn public(tenant: &Tenant, client_id: &str) -> Result<Authenticated> {
-    match enabled(tenant, client_id) {
+async fn public(app: &App, tenant: &Tenant, client_id: &str) -> Result<Authenticated> {
+    match claimed(app, tenant, client_id).await? {
         Some(client) if client.rights().token_endpoint_auth_method == AuthMethod::None => {
             Ok(Authenticated {
                 client,

@@ -5,19 +5,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    digest_of,
-    metadata::{check_jwks, check_jwks_uri},
+    cimd, digest_of, given,
+    metadata::{check_fetched, check_jwks},
+    settings,
 };
 use crate::{
     entropy::Entropy,
     error::{OAuthError, Result},
     grant_types,
     oauth::{
-        grant_type::{AuthMethod, CLIENT_CREDENTIALS},
+        grant_type::{AUTHORIZATION_CODE, AuthMethod, CLIENT_CREDENTIALS, REFRESH_TOKEN},
+        redirect_uri::{self, ApplicationType},
         scope::is_scope_token,
     },
     registry::{
-        Access, Client, ClientDocument, Origin, Profile, Receiver, Resources, SubjectStyle, Tenant,
+        Access, AuthorizationSettings, Client, ClientDocument, Origin, Profile, Receiver,
+        Resources, SubjectStyle, Tenant,
     },
     store::Change,
 };
@@ -29,8 +32,9 @@ const MIN_SECRET: usize = 16;
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientDeclaration {
-    /// 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~' and '-'.
-    #[schema(pattern = "^[A-Za-z0-9._~-]{1,128}$")]
+    /// 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~' and '-'; or the URL of a client that came by its
+    /// metadata document, to be given something.
+    #[schema(pattern = "^([A-Za-z0-9._~-]{1,128}|https?://[^#@]{1,992})$")]
     pub client_id: String,
     /// A name for people.
     #[serde(default)]
@@ -58,9 +62,23 @@ pub struct ClientDeclaration {
     #[serde(default)]
     #[schema(format = Uri, pattern = "^https?://[^/?#]+")]
     pub jwks_uri: Option<String>,
-    /// Grant types it may use.
-    #[serde(default = "default_grants")]
-    pub grant_types: Vec<String>,
+    /// Grant types it may use; without it the code grant and refresh tokens when it has redirect
+    /// URIs, else client credentials.
+    #[serde(default)]
+    pub grant_types: Option<Vec<String>>,
+    /// Where the answers to its authorization requests may go; http on loopback only, where the
+    /// port may differ.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// Where a browser may be sent after logout.
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<String>,
+    /// What kind of program it is.
+    #[serde(default)]
+    pub application_type: ApplicationType,
+    /// What holds of its authorization requests.
+    #[serde(default)]
+    pub authorization: AuthorizationSettings,
     /// What it may ask for itself.
     #[serde(default)]
     pub access: Vec<Access>,
@@ -88,8 +106,16 @@ pub struct ClientDeclaration {
     pub dpop_bound_access_tokens: bool,
 }
 
-fn default_grants() -> Vec<String> {
-    vec![CLIENT_CREDENTIALS.to_owned()]
+impl ClientDeclaration {
+    /// The grant types it may use.
+    fn grants(&self) -> Vec<String> {
+        let names: &[&str] = match &self.grant_types {
+            Some(names) => return names.clone(),
+            None if self.redirect_uris.is_empty() => &[CLIENT_CREDENTIALS],
+            None => &[AUTHORIZATION_CODE, REFRESH_TOKEN],
+        };
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
 }
 
 /// What has to be done for a declaration to be true.
@@ -119,8 +145,13 @@ pub fn plan(
         OAuthError::invalid_request(format!("client '{id}': {}.", why.trim_end_matches('.')))
     };
     let known = tenant.client(id);
-    let document =
-        document(resources, declaration, known.as_deref(), private_addresses).map_err(refuse)?;
+    let document = match known.as_deref() {
+        Some(known) if known.origin() == Origin::Document => {
+            given::document(resources, declaration, known)
+        }
+        known => document(resources, declaration, known, private_addresses),
+    };
+    let document = document.map_err(refuse)?;
     let before = known.map(|client| client.row(tenant.name()));
     let stored = before.as_ref().and_then(|row| row.secret_digest.clone());
     let mut generated = None;
@@ -183,12 +214,10 @@ fn document(
             AuthMethod::ClientSecretBasic
         });
     check_credentials(declaration, method, private_addresses)?;
-    if declaration.profile == Profile::Fapi2 && method != AuthMethod::PrivateKeyJwt {
-        return Err("profile fapi2 needs private_key_jwt".to_owned());
-    }
     // A client that registered itself keeps what it said of itself, and its code flow.
     let registered = before.filter(|client| client.origin() == Origin::Registered);
-    for name in &declaration.grant_types {
+    let grants = declaration.grants();
+    for name in &grants {
         if registered.is_some_and(|client| client.rights().may_use(name)) {
             continue;
         }
@@ -198,7 +227,8 @@ fn document(
                 grant_types::names().join(", ")
             ));
         }
-        if method == AuthMethod::None {
+        let of_public = matches!(name.as_str(), AUTHORIZATION_CODE | REFRESH_TOKEN);
+        if method == AuthMethod::None && !of_public {
             return Err(format!(
                 "grant_types: '{name}' is for clients that authenticate"
             ));
@@ -209,7 +239,16 @@ fn document(
     }
     let stored = registered.map(Client::document).transpose();
     let stored = stored.map_err(|error| error.to_string())?;
-    let metadata = stored.map(|stored| stored.metadata).unwrap_or_default();
+    let mut metadata = stored.map(|stored| stored.metadata).unwrap_or_default();
+    if registered.is_none() || !declaration.redirect_uris.is_empty() {
+        metadata.redirect_uris = redirect_uris(declaration, &grants)?;
+        metadata.application_type = declaration.application_type;
+    }
+    if registered.is_none() || !declaration.post_logout_redirect_uris.is_empty() {
+        metadata
+            .post_logout_redirect_uris
+            .clone_from(&declaration.post_logout_redirect_uris);
+    }
     let serves = match &declaration.serves {
         None => None,
         Some(name) => Some(reference(resources, name)?),
@@ -218,13 +257,13 @@ fn document(
     if subjects == Some(SubjectStyle::Oauth) && serves.is_none() {
         return Err("receiver: subjects 'oauth' is for a client that serves a resource".to_owned());
     }
-    Ok(ClientDocument {
+    let document = ClientDocument {
         name: declaration.name.clone(),
         profile: declaration.profile,
         token_endpoint_auth_method: method,
         jwks: declaration.jwks.clone(),
         jwks_uri: declaration.jwks_uri.clone(),
-        grant_types: declaration.grant_types.clone(),
+        grant_types: grants,
         access: resolve(resources, "access", &declaration.access)?,
         exchange: resolve(resources, "exchange", &declaration.exchange)?,
         delegates: declaration.delegates.clone(),
@@ -232,11 +271,38 @@ fn document(
         receiver: declaration.receiver,
         multiple_resources: declaration.multiple_resources,
         dpop_bound_access_tokens: declaration.dpop_bound_access_tokens,
+        authorization: declaration.authorization.clone(),
         metadata,
-    })
+    };
+    settings::check(&document, private_addresses)?;
+    Ok(document)
+}
+
+fn redirect_uris(
+    declaration: &ClientDeclaration,
+    grants: &[String],
+) -> Result<Vec<String>, String> {
+    for uri in &declaration.redirect_uris {
+        redirect_uri::check(uri, declaration.application_type)
+            .map_err(|why| format!("redirect_uris: {why}"))?;
+    }
+    let uses_codes = grants.iter().any(|name| name == AUTHORIZATION_CODE);
+    if uses_codes == declaration.redirect_uris.is_empty() {
+        return Err(format!(
+            "redirect_uris and the grant type {AUTHORIZATION_CODE} go together: give both or none"
+        ));
+    }
+    Ok(declaration.redirect_uris.clone())
 }
 
 fn check_id(id: &str) -> Result<(), String> {
+    if cimd::is_meant(id) {
+        return Err(
+            "a URL as client_id is not declared: the client is here once a person has allowed it \
+             something, and can be given more then"
+                .to_owned(),
+        );
+    }
     let fits = (1..=128).contains(&id.len())
         && id
             .bytes()
@@ -275,7 +341,7 @@ fn check_credentials(
         check_jwks(jwks, method).map_err(|why| why.description().into_owned())?;
     }
     if let Some(uri) = &declaration.jwks_uri {
-        check_jwks_uri(uri, private_addresses)?;
+        check_fetched("jwks_uri", uri, private_addresses)?;
     }
     let has_keys = declaration.jwks.is_some() || declaration.jwks_uri.is_some();
     if method == AuthMethod::PrivateKeyJwt && !has_keys {
@@ -285,7 +351,11 @@ fn check_credentials(
 }
 
 /// Access entries with their resources' references in place of whatever name was used.
-fn resolve(resources: &Resources, list: &str, entries: &[Access]) -> Result<Vec<Access>, String> {
+pub(super) fn resolve(
+    resources: &Resources,
+    list: &str,
+    entries: &[Access],
+) -> Result<Vec<Access>, String> {
     let mut resolved: Vec<Access> = Vec::with_capacity(entries.len());
     for entry in entries {
         let resource = resources
@@ -354,6 +424,17 @@ pub struct ClientView {
     pub jwks_uri: Option<String>,
     /// Grant types it may use.
     pub grant_types: Vec<String>,
+    /// Where the answers to its authorization requests may go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redirect_uris: Vec<String>,
+    /// Where a browser may be sent after logout.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub post_logout_redirect_uris: Vec<String>,
+    /// What kind of program it is.
+    pub application_type: ApplicationType,
+    /// What holds of its authorization requests.
+    #[serde(skip_serializing_if = "AuthorizationSettings::is_default")]
+    pub authorization: AuthorizationSettings,
     /// What it may ask for itself.
     pub access: Vec<Access>,
     /// What it may reach by token exchange.
@@ -394,6 +475,10 @@ impl ClientView {
             jwks: document.jwks,
             jwks_uri: document.jwks_uri,
             grant_types: document.grant_types,
+            redirect_uris: document.metadata.redirect_uris,
+            post_logout_redirect_uris: document.metadata.post_logout_redirect_uris,
+            application_type: document.metadata.application_type,
+            authorization: document.authorization,
             access: document.access,
             exchange: document.exchange,
             delegates: document.delegates,

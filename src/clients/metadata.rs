@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use writ_resource::jws::KeySet;
 
+use super::settings;
 use crate::{
     error::{OAuthError, Result},
     grant_types,
@@ -13,7 +14,7 @@ use crate::{
         scope::Scope,
         uri,
     },
-    registry::{AdminScope, ClientDocument, Profile, RegisteredMetadata},
+    registry::{AdminScope, ClientDocument, Profile, RegisteredMetadata, SubjectType},
 };
 
 /// Longest text member, and most entries of a list.
@@ -28,30 +29,55 @@ const MAX_LIST: usize = 50;
 /// # Errors
 /// `invalid_client_metadata` or `invalid_redirect_uri`, naming the member.
 pub fn read(body: &[u8], private_addresses: bool) -> Result<ClientDocument> {
-    let members: Map<String, Value> = serde_json::from_slice(body)
-        .map_err(|_| refuse("The body must be a JSON object (RFC 7591 section 3.1)."))?;
-    let members = Members(members);
+    let members = Members::parse(body)
+        .ok_or_else(|| refuse("The body must be a JSON object (RFC 7591 section 3.1)."))?;
+    let method = auth_method(&members)?;
+    client(&members, method, Unsupported::Refused, private_addresses)
+}
+
+/// What becomes of a flow that this server does not have, or a redirect URI that it does not go
+/// to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsupported {
+    /// The client is told: it has registered here and nowhere else.
+    Refused,
+    /// Nothing: its metadata are for every server there is.
+    LeftOut,
+}
+
+/// Makes a client of metadata that has settled on this method.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn client(
+    members: &Members,
+    method: AuthMethod,
+    unsupported: Unsupported,
+    private_addresses: bool,
+) -> Result<ClientDocument> {
     let application_type = match members.text("application_type")?.as_deref() {
         None | Some("web") => ApplicationType::Web,
         Some("native") => ApplicationType::Native,
         Some(other) => return Err(refuse(format!("application_type '{other}' is not known."))),
     };
-    let method = auth_method(&members)?;
-    let (grant_types, response_types) = flows(&members, method)?;
-    let redirect_uris = members.list("redirect_uris")?.unwrap_or_default();
+    let (grant_types, response_types) = flows(members, method, unsupported)?;
+    let mut redirect_uris = members.list("redirect_uris")?.unwrap_or_default();
+    let usable = |uri: &String| redirect_uri::check(uri, application_type);
+    if unsupported == Unsupported::LeftOut && redirect_uris.iter().any(|uri| usable(uri).is_ok()) {
+        redirect_uris.retain(|uri| usable(uri).is_ok());
+    }
     for uri in &redirect_uris {
-        redirect_uri::check(uri, application_type)
-            .map_err(|why| OAuthError::invalid_redirect_uri(format!("{why}.")))?;
+        usable(uri).map_err(|why| OAuthError::invalid_redirect_uri(format!("{why}.")))?;
     }
     if redirect_uris.is_empty() && grant_types.iter().any(|g| g == AUTHORIZATION_CODE) {
         return Err(OAuthError::invalid_redirect_uri(
             "redirect_uris: a client of the authorization code grant needs at least one.",
         ));
     }
-    let (jwks, jwks_uri) = keys(&members, method, private_addresses)?;
+    let (jwks, jwks_uri) = keys(members, method, private_addresses)?;
     let scope = members.text("scope")?;
     let scope = scope.map(|scope| own_words(&scope)).transpose()?.flatten();
-    Ok(ClientDocument {
+    let mut document = ClientDocument {
         name: members.text("client_name")?.unwrap_or_default(),
         profile: Profile::Strict,
         token_endpoint_auth_method: method,
@@ -65,8 +91,12 @@ pub fn read(body: &[u8], private_addresses: bool) -> Result<ClientDocument> {
         receiver: None,
         multiple_resources: false,
         dpop_bound_access_tokens: members.flag("dpop_bound_access_tokens")?,
+        authorization: settings::read(members, unsupported)?,
         metadata: RegisteredMetadata {
             redirect_uris,
+            post_logout_redirect_uris: members
+                .list("post_logout_redirect_uris")?
+                .unwrap_or_default(),
             response_types,
             application_type,
             scope,
@@ -78,7 +108,12 @@ pub fn read(body: &[u8], private_addresses: bool) -> Result<ClientDocument> {
             software_id: members.text("software_id")?,
             software_version: members.text("software_version")?,
         },
-    })
+    };
+    if unsupported == Unsupported::LeftOut && document.own_sector().is_none() {
+        document.authorization.subject_type = SubjectType::Public;
+    }
+    settings::check(&document, private_addresses).map_err(|why| refuse(format!("{why}.")))?;
+    Ok(document)
 }
 
 /// The scope a client registers as its default, without the words of the admin API: the answer
@@ -122,7 +157,12 @@ fn auth_method(members: &Members) -> Result<AuthMethod> {
 
 /// Grant and response types that fit each other (RFC 7591 §2.1). A grant that is not for clients
 /// nobody knows is left out, and the answer shows it.
-fn flows(members: &Members, method: AuthMethod) -> Result<(Vec<String>, Vec<String>)> {
+fn flows(
+    members: &Members,
+    method: AuthMethod,
+    unsupported: Unsupported,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let lenient = unsupported == Unsupported::LeftOut;
     let asked = members.list("grant_types")?;
     let responses = members.list("response_types")?;
     let mut grant_types = Vec::new();
@@ -130,12 +170,16 @@ fn flows(members: &Members, method: AuthMethod) -> Result<(Vec<String>, Vec<Stri
         let known = matches!(name.as_str(), AUTHORIZATION_CODE | REFRESH_TOKEN);
         match grant_types::find(&name) {
             Some(grant_type) if !grant_type.self_service => continue,
+            None if !known && lenient => continue,
             None if !known => {
                 return Err(refuse(format!("grant_types: '{name}' is not supported.")));
             }
             _ => {}
         }
         if name == CLIENT_CREDENTIALS && method == AuthMethod::None {
+            if lenient {
+                continue;
+            }
             return Err(refuse(
                 "grant_types: client_credentials needs a token_endpoint_auth_method other than \
                  none.",
@@ -155,6 +199,13 @@ fn flows(members: &Members, method: AuthMethod) -> Result<(Vec<String>, Vec<Stri
     let response_types = match responses {
         None if code_flow => vec!["code".to_owned()],
         None => Vec::new(),
+        Some(types) if lenient => {
+            let code = types.into_iter().find(|name| name == "code");
+            if code_flow && code.is_none() {
+                return Err(refuse("response_types: 'code' is missing."));
+            }
+            code.filter(|_| code_flow).into_iter().collect()
+        }
         Some(types) => {
             if let Some(other) = types.iter().find(|t| *t != "code") {
                 return Err(refuse(format!(
@@ -189,7 +240,8 @@ fn keys(
         check_jwks(jwks, method)?;
     }
     if let Some(uri) = &jwks_uri {
-        check_jwks_uri(uri, private_addresses).map_err(refuse)?;
+        check_fetched("jwks_uri", uri, private_addresses)
+            .map_err(|why| refuse(format!("{why}.")))?;
     }
     if method == AuthMethod::PrivateKeyJwt && jwks.is_none() && jwks_uri.is_none() {
         return Err(refuse("private_key_jwt needs jwks or jwks_uri."));
@@ -213,31 +265,40 @@ pub fn check_jwks(jwks: &Value, method: AuthMethod) -> Result<()> {
     Ok(())
 }
 
-/// Where a client's keys may be.
+/// Where something may be that is fetched for a client, or brought to it.
 ///
 /// # Errors
-/// A sentence for the client's developer.
-pub fn check_jwks_uri(uri: &str, private_addresses: bool) -> Result<(), String> {
-    let url = uri::parse(uri).ok_or_else(|| "jwks_uri is not an absolute URL.".to_owned())?;
+/// A sentence for the client's developer, without its full stop.
+pub fn check_fetched(name: &str, uri: &str, private_addresses: bool) -> Result<(), String> {
+    let url = uri::parse(uri).ok_or_else(|| format!("{name} is not an absolute URL"))?;
     let test = private_addresses && url.scheme() == "http" && is_loopback(&url);
     if (url.scheme() == "https" || test) && url.fragment().is_none() {
         return Ok(());
     }
-    Err("jwks_uri must be an https URL without a fragment.".to_owned())
+    Err(format!("{name} must be an https URL without a fragment"))
 }
 
 fn refuse(why: impl Into<std::borrow::Cow<'static, str>>) -> OAuthError {
     OAuthError::invalid_client_metadata(why)
 }
 
-struct Members(Map<String, Value>);
+/// The members of a metadata document, read by name and kind.
+#[derive(Debug)]
+pub(super) struct Members(Map<String, Value>);
 
 impl Members {
-    fn has(&self, name: &str) -> bool {
+    /// Those of a JSON object, or nothing.
+    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok().map(Self)
+    }
+
+    /// Whether there is one of this name; `null` counts as left out.
+    pub(super) fn has(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|value| !value.is_null())
     }
 
-    fn text(&self, name: &'static str) -> Result<Option<String>> {
+    /// Text, unless it is left out or empty.
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<String>> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.is_empty() => Ok(None),
@@ -252,7 +313,8 @@ impl Members {
         }
     }
 
-    fn flag(&self, name: &'static str) -> Result<bool> {
+    /// Whether it is said; left out, it is not.
+    pub(super) fn flag(&self, name: &'static str) -> Result<bool> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
@@ -269,7 +331,8 @@ impl Members {
         }
     }
 
-    fn list(&self, name: &'static str) -> Result<Option<Vec<String>>> {
+    /// A list of texts, unless it is left out.
+    pub(super) fn list(&self, name: &'static str) -> Result<Option<Vec<String>>> {
         let refuse = || {
             refuse(format!(
                 "{name} must be a list of at most {MAX_LIST} texts."

@@ -5,11 +5,18 @@
 
 pub mod assertion;
 pub mod authentication;
+pub mod cimd;
 pub mod declaration;
+mod find;
+mod given;
 pub mod metadata;
 pub mod registration;
+pub mod settings;
 
-pub use self::authentication::{Authenticated, authenticate, remember};
+pub use self::{
+    authentication::{Authenticated, authenticate, remember},
+    find::find,
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 

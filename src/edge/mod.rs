@@ -6,11 +6,13 @@
 //! | `address_rate` | an address, whatever it asks | off: many agents share one, and a proxy counts better |
 //! | `failure_rate` | an address whose clients fail to authenticate | 100/s after 10,000 |
 //! | `registration_rate` | an address that registers clients | 10/s after 1,000 |
+//! | `document_rate` | an address that names metadata documents which are not here | 5/s after 100 |
 //!
-//! The last two are what strangers can do at no cost of their own. Secrets are random, so nobody
+//! The last three are what strangers can do at no cost of their own. Secrets are random, so nobody
 //! guesses one at any rate: the limit on failures saves work, and leaves room for a whole office
 //! with a wrong secret, or a test suite. The limit on registrations keeps one address from pushing
-//! everybody else's clients out of a full table in less than a quarter of an hour.
+//! everybody else's clients out of a full table in less than a quarter of an hour. The limit on
+//! documents keeps one address from having this server knock at others' doors.
 
 mod address;
 mod guesses;
@@ -38,6 +40,7 @@ pub struct Limits {
     address: Option<Rate>,
     failures: Option<Rate>,
     registrations: Option<Rate>,
+    documents: Option<Rate>,
 }
 
 impl Limits {
@@ -50,6 +53,7 @@ impl Limits {
             address: Rate::new(config.address_rate, config.address_burst),
             failures: Rate::new(config.failure_rate, config.failure_burst),
             registrations: Rate::new(config.registration_rate, config.registration_burst),
+            documents: Rate::new(config.document_rate, config.document_burst),
         }
     }
 
@@ -99,6 +103,15 @@ impl Limits {
         self.count(rate, key, REGISTRATIONS)
     }
 
+    /// Counts a fetch of a metadata document.
+    ///
+    /// # Errors
+    /// 429 when the address names too many that are not here.
+    pub fn document(&self, address: Option<IpAddr>) -> Result<()> {
+        let (rate, key) = (self.documents.as_ref(), address.map(network));
+        self.count(rate, key, DOCUMENTS)
+    }
+
     fn count(
         &self,
         rate: Option<&Rate>,
@@ -121,6 +134,8 @@ const FAILURES: &str =
     "Too many failed client authentications from this address: check the client's credentials.";
 const REGISTRATIONS: &str =
     "Too many registrations from this address: register once and keep the client_id.";
+const DOCUMENTS: &str =
+    "Too many metadata documents were asked for from this address: keep to one client_id.";
 
 /// RFC 6585 §4: 429 with `Retry-After`, which is one second because no rate is below one.
 fn refusal(words: &'static str) -> OAuthError {

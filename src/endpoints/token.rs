@@ -16,10 +16,9 @@ use crate::{
     error::{OAuthError, Result},
     grant_types::{self, GrantType, TokenRequest},
     oauth::{error_code::ErrorCode, grant_type::AuthMethod},
-    policy::Permit,
     registry::Tenant,
     store::Change,
-    tokens::{self, TokenResponse, dpop},
+    tokens::{self, Issue, Issued, TokenResponse, dpop},
 };
 
 /// How often a token is made whose ground is taken away meanwhile.
@@ -53,12 +52,13 @@ pub async fn token(
             proved_key,
         };
         match issue(request, &spent).await {
-            Ok(Some(response)) => {
+            Ok(Issued::Token(response)) => {
                 let nonce = proof.and_then(|proof| dpop::next_nonce(&app, &tenant, &proof));
                 return Ok(response.with_dpop_nonce(nonce));
             }
             // Its rights are others now, or what it had was revoked.
-            Ok(None) => spent.clear(),
+            Ok(Issued::GroundGone) => spent.clear(),
+            Ok(Issued::Overtaken) => {}
             Err(refusal) => {
                 return Err(refused(&app, &tenant, &authenticated, refusal, spent).await);
             }
@@ -75,14 +75,16 @@ pub async fn token(
 }
 
 /// A token, unless what it rests on ended while it was made.
-async fn issue(request: TokenRequest<'_>, spent: &[Change]) -> Result<Option<TokenResponse>> {
+async fn issue(request: TokenRequest<'_>, spent: &[Change]) -> Result<Issued> {
     let (app, tenant, params) = (request.app, request.tenant, request.params);
-    let (grant_type, permit) = decide(request).await?;
-    let issued = tokens::issue(app, tenant, permit, spent.to_vec()).await?;
-    Ok(issued.map(|response| match (grant_type.issues)(params) {
-        Some(token_type) => response.issued_as(token_type),
-        None => response,
-    }))
+    let (grant_type, wanted) = decide(request).await?;
+    let issued = tokens::issue(app, tenant, wanted, spent.to_vec()).await?;
+    Ok(match (issued, (grant_type.issues)(params)) {
+        (Issued::Token(response), Some(token_type)) => {
+            Issued::Token(Box::new(response.issued_as(token_type)))
+        }
+        (other, _) => other,
+    })
 }
 
 const fn at_token_endpoint(headers: &HeaderMap) -> dpop::Request<'_> {
@@ -130,7 +132,7 @@ async fn refused(
     }
 }
 
-async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit)> {
+async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Issue)> {
     let name = request
         .params
         .get("grant_type")
@@ -152,8 +154,8 @@ async fn decide(request: TokenRequest<'_>) -> Result<(&'static GrantType, Permit
             "This client is not registered for the grant type '{name}'."
         )));
     }
-    let permit = (grant_type.decide)(request).await?;
-    Ok((grant_type, permit))
+    let wanted = (grant_type.decide)(request).await?;
+    Ok((grant_type, wanted))
 }
 
 impl IntoResponse for TokenResponse {

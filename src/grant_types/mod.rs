@@ -6,7 +6,9 @@
 //! name, its clauses in `conformance/requirements/`. Discovery, registration and the token
 //! endpoint read the list.
 
+mod authorization_code;
 mod client_credentials;
+mod refresh_token;
 mod token_exchange;
 
 use std::{future::Future, pin::Pin};
@@ -16,8 +18,8 @@ use crate::{
     clients::Authenticated,
     error::{OAuthError, Result},
     oauth::{params::Params, scope::Scope},
-    policy::Permit,
     registry::Tenant,
+    tokens::Issue,
 };
 
 /// A request at the token endpoint whose client has authenticated.
@@ -36,7 +38,7 @@ pub struct TokenRequest<'a> {
 }
 
 /// A decision on its way.
-pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Permit>> + Send + 'a>>;
+pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Issue>> + Send + 'a>>;
 
 /// A grant type.
 #[derive(Debug)]
@@ -52,7 +54,9 @@ pub struct GrantType {
 }
 
 /// Every grant type Writ serves.
-pub const ALL: [&GrantType; 2] = [
+pub const ALL: [&GrantType; 4] = [
+    &authorization_code::AUTHORIZATION_CODE,
+    &refresh_token::REFRESH_TOKEN,
     &client_credentials::CLIENT_CREDENTIALS,
     &token_exchange::TOKEN_EXCHANGE,
 ];

@@ -7,8 +7,8 @@ use crate::{
         claims::AccessClaims,
         grant_type::{self, AuthMethod, TOKEN_TYPE_ACCESS_TOKEN, TOKEN_TYPE_JWT},
     },
-    policy::{Facts, OnBehalf, Permit, Request, decide},
-    tokens::verify,
+    policy::{Facts, OnBehalf, Request, decide},
+    tokens::{Issue, verify},
 };
 
 /// The grant type.
@@ -23,7 +23,7 @@ pub(super) const TOKEN_EXCHANGE: GrantType = GrantType {
     decide: |request| -> Deciding<'_> { Box::pin(run(request)) },
 };
 
-async fn run(request: TokenRequest<'_>) -> Result<Permit> {
+async fn run(request: TokenRequest<'_>) -> Result<Issue> {
     let TokenRequest {
         app,
         tenant,
@@ -68,7 +68,7 @@ async fn run(request: TokenRequest<'_>) -> Result<Permit> {
         },
         proved_key,
     };
-    decide(request, &facts)
+    decide(request, &facts).map(Into::into)
 }
 
 /// A token parameter and its type: both or neither (RFC 8693 §2.1), and one that we issued.

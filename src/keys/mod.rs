@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`generate`] | a new key pair |
+//! | [`refresh`] | refresh tokens as text |
 //! | [`sealed`] | private keys at rest |
 //! | [`ticket`] | what comes back from browsers and clients unchanged |
 //! | [`jws`] | sign and verify; algorithms named by us, times by our clock |
@@ -15,6 +16,7 @@
 pub mod generate;
 pub mod jwks;
 pub mod jws;
+pub mod refresh;
 pub mod rotation;
 pub mod sealed;
 pub mod ticket;

@@ -33,6 +33,24 @@ pub enum ErrorCode {
     InvalidDpopProof,
     /// RFC 9449 §8, §9: the proof needs the nonce that comes with this answer.
     UseDpopNonce,
+    /// RFC 6749 §4.1.2.1: only `code` is served.
+    UnsupportedResponseType,
+    /// OpenID Connect Core §3.1.2.6: the person would have to sign in.
+    LoginRequired,
+    /// As above: the person would have to be asked.
+    ConsentRequired,
+    /// RFC 9101 §6.3, RFC 9126 §4: it has expired, was used, or is another client's.
+    InvalidRequestUri,
+    /// RFC 9101 §6.3: the signed request does not hold.
+    InvalidRequestObject,
+    /// RFC 9101 §6.3: signed requests are not taken from this client.
+    RequestNotSupported,
+    /// RFC 9101 §6.3: requests are not fetched.
+    RequestUriNotSupported,
+    /// RFC 9396 §5: no type of authorization details is known here.
+    InvalidAuthorizationDetails,
+    /// OpenID Connect Core Unmet Authentication Requirements 1.0: an essential `acr` is not met.
+    UnmetAuthenticationRequirements,
     /// No registered code exists for HTTP-level refusals; the status says it all.
     NotFound,
     /// As above: the thing to create exists already, or changed meanwhile.
@@ -66,6 +84,15 @@ impl ErrorCode {
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
+            Self::InvalidRequestUri => "invalid_request_uri",
+            Self::InvalidRequestObject => "invalid_request_object",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::TooLarge => "invalid_request",

@@ -9,6 +9,8 @@
 //! | [`scope`] | RFC 6749 §3.3 |
 //! | [`grant_type`] | the grant-type and authentication-method registries |
 //! | [`claims`] | RFC 9068 §2.2, RFC 8693 §4.1 and §4.4, RFC 7800 |
+//! | [`pkce`] | RFC 7636 |
+//! | [`openid`] | OpenID Connect Core 1.0 |
 //! | [`resource`] | RFC 8707 §2, RFC 9728 §1.2 |
 //! | [`uri`] | RFC 3986, without repair |
 //! | [`redirect_uri`] | RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1 |
@@ -18,7 +20,9 @@ pub mod claims;
 pub mod error_code;
 pub mod grant_type;
 pub mod metadata;
+pub mod openid;
 pub mod params;
+pub mod pkce;
 pub mod redirect_uri;
 pub mod resource;
 pub mod scope;

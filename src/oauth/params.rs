@@ -5,6 +5,9 @@ use std::borrow::Cow;
 /// Parameters that may be given more than once (RFC 8707 §2, RFC 8693 §2.1).
 const MAY_REPEAT: [&str; 2] = ["resource", "audience"];
 
+/// Parameters of an authorization request without which nobody knows where an answer goes.
+const SAYS_WHERE: [&str; 2] = ["client_id", "redirect_uri"];
+
 /// Most parameters of one request.
 const MAX: usize = 64;
 
@@ -32,6 +35,19 @@ impl<'a> Params<'a> {
     /// # Errors
     /// When a parameter repeats that may not, or the text is not UTF-8 after decoding.
     pub fn parse(body: &'a [u8]) -> Result<Self, ParamsError> {
+        match Self::parse_with_repeats(body)? {
+            (params, None) => Ok(params),
+            (_, Some(name)) => Err(ParamsError::Repeated(name)),
+        }
+    }
+
+    /// The same where the answer to a repeat depends on which parameter it is: its name, with the
+    /// first value of each. One that says where an answer goes is named before all others.
+    ///
+    /// # Errors
+    /// When the text is not UTF-8 after decoding.
+    pub fn parse_with_repeats(body: &'a [u8]) -> Result<(Self, Option<String>), ParamsError> {
+        let mut repeated: Option<String> = None;
         let mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(8);
         for part in body.split(|b| *b == b'&').filter(|part| !part.is_empty()) {
             if pairs.len() == MAX {
@@ -44,11 +60,26 @@ impl<'a> Params<'a> {
             let (name, value) = (decode(name)?, decode(value)?);
             if pairs.iter().any(|(known, _)| *known == name) && !MAY_REPEAT.contains(&name.as_ref())
             {
-                return Err(ParamsError::Repeated(name.chars().take(64).collect()));
+                if repeated.is_none() || SAYS_WHERE.contains(&name.as_ref()) {
+                    repeated = Some(name.chars().take(64).collect());
+                }
+                continue;
             }
             pairs.push((name, value));
         }
-        Ok(Self(pairs))
+        Ok((Self(pairs), repeated))
+    }
+
+    /// Parameters that were read elsewhere.
+    #[must_use]
+    pub fn from_pairs(pairs: Vec<(String, String)>) -> Params<'static> {
+        let owned = |(name, value)| (Cow::Owned(name), Cow::Owned(value));
+        Params(pairs.into_iter().map(owned).collect())
+    }
+
+    /// Names and values, in the order sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))
     }
 
     /// The value of `name`; a parameter without a value counts as omitted (RFC 6749 §3.2).

@@ -31,6 +31,12 @@ impl Scope {
         tokens
     }
 
+    /// What oxide-auth's machines take.
+    #[must_use]
+    pub fn into_inner(self) -> oxide::Scope {
+        self.0
+    }
+
     /// Whether there is no token.
     #[must_use]
     pub fn is_empty(&self) -> bool {

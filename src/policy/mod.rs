@@ -9,16 +9,19 @@
 //! | [`scopes`] | requested ∩ client ∩ resource, or ∩ the token that is exchanged |
 //! | [`sensitivity`] | which scopes are never given unnamed |
 //! | [`delegation`] | who may act for whom, how deep |
+//! | [`person`] | what a person is asked for, and what tokens of it |
 //! | [`binding`] | which key a token is bound to, and when it has to be |
 
 pub mod binding;
 pub mod delegation;
+pub mod person;
 pub mod scopes;
 pub mod sensitivity;
 pub mod targets;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use self::person::Authorized;
 use crate::{
     error::Result,
     keys::SigningAlgorithm,
@@ -58,6 +61,8 @@ pub enum OnBehalf {
         /// The verified actor token.
         actor: Option<Box<AccessClaims>>,
     },
+    /// A person's, who has allowed it (RFC 6749 §4.1).
+    Person(Box<Authorized>),
 }
 
 /// What a decision needs to know beside the request.
@@ -95,6 +100,18 @@ pub struct Permit {
     not_after: Option<i64>,
     grant: Grant,
     bound_to: Option<String>,
+    authenticated: Option<Authentication>,
+}
+
+/// How a person has authenticated (RFC 9068 §2.2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authentication {
+    /// When, Unix seconds.
+    pub time: i64,
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
+    /// The class that it meets.
+    pub acr: Option<String>,
 }
 
 impl Permit {
@@ -153,6 +170,12 @@ impl Permit {
     #[must_use]
     pub fn bound_to(&self) -> Option<&str> {
         self.bound_to.as_deref()
+    }
+
+    /// How the person has authenticated in whose name it is asked for.
+    #[must_use]
+    pub const fn authenticated(&self) -> Option<&Authentication> {
+        self.authenticated.as_ref()
     }
 
     /// Seconds it lives: the shortest of its resources.
@@ -228,8 +251,23 @@ pub fn decide(request: Request<'_>, facts: &Facts<'_>) -> Result<Permit> {
                 grant,
             )
         }
+        OnBehalf::Person(authorized) => {
+            let resources = person::resources(authorized, &targets, facts.resources)?;
+            let granted = person::scopes(authorized, &resources, scope.as_ref())?;
+            let grant = Grant::Same(authorized.grant_id.clone());
+            let subject = authorized.subject.clone();
+            (resources, granted, subject, None, None, grant)
+        }
     };
     let bound_to = binding::check(&client, &resources, &on_behalf, proved_key)?;
+    let authenticated = match on_behalf {
+        OnBehalf::Person(authorized) => Some(Authentication {
+            time: authorized.auth_time,
+            amr: authorized.amr,
+            acr: authorized.acr,
+        }),
+        _ => None,
+    };
     Ok(Permit {
         client,
         subject,
@@ -239,6 +277,7 @@ pub fn decide(request: Request<'_>, facts: &Facts<'_>) -> Result<Permit> {
         not_after,
         grant,
         bound_to,
+        authenticated,
     })
 }
 

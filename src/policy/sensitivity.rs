@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::registry::{Access, Client, EventsScope, Origin, Resource};
+use crate::registry::{Access, Client, EventsScope, Resource};
 
 /// The scopes an access entry stands for at this resource, with everything they include.
 #[must_use]
@@ -22,7 +22,7 @@ pub fn named<'a>(access: &'a Access, resource: &'a Resource) -> BTreeSet<&'a str
 }
 
 /// What a client may ask for itself at a resource: what an administrator gave it, and for a
-/// client that registered itself what the resource opens to such clients.
+/// client that came by itself what the resource opens to such clients.
 #[must_use]
 pub fn entitled<'a>(client: &'a Client, resource: &'a Resource) -> BTreeSet<&'a str> {
     let mut names = client
@@ -30,7 +30,7 @@ pub fn entitled<'a>(client: &'a Client, resource: &'a Resource) -> BTreeSet<&'a 
         .access(resource.reference())
         .map(|a| named(a, resource))
         .unwrap_or_default();
-    if client.origin() == Origin::Registered {
+    if client.origin().is_by_itself() {
         let open = resource.document().open_scopes.iter().map(String::as_str);
         names.extend(resource.expand(open));
     }

@@ -1,6 +1,6 @@
 //! Which resources a token is for (RFC 8707 §2, RFC 8693 §2.1). Never "everything".
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::sensitivity::entitled;
 use crate::{
@@ -51,6 +51,58 @@ pub fn own(
         "This client has access to several resources: name one with the resource parameter \
          (RFC 8707)."
     }))
+}
+
+/// The resources that a client asks a person for; none when it only wants to know who they are.
+///
+/// Without a name it is the only one that knows what is asked for, the only one there is, or the
+/// operator's default: clients that know nothing of RFC 8707 name none.
+///
+/// # Errors
+/// `invalid_target`: unknown, or one too many.
+pub fn of_person(
+    client: &Client,
+    requested: &[&str],
+    about: &BTreeSet<&str>,
+    of_resources: &BTreeSet<&str>,
+    resources: &Resources,
+    default: &str,
+) -> Result<Vec<Arc<Resource>>> {
+    if !requested.is_empty() {
+        let mut found = distinct(requested.iter().map(|uri| (*uri, resources.by_uri(uri))))?;
+        // Whoever is told of the person may name the place where that is done.
+        found.retain(|resource| !resource.is_userinfo());
+        if let Some(ours) = found.iter().find(|resource| resource.is_builtin()) {
+            return Err(refused(ours.uri()));
+        }
+        return several(client, found);
+    }
+    if of_resources.is_empty() && !about.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = resources.all().into_iter().filter(|r| !r.is_builtin());
+    let mut candidates: Vec<Arc<Resource>> = all.cloned().collect();
+    let knows = |r: &Resource, scope: &&str| r.catalogue().contains_key(*scope);
+    let all = |r: &Arc<Resource>| of_resources.iter().all(|scope| knows(r, scope));
+    let some = |r: &Arc<Resource>| of_resources.iter().any(|scope| knows(r, scope));
+    let default = |r: &Arc<Resource>| resources.by_name(default).is_some_and(|d| d.id() == r.id());
+    // The narrower choice counts where it leaves any.
+    let narrower: [&dyn Fn(&Arc<Resource>) -> bool; 2] = [&some, &all];
+    for choice in narrower {
+        if candidates.len() > 1 && candidates.iter().any(choice) {
+            candidates.retain(choice);
+        }
+    }
+    if candidates.len() > 1 {
+        candidates.retain(default);
+    }
+    if candidates.is_empty() && !of_resources.is_empty() {
+        return Err(OAuthError::invalid_target(
+            "Several resources may be meant, or none: name one with the resource parameter \
+             (RFC 8707).",
+        ));
+    }
+    Ok(candidates)
 }
 
 fn is_of_events(scope: &str) -> bool {
@@ -121,7 +173,7 @@ fn several(client: &Client, found: Vec<Arc<Resource>>) -> Result<Vec<Arc<Resourc
 }
 
 /// One answer for unknown and for not allowed: it does not say which resources exist.
-fn refused(name: &str) -> OAuthError {
+pub(super) fn refused(name: &str) -> OAuthError {
     let name: String = name.chars().take(200).collect();
     OAuthError::invalid_target(format!(
         "'{name}' is not a resource that this client may ask a token for."

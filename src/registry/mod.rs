@@ -27,11 +27,12 @@ use tokio::sync::Notify;
 use self::client::Documents;
 pub use self::{
     client::{
-        Access, Client, ClientDocument, Keys, Origin, Profile, Receiver, RegisteredMetadata, Rights,
+        Access, AuthorizationSettings, Client, ClientDocument, Keys, Origin, Profile, Receiver,
+        RegisteredMetadata, RequestAlgorithm, Rights, Rules, SubjectType,
     },
     resource::{
         ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Resource, ResourceDocument, ScopeDeclaration,
-        Tool, builtin_document,
+        Tool, USERINFO_ID, builtin_document,
     },
     signals::{Signal, Signals},
     stream::{Delivery, Excluded, Live, Status, Stream, StreamDocument, SubjectStyle},
@@ -297,7 +298,9 @@ impl Registry {
             }
             // What was made in the place of EndGrants is GrantsEnded.
             Change::EndGrants { .. }
+            | Change::Authorization(_)
             | Change::ForgetOrphanedGrants
+            | Change::ForgetUnusedClients { .. }
             | Change::UseOnce { .. }
             | Change::People(_)
             | Change::AuditCursors(_)

@@ -11,6 +11,7 @@ use super::RegistryError;
 use crate::{
     keys::SigningAlgorithm,
     oauth::{
+        openid::IdentityScope,
         resource::normalise,
         scope::{Scope, is_scope_token, tool_scope},
         uri,
@@ -22,6 +23,9 @@ pub const ADMIN_ID: &str = "writ-admin";
 
 /// The id of the other built-in resource: the streams of security events.
 pub const EVENTS_ID: &str = "writ-events";
+
+/// The id of the third built-in resource: the userinfo endpoint.
+pub const USERINFO_ID: &str = "writ-userinfo";
 
 /// Most tools, scopes and inclusions of one resource, taken together.
 const MAX_ENTRIES: usize = 5000;
@@ -416,6 +420,24 @@ fn events_document() -> ResourceDocument {
     }
 }
 
+/// The userinfo endpoint as a resource like any other.
+fn userinfo_document() -> ResourceDocument {
+    let scopes = IdentityScope::ALL
+        .into_iter()
+        .filter(|scope| *scope != IdentityScope::OfflineAccess)
+        .map(|scope| ScopeDeclaration {
+            name: scope.as_str().into(),
+            description: scope.description().into(),
+            includes: Vec::new(),
+            sensitive: false,
+        });
+    ResourceDocument {
+        name: "Userinfo".into(),
+        scopes: scopes.collect(),
+        ..builtin_document()
+    }
+}
+
 /// A resource, with what follows from its declaration worked out once.
 #[derive(Debug)]
 pub struct Resource {
@@ -449,6 +471,15 @@ impl Resource {
     /// The stream API of an issuer.
     pub(super) fn events(issuer: &str) -> Self {
         Self::builtin(EVENTS_ID, format!("{issuer}/ssf"), events_document())
+    }
+
+    /// What an issuer tells of the person (OpenID Connect Core §5.3).
+    pub(super) fn userinfo(issuer: &str) -> Self {
+        Self::builtin(
+            USERINFO_ID,
+            format!("{issuer}/userinfo"),
+            userinfo_document(),
+        )
     }
 
     /// It has no row: its URI follows the issuer.
@@ -503,13 +534,19 @@ impl Resource {
     /// Whether it is one of the server's own.
     #[must_use]
     pub fn is_builtin(&self) -> bool {
-        matches!(self.row.id.as_str(), ADMIN_ID | EVENTS_ID)
+        matches!(self.row.id.as_str(), ADMIN_ID | EVENTS_ID | USERINFO_ID)
     }
 
     /// Whether it is the stream API.
     #[must_use]
     pub fn is_events(&self) -> bool {
         self.row.id == EVENTS_ID
+    }
+
+    /// Whether it is the userinfo endpoint.
+    #[must_use]
+    pub fn is_userinfo(&self) -> bool {
+        self.row.id == USERINFO_ID
     }
 
     /// The stored row.

@@ -134,6 +134,7 @@ impl Tenant {
         let mut resources = Resources::default();
         resources.insert(Arc::new(Resource::admin(issuer)));
         resources.insert(Arc::new(Resource::events(issuer)));
+        resources.insert(Arc::new(Resource::userinfo(issuer)));
         let path = url::Url::parse(issuer).map(|u| u.path().trim_end_matches('/').to_owned());
         Self {
             name: name.to_owned(),

@@ -12,6 +12,7 @@ use crate::{
     oauth::resource::{check, normalise},
     registry::{
         ADMIN_ID, Client, EVENTS_ID, Origin, Resource, ResourceDocument, Resources, Tenant,
+        USERINFO_ID,
     },
     store::Change,
     streams::declared::StreamDeclaration,
@@ -87,7 +88,7 @@ pub fn check_id(id: &str) -> Result<(), String> {
             "id '{id}': 1 to 64 of a-z, 0-9, '-', '_' and '.', not starting with '.'"
         ));
     }
-    if matches!(id, ADMIN_ID | EVENTS_ID) {
+    if matches!(id, ADMIN_ID | EVENTS_ID | USERINFO_ID) {
         return Err(format!("id '{id}' is the server's own"));
     }
     Ok(())

@@ -11,7 +11,10 @@ use crate::{
     error::{OAuthError, Result},
     journal::Command,
     oauth::grant_type::{AuthMethod, CLIENT_CREDENTIALS, TOKEN_EXCHANGE},
-    registry::{ClientDocument, Origin, Profile, RegisteredMetadata, Resource, Tenant},
+    registry::{
+        AuthorizationSettings, ClientDocument, Origin, Profile, RegisteredMetadata, Resource,
+        Tenant,
+    },
     store::Change,
     streams::{agreement, changes::By, declared},
 };
@@ -141,6 +144,7 @@ fn server_client(
         receiver: None,
         multiple_resources: false,
         dpop_bound_access_tokens: false,
+        authorization: AuthorizationSettings::default(),
         metadata: RegisteredMetadata::default(),
     };
     Ok(client::Model {

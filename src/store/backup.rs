@@ -6,9 +6,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use entity::{
-    audit_cursor, audit_event, audit_head, client, courier, credential, grant, node, outbox,
-    replay, resource, revoked_token, session, signal, signal_head, signing_key, stream,
-    stream_progress, tenant, user,
+    audit_cursor, audit_event, audit_head, client, consent, courier, credential, grant, node,
+    outbox, pushed_request, refresh_token, replay, resource, revoked_token, session, signal,
+    signal_head, signing_key, stream, stream_progress, tenant, user,
 };
 use migration::MigratorTrait as _;
 use sea_orm::{
@@ -82,6 +82,7 @@ macro_rules! tables {
 tables! {
     tenant client resource grant signing_key revoked_token replay node outbox audit_event audit_head
     audit_cursor stream stream_progress signal signal_head courier user credential session
+    pushed_request refresh_token consent
 }
 
 /// The last step of the schema that this program knows.

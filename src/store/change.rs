@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{
-    audit_cursor, client, credential, grant, replay, resource, revoked_token, session, signal,
-    signing_key, stream, stream_progress, tenant, user,
+    audit_cursor, client, consent, credential, grant, pushed_request, refresh_token, replay,
+    resource, revoked_token, session, signal, signing_key, stream, stream_progress, tenant, user,
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
@@ -17,10 +17,10 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait as _, LikeExpr, OnConflict, Query},
 };
 
-use super::{audit, forget, people, progress, streams};
+use super::{audit, authorization, forget, people, progress, streams};
 
 /// Ids in one statement, below any parameter limit: others wait while grants end.
-const MANY_IDS: usize = 10_000;
+pub(super) const MANY_IDS: usize = 10_000;
 
 /// Seconds that clocks of nodes may differ: a name that one of them would still take must not be
 /// forgotten by another.
@@ -28,6 +28,8 @@ const SKEW: i64 = 60;
 
 /// How the identity of a grant begins that a person gave.
 pub const PERSON: &str = "person ";
+/// The `origin` of clients whose id is the URL of their metadata.
+const DOCUMENT: &str = "document";
 
 /// A kind of name that holds once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,10 @@ pub enum Once {
     Assertion,
     /// A DPoP proof (RFC 9449 §11.1).
     Proof,
+    /// An authorization code (RFC 6749 §4.1.2).
+    Code,
+    /// A pushed authorization request (RFC 9126 §4).
+    PushedRequest,
     /// The challenge of a passkey (WebAuthn level 2 §13.4.3).
     Challenge,
 }
@@ -149,6 +155,8 @@ pub enum Change {
     },
     /// Remembers a grant; the first one of an identity stays.
     PutGrant(grant::Model),
+    /// Something of what people authorize.
+    Authorization(authorization::Change),
     /// Ends grants, and with them every token that hangs from them or from what was derived.
     EndGrants {
         /// The tenant.
@@ -243,6 +251,11 @@ pub enum Change {
     /// Forgets grants that were derived from one which has ended: no token hangs from them that
     /// still holds.
     ForgetOrphanedGrants,
+    /// Forgets clients that came by themselves and that nobody uses, some at a time.
+    ForgetUnusedClients {
+        /// Unix seconds: those that came, or changed, before.
+        before: i64,
+    },
     /// Forgets signals that nobody needs any more, some at a time.
     ForgetSignals {
         /// Unix seconds.
@@ -265,6 +278,7 @@ impl Change {
             Self::PutClient { row, .. } => Some(&row.tenant),
             Self::PutResource { row, .. } => Some(&row.tenant),
             Self::PutGrant(row) => Some(&row.tenant),
+            Self::Authorization(change) => Some(change.tenant()),
             Self::RevokeToken { row, .. } => Some(&row.tenant),
             Self::Signal(row) => Some(&row.tenant),
             Self::PutStream { row, .. } => Some(&row.tenant),
@@ -283,6 +297,7 @@ impl Change {
             | Self::HoldStreams(_)
             | Self::ForgetExpired { .. }
             | Self::ForgetOrphanedGrants
+            | Self::ForgetUnusedClients { .. }
             | Self::ForgetSignals { .. }
             | Self::ForgetOutbox { .. } => None,
         }
@@ -337,6 +352,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
                 return Ok(Made::No);
             }
             let ended = end_grants(db, tenant, Whose::Client(client_id.clone())).await?;
+            authorization::end_consents(db, tenant, client_id).await?;
             let streams = streams::remove_all(db, tenant, client_id).await?;
             let made = [change.clone(), ended].into_iter().chain(streams);
             Ok(Made::Instead(made.collect()))
@@ -353,6 +369,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             Ok(Made::Instead(vec![change.clone(), ended]))
         }
         Change::PutGrant(row) => put_grant(db, row).await,
+        Change::Authorization(change) => authorization::apply(db, change).await,
         Change::EndGrants { tenant, whose } => {
             let ended = end_grants(db, tenant, whose.clone()).await?;
             Ok(Made::Instead(vec![ended]))
@@ -364,6 +381,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
                     .filter(grant::Column::Id.is_in(ids))
                     .exec(db)
                     .await?;
+                authorization::end_lines(db, tenant, ids).await?;
             }
             Ok(Made::AsAsked)
         }
@@ -432,9 +450,17 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
                 .filter(revoked_token::Column::ExpiresAt.lt(*before))
                 .exec(db)
                 .await?;
-            Ok(Made::AsAsked)
+            let mut made = vec![change.clone()];
+            for over in authorization::forget(db, *before).await? {
+                Box::pin(apply(db, &over)).await?;
+                made.push(over);
+            }
+            Ok(Made::Instead(made))
         }
         Change::ForgetOrphanedGrants => forget_orphaned_grants(db).await.map(Made::Instead),
+        Change::ForgetUnusedClients { before } => {
+            forget_unused_clients(db, *before).await.map(Made::Instead)
+        }
         Change::ForgetSignals { before } => {
             forget::signals(db, *before).await?;
             Ok(Made::AsAsked)
@@ -487,8 +513,11 @@ async fn remove_tenant(db: &impl ConnectionTrait, name: &str) -> Result<Made, Db
     }
     empty!(
         client,
+        consent,
         resource,
         grant,
+        pushed_request,
+        refresh_token,
         replay,
         revoked_token,
         signing_key,
@@ -510,6 +539,7 @@ async fn put_client(
     use client::Column;
     let model = row.clone().into_active_model();
     let written = match before {
+        None if row.origin == DOCUMENT => return put_document_client(db, row).await,
         None => insert_or_ignore(db, model).await?,
         // Another node may have disabled it, or given it another secret, meanwhile.
         Some(before) => {
@@ -529,6 +559,22 @@ async fn put_client(
         }
     };
     Ok(Made::if_one(written))
+}
+
+/// Two people may be the first to allow a client something: both have, unless it is disabled.
+async fn put_document_client(
+    db: &impl ConnectionTrait,
+    row: &client::Model,
+) -> Result<Made, DbErr> {
+    if insert_or_ignore(db, row.clone().into_active_model()).await? == 1 {
+        return Ok(Made::AsAsked);
+    }
+    let key = (row.tenant.clone(), row.client_id.clone());
+    let first = client::Entity::find_by_id(key).one(db).await?;
+    Ok(match first.filter(|first| !first.disabled) {
+        Some(row) => Made::Instead(vec![Change::PutClient { row, before: None }]),
+        None => Made::No,
+    })
 }
 
 /// `column = value`, where nothing equals nothing.
@@ -563,7 +609,10 @@ async fn put_resource(
 }
 
 /// Whoever comes second uses the first one's grant.
-async fn put_grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made, DbErr> {
+pub(super) async fn put_grant(
+    db: &impl ConnectionTrait,
+    row: &grant::Model,
+) -> Result<Made, DbErr> {
     hold_grants(db, &row.tenant, Hold::ToMake).await?;
     let holder = (row.tenant.clone(), row.client_id.clone());
     let holder = client::Entity::find_by_id(holder).one(db).await?;
@@ -604,7 +653,7 @@ async fn are_there(db: &impl ConnectionTrait, row: &grant::Model) -> Result<bool
 }
 
 /// What a transaction is about to do with a tenant's grants.
-enum Hold {
+pub(super) enum Hold {
     /// Make one: others may too.
     ToMake,
     /// End some: all that are made so far, and none meanwhile.
@@ -613,7 +662,11 @@ enum Hold {
 
 /// Until the transaction ends, no other node ends grants while one is made, nor makes one while
 /// they are ended: one that was answered before would outlive them.
-async fn hold_grants(db: &impl ConnectionTrait, tenant: &str, hold: Hold) -> Result<(), DbErr> {
+pub(super) async fn hold_grants(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    hold: Hold,
+) -> Result<(), DbErr> {
     let function = match hold {
         Hold::ToMake => "pg_advisory_xact_lock_shared",
         Hold::ToEnd => "pg_advisory_xact_lock",
@@ -654,7 +707,7 @@ pub(super) async fn lock(
     db.execute_raw(lock).await.map(drop)
 }
 
-async fn end_grants(
+pub(super) async fn end_grants(
     db: &impl ConnectionTrait,
     tenant: &str,
     whose: Whose,
@@ -736,23 +789,59 @@ async fn forget_orphaned_grants(db: &impl ConnectionTrait) -> Result<Vec<Change>
         .filter(Expr::exists(its_parent).not());
     let mut changes = Vec::new();
     loop {
-        let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for row in orphans.clone().all(db).await? {
-            ids.entry(row.tenant).or_default().push(row.id);
-        }
-        if ids.is_empty() {
+        let gone = over(orphans.clone().all(db).await?);
+        if gone.is_empty() {
             return Ok(changes);
         }
-        for (tenant, ids) in ids {
-            let change = Change::GrantsEnded {
-                tenant,
-                ids,
-                ended: None,
-            };
+        for change in gone {
             Box::pin(apply(db, &change)).await?;
             changes.push(change);
         }
     }
+}
+
+/// Of one tenant: while it is done, none of its grants can be made. No receiver of events is told,
+/// because nothing ends that anybody holds.
+async fn forget_unused_clients(
+    db: &impl ConnectionTrait,
+    before: i64,
+) -> Result<Vec<Change>, DbErr> {
+    let oldest = forget::unused_clients(before).one(db).await?;
+    let Some(client::Model { tenant, .. }) = oldest else {
+        return Ok(Vec::new());
+    };
+    hold_grants(db, &tenant, Hold::ToEnd).await?;
+    // Looked for again: one of them may have been used until then.
+    let unused = forget::unused_clients(before)
+        .filter(client::Column::Tenant.eq(&tenant))
+        .limit(forget::AT_ONCE)
+        .all(db)
+        .await?;
+    let ids: Vec<String> = unused.into_iter().map(|row| row.client_id).collect();
+    client::Entity::delete_many()
+        .filter(client::Column::Tenant.eq(&tenant))
+        .filter(client::Column::ClientId.is_in(&ids))
+        .exec(db)
+        .await?;
+    let removed = ids.into_iter().map(|client_id| Change::RemoveClient {
+        tenant: tenant.clone(),
+        client_id,
+    });
+    Ok(removed.collect())
+}
+
+/// The end of grants of which nobody has to be told: no token hangs from them that still holds.
+pub(super) fn over(rows: Vec<grant::Model>) -> Vec<Change> {
+    let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        ids.entry(row.tenant).or_default().push(row.id);
+    }
+    let ended = |(tenant, ids)| Change::GrantsEnded {
+        tenant,
+        ids,
+        ended: None,
+    };
+    ids.into_iter().map(ended).collect()
 }
 
 /// These grants.

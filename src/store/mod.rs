@@ -4,6 +4,7 @@
 //! [`audit::append`], and only the journal calls them.
 
 pub mod audit;
+pub mod authorization;
 pub mod backup;
 pub mod change;
 pub mod connection;

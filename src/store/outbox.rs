@@ -96,12 +96,14 @@ fn news(change: &Change) -> Vec<(Kind, Cow<'_, str>)> {
         Change::Keys { .. } => one(Kind::Keys, ""),
         // Names that hold once are looked up where they are, and the rest is nobody's news.
         Change::EndGrants { .. }
+        | Change::Authorization(_)
         | Change::UseOnce { .. }
         | Change::People(_)
         | Change::AuditCursors(_)
         | Change::CutAudit { .. }
         | Change::ForgetExpired { .. }
         | Change::ForgetOrphanedGrants
+        | Change::ForgetUnusedClients { .. }
         | Change::ForgetSignals { .. }
         | Change::Progress(_)
         | Change::StreamActive { .. }

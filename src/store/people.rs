@@ -7,7 +7,10 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait as _},
 };
 
-use super::change::{Made, insert_or_ignore, lock, update};
+use super::{
+    authorization,
+    change::{self, Made, insert_or_ignore, lock, update},
+};
 
 /// Which sessions end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,12 +167,18 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
             Ok(Made::AsAsked)
         }
         Change::EndSessions { tenant, which } => {
+            let theirs = Condition::all()
+                .add(session::Column::Tenant.eq(tenant))
+                .add(which.condition());
+            let over = session::Entity::find().filter(theirs.clone());
+            let over: Vec<String> = over.all(db).await?.into_iter().map(|row| row.sid).collect();
             session::Entity::delete_many()
-                .filter(session::Column::Tenant.eq(tenant))
-                .filter(which.condition())
+                .filter(theirs)
                 .exec(db)
                 .await?;
-            Ok(Made::AsAsked)
+            let mut made = vec![change::Change::People(change.clone())];
+            made.extend(authorization::end_with_sessions(db, tenant, &over).await?);
+            Ok(Made::Instead(made))
         }
         Change::ForgetSessions { before, idle_since } => {
             let over = Condition::any()
@@ -253,6 +262,7 @@ async fn remove_user(db: &impl ConnectionTrait, tenant: &str, id: &str) -> Resul
         .filter(session::Column::UserId.eq(id))
         .exec(db)
         .await?;
+    authorization::end_consents_of(db, tenant, id).await?;
     Ok(Made::if_one(gone.rows_affected))
 }
 

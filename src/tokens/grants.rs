@@ -45,6 +45,8 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
             Grant::Same(from) | Grant::Derived(from) => Some(from.clone()),
         },
         created_at: app.clock.seconds(),
+        session: None,
+        expires_at: None,
     };
     let id = row.id.clone();
     let changes = vec![Change::PutGrant(row)];

@@ -3,20 +3,27 @@
 //! | file | what |
 //! |---|---|
 //! | `grants` | the stored grant a token hangs from |
+//! | [`id_token`] | who a person is, said to a client |
+//! | [`person`] | what is told of them |
+//! | [`subject`] | by which name |
 //! | [`verify`] | whether one of ours still holds: asked by everyone who takes one |
 //! | [`introspection`] | what is told of one |
 //! | [`revocation`] | ended before its time |
 
 pub mod dpop;
 mod grants;
+pub mod id_token;
 pub mod introspection;
+pub mod person;
 pub mod revocation;
+pub mod subject;
 pub mod verify;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
+pub use self::id_token::IdTokenRequest;
 use crate::{
     app::App,
     audit::{Event, Kind},
@@ -24,7 +31,7 @@ use crate::{
     error::{OAuthError, Result},
     journal::{Command, JournalError},
     oauth::claims::{AccessClaims, Audience, Confirmation},
-    policy::Permit,
+    policy::{Authentication, Permit},
     registry::Tenant,
     store::{Change, Once},
 };
@@ -38,9 +45,19 @@ pub struct TokenResponse {
     token_type: &'static str,
     expires_in: i64,
     scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
     /// For the client's next proof: a header, not a member.
     #[serde(skip)]
     dpop_nonce: Option<String>,
+}
+
+impl std::fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenResponse")
+    }
 }
 
 impl TokenResponse {
@@ -65,24 +82,68 @@ impl TokenResponse {
     }
 }
 
+/// What a grant type wants done.
+#[derive(Debug)]
+pub struct Issue {
+    /// What may be.
+    pub permit: Permit,
+    /// What has to be true for it: committed with the token, or neither.
+    pub changes: Vec<Change>,
+    /// What these changes rest on.
+    pub rests: Rests,
+    /// Handed out with the token.
+    pub refresh_token: Option<String>,
+    /// Made with the token.
+    pub id_token: Option<IdTokenRequest>,
+}
+
+impl From<Permit> for Issue {
+    fn from(permit: Permit) -> Self {
+        Self {
+            permit,
+            changes: Vec::new(),
+            rests: Rests::OnNothing,
+            refresh_token: None,
+            id_token: None,
+        }
+    }
+}
+
+/// What may have been taken away or used by the time a token is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rests {
+    /// Nothing that the changes would notice.
+    OnNothing,
+    /// A code, and the consent behind it: it makes this grant.
+    OnCode(String),
+    /// A line of refresh tokens, in which another request may have gone on.
+    OnLine,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Issued {
+    /// It is issued.
+    Token(Box<TokenResponse>),
+    /// What it rests on ended or shrank meanwhile; what was used up is used up all the same.
+    GroundGone,
+    /// Another request was first: nothing was used up.
+    Overtaken,
+}
+
 /// Longest claims, bytes: with header and signature still short enough for any server's limits.
 const MAX_CLAIMS: usize = 5 * 1024;
 
-/// Spends a permit: makes the token, remembers it, and answers when that is on disk. There is none
-/// when what it rests on ended or shrank meanwhile; what was used up is used up all the same.
+/// Spends a permit: makes the token, remembers it, and answers when that is on disk.
 ///
 /// `spent` is what the request used up, a client assertion or a proof of possession; it is
 /// committed with the token, so that neither is there without the other.
 ///
 /// # Errors
-/// `temporarily_unavailable` when the journal is full, `invalid_client` or `invalid_dpop_proof`
-/// when assertion or proof were used before, `server_error` when key or disk fail.
-pub async fn issue(
-    app: &App,
-    tenant: &Tenant,
-    permit: Permit,
-    spent: Vec<Change>,
-) -> Result<Option<TokenResponse>> {
+/// `temporarily_unavailable` when the journal is full, `invalid_client`, `invalid_dpop_proof` or
+/// `invalid_grant` when assertion, proof or code were used before, `server_error` when key or disk fail.
+pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>) -> Result<Issued> {
+    let permit = &issue.permit;
     let now = app.clock.seconds();
     let exp = permit
         .not_after()
@@ -93,7 +154,10 @@ pub async fn issue(
             "The subject token has expired.",
         ));
     }
-    let grant_id = grants::ensure(app, tenant, &permit).await?;
+    let grant_id = grants::ensure(app, tenant, permit).await?;
+    // A token that is no authentication any more, since less was asked for, has no ID token.
+    let openid = |_: &&IdTokenRequest| permit.scope().split(' ').any(|s| s == "openid");
+    let authentication = issue.id_token.as_ref().filter(openid);
     let claims = AccessClaims {
         iss: tenant.issuer().to_owned(),
         sub: permit.subject().to_owned(),
@@ -116,7 +180,7 @@ pub async fn issue(
         cnf: permit.bound_to().map(Confirmation::to_key),
         authorization_details: None,
         tenant: (!tenant.is_default()).then(|| tenant.name().to_owned()),
-        extra: std::collections::BTreeMap::new(),
+        extra: extra(permit, authentication),
     };
     let payload = serde_json::to_vec(&claims).map_err(OAuthError::server_error)?;
     if payload.len() > MAX_CLAIMS {
@@ -145,11 +209,29 @@ pub async fn issue(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, kind, &event)];
-    commit(app, Command::new(spent, audit)).await?;
-    if !still_stands(tenant, &permit, claims.grant_id.as_deref()) {
-        return Ok(None);
+    let id_token = match authentication {
+        Some(wanted) => Some(wanted.make(app, tenant, permit, &access_token).await?),
+        None => None,
+    };
+    let changes = spent.into_iter().chain(issue.changes).collect();
+    let committed = app.journal.commit(Command::new(changes, audit)).await;
+    match (committed, &issue.rests) {
+        (Ok(()), _) => {}
+        (Err(JournalError::Conflict), Rests::OnLine) => return Ok(Issued::Overtaken),
+        (Err(JournalError::Conflict), Rests::OnCode(_)) => {
+            return Err(OAuthError::invalid_grant(
+                "What code stands for has been taken back.",
+            ));
+        }
+        (Err(JournalError::Used(Once::Code)), Rests::OnCode(grant_id)) => {
+            return Err(revocation::code_reused(app, tenant, grant_id).await?);
+        }
+        (Err(error), _) => return Err(not_committed(error)),
     }
-    Ok(Some(TokenResponse {
+    if !still_stands(tenant, permit, claims.grant_id.as_deref()) {
+        return Ok(Issued::GroundGone);
+    }
+    Ok(Issued::Token(Box::new(TokenResponse {
         access_token,
         issued_token_type: None,
         // RFC 9449 §5
@@ -160,8 +242,40 @@ pub async fn issue(
         },
         expires_in: exp - now,
         scope: claims.scope.unwrap_or_default(),
+        refresh_token: issue.refresh_token,
+        id_token,
         dpop_nonce: None,
-    }))
+    })))
+}
+
+/// The private claim with the names of what the userinfo endpoint tells beyond what the scopes
+/// stand for, since nothing else is stored of it (OpenID Connect Core §5.5).
+pub const USERINFO_CLAIMS: &str = "userinfo_claims";
+
+fn extra(
+    permit: &Permit,
+    authentication: Option<&IdTokenRequest>,
+) -> BTreeMap<String, serde_json::Value> {
+    let mut extra = permit.authenticated().map(described).unwrap_or_default();
+    let about = permit.resources().iter().any(|r| r.is_userinfo());
+    let names = authentication.filter(|_| about).into_iter();
+    let names: Vec<&str> = names.flat_map(IdTokenRequest::at_userinfo).collect();
+    if !names.is_empty() {
+        extra.insert(USERINFO_CLAIMS.to_owned(), names.into());
+    }
+    extra
+}
+
+/// How a person authenticated, as an access token says it (RFC 9068 §2.2.1).
+fn described(authentication: &Authentication) -> BTreeMap<String, serde_json::Value> {
+    let mut claims = BTreeMap::from([("auth_time".to_owned(), authentication.time.into())]);
+    if !authentication.amr.is_empty() {
+        claims.insert("amr".to_owned(), authentication.amr.clone().into());
+    }
+    if let Some(acr) = &authentication.acr {
+        claims.insert("acr".to_owned(), acr.clone().into());
+    }
+    claims
 }
 
 /// Remembers that an authenticated client was refused, and uses up what it presented.
@@ -221,7 +335,11 @@ pub async fn refuse_stranger(
         .map_err(not_committed)
 }
 
-async fn commit(app: &App, command: Command) -> Result<()> {
+/// Commits what an endpoint for clients has to write.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn commit(app: &App, command: Command) -> Result<()> {
     app.journal.commit(command).await.map_err(not_committed)
 }
 
@@ -244,6 +362,7 @@ fn not_committed(error: JournalError) -> OAuthError {
     match error {
         JournalError::Used(Once::Assertion) => assertion::replayed(),
         JournalError::Used(Once::Proof) => dpop::replayed(),
+        JournalError::Used(Once::Code) => OAuthError::invalid_grant("code was used before."),
         // The tenant has ended since the client authenticated, and the client with it.
         JournalError::Conflict => authentication::failed().because(error),
         other => other.into(),

@@ -19,12 +19,12 @@ use super::{commit, spend, verify};
 use crate::{
     app::App,
     audit::{Event, Kind},
-    error::Result,
+    error::{OAuthError, Result},
     journal::Command,
     oauth::claims::AccessClaims,
     registry::{Client, Tenant},
     signals::{Cause, Initiator},
-    store::{Change, Token},
+    store::{Change, Token, Whose},
 };
 
 /// Seconds that a revocation is remembered after its token has expired: clocks of nodes differ.
@@ -97,6 +97,47 @@ pub fn end_of_unknown(tenant: &Tenant, jti: &str, exp: i64) -> Change {
         row: row(tenant, jti, exp),
         token: None,
     }
+}
+
+/// Ends what a code has produced, because it was used again (RFC 6749 §4.1.2), and says so.
+///
+/// # Errors
+/// As [`by_client`].
+pub async fn code_reused(app: &App, tenant: &Tenant, grant_id: &str) -> Result<OAuthError> {
+    end_grant(app, tenant, grant_id, "its code was used twice").await?;
+    Ok(OAuthError::invalid_grant(
+        "code was used before: what it has produced has ended.",
+    ))
+}
+
+/// Ends a grant, because one of its refresh tokens was used again (RFC 9700 §4.14.2), and says so.
+///
+/// # Errors
+/// As [`by_client`].
+pub async fn refresh_token_reused(
+    app: &App,
+    tenant: &Tenant,
+    grant_id: &str,
+) -> Result<OAuthError> {
+    end_grant(app, tenant, grant_id, "a refresh token was used twice").await?;
+    Ok(OAuthError::invalid_grant(
+        "refresh_token was used before: what was granted has ended.",
+    ))
+}
+
+async fn end_grant(app: &App, tenant: &Tenant, grant_id: &str, why: &'static str) -> Result<()> {
+    let event = Event {
+        grant_id: Some(grant_id),
+        reason: Some(why),
+        ..Event::default()
+    };
+    let audit = vec![app.record(tenant, Kind::GrantsEnded, &event)];
+    let end = Change::EndGrants {
+        tenant: tenant.name().to_owned(),
+        whose: Whose::Grant(grant_id.to_owned()),
+    };
+    let cause = Cause::new(&app.entropy, Initiator::Policy, why);
+    commit(app, Command::new(vec![end], audit).because(cause)).await
 }
 
 fn row(tenant: &Tenant, jti: &str, exp: i64) -> revoked_token::Model {

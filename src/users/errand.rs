@@ -24,8 +24,8 @@ pub struct Errand {
     pub asked_at: i64,
     /// Who signed in before this Unix second must do so again.
     pub authenticated_after: Option<i64>,
-    /// Where the client is, as [`crate::web::form_target`] of its redirect URI says it: a browser
-    /// that sends the sign-in form may be redirected there in the end.
+    /// Where a form that leads there may be redirected to beside our own pages, as a source of
+    /// `form-action`: the client, when nothing more has to be asked.
     #[serde(default)]
     pub form_target: Option<String>,
 }

@@ -11,6 +11,7 @@
 
 mod admin;
 mod attacks;
+mod authorize;
 mod cli;
 mod clients;
 mod cluster;

@@ -5,6 +5,7 @@
 //! changes a client reads the document again.
 
 mod document;
+mod profile;
 mod shared;
 
 use std::{fmt, sync::Arc};
@@ -15,7 +16,11 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::shared::Documents;
 use self::shared::Text;
 pub use self::{
-    document::{Access, ClientDocument, Profile, Receiver, RegisteredMetadata},
+    document::{
+        Access, AuthorizationSettings, ClientDocument, Receiver, RegisteredMetadata,
+        RequestAlgorithm, SubjectType,
+    },
+    profile::{Profile, Rules},
     shared::{Keys, Rights},
 };
 use super::RegistryError;
@@ -30,10 +35,17 @@ pub enum Origin {
     Registered,
     /// It belongs to an MCP server that registered itself.
     Resource,
+    /// Its `client_id` is the URL of its metadata (OAuth Client ID Metadata Document).
+    Document,
 }
 
 impl Origin {
-    const ALL: [Self; 3] = [Self::Declared, Self::Registered, Self::Resource];
+    const ALL: [Self; 4] = [
+        Self::Declared,
+        Self::Registered,
+        Self::Resource,
+        Self::Document,
+    ];
 
     /// The word in the database.
     #[must_use]
@@ -42,7 +54,14 @@ impl Origin {
             Self::Declared => "declared",
             Self::Registered => "registered",
             Self::Resource => "resource",
+            Self::Document => "document",
         }
+    }
+
+    /// Whether it came by itself: whoever likes may have such a client, and as many as they like.
+    #[must_use]
+    pub const fn is_by_itself(self) -> bool {
+        matches!(self, Self::Registered | Self::Document)
     }
 
     fn parse(word: &str) -> Option<Self> {
@@ -123,6 +142,12 @@ impl Client {
         }
     }
 
+    /// The length of its stored document, bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.document.len()
+    }
+
     /// The stored document, read anew: not for the token path.
     ///
     /// # Errors
@@ -149,11 +174,10 @@ impl Client {
         self.origin
     }
 
-    /// Whether anybody answers for it: whoever likes may have a client that registers itself, and
-    /// as many as they like.
+    /// Whether anybody answers for it.
     #[must_use]
     pub const fn is_vouched_for(&self) -> bool {
-        !matches!(self.origin, Origin::Registered)
+        !self.origin.is_by_itself()
     }
 
     /// What it may do, and how it proves who it is.

@@ -8,7 +8,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use writ_resource::jws::KeySet;
 
-use super::document::{Access, ClientDocument, Profile};
+use super::{
+    document::{Access, AuthorizationSettings, ClientDocument},
+    profile::Profile,
+};
 use crate::{
     oauth::grant_type::AuthMethod,
     registry::index::{By, Key},
@@ -37,11 +40,16 @@ pub struct Rights {
     pub dpop_bound_access_tokens: bool,
     /// Scopes asked for when a request names none (RFC 7591 §2); a default, never a ceiling.
     pub scope: Option<String>,
+    /// What holds of its authorization requests.
+    pub authorization: AuthorizationSettings,
+    /// Whom it shares its names for people with, if they are not everybody's.
+    pub sector: Option<String>,
 }
 
 impl From<ClientDocument> for Rights {
     fn from(document: ClientDocument) -> Self {
         Self {
+            sector: document.sector(),
             profile: document.profile,
             token_endpoint_auth_method: document.token_endpoint_auth_method,
             grant_types: document.grant_types,
@@ -52,6 +60,7 @@ impl From<ClientDocument> for Rights {
             multiple_resources: document.multiple_resources,
             dpop_bound_access_tokens: document.dpop_bound_access_tokens,
             scope: document.metadata.scope,
+            authorization: document.authorization,
         }
     }
 }
@@ -105,6 +114,10 @@ pub(super) struct Text {
 impl Text {
     pub(super) fn whole(&self) -> String {
         [&*self.name, &self.rest.text].concat()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.name.len() + self.rest.text.len()
     }
 
     pub(super) fn rest(&self) -> &Document {

@@ -23,8 +23,6 @@ use crate::{
 /// What the page shows.
 #[derive(Debug, Serialize)]
 struct FactorPage<'a> {
-    #[serde(skip)]
-    targets: Vec<String>,
     csrf: String,
     errand: &'a str,
     half: &'a str,
@@ -37,10 +35,6 @@ impl Page for FactorPage<'_> {
 
     fn title(&self) -> &str {
         "Second step"
-    }
-
-    fn form_action(&self) -> Vec<String> {
-        self.targets.clone()
     }
 }
 
@@ -100,7 +94,6 @@ fn page(
     problem: Option<Problem>,
 ) -> Result<Response> {
     let page = FactorPage {
-        targets: visit.targets(),
         csrf: visit.csrf(),
         errand: visit.ticket().unwrap_or_default(),
         half,

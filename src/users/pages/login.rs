@@ -30,8 +30,6 @@ use crate::{
 /// What the page shows.
 #[derive(Debug, Serialize)]
 struct LoginPage<'a> {
-    #[serde(skip)]
-    targets: Vec<String>,
     csrf: String,
     errand: &'a str,
     /// Who has sent the person here.
@@ -71,10 +69,6 @@ impl Page for LoginPage<'_> {
 
     fn title(&self) -> &str {
         "Sign in"
-    }
-
-    fn form_action(&self) -> Vec<String> {
-        self.targets.clone()
     }
 
     fn script(&self) -> Option<&'static Asset> {
@@ -161,7 +155,6 @@ pub(super) fn page(
 ) -> Result<Response> {
     let open = visit.app.config.users.sign_up == SignUp::Open;
     let page = LoginPage {
-        targets: visit.targets(),
         csrf: visit.csrf(),
         errand: visit.ticket().unwrap_or_default(),
         client: visit.client(),

@@ -28,8 +28,6 @@ use crate::{
 /// What the page shows.
 #[derive(Debug, Serialize)]
 struct SignUpPage<'a> {
-    #[serde(skip)]
-    targets: Vec<String>,
     csrf: String,
     errand: &'a str,
     login: String,
@@ -44,10 +42,6 @@ impl Page for SignUpPage<'_> {
 
     fn title(&self) -> &str {
         "Make an account"
-    }
-
-    fn form_action(&self) -> Vec<String> {
-        self.targets.clone()
     }
 }
 
@@ -152,7 +146,6 @@ fn page(
     problem: Option<Problem>,
 ) -> Result<Response> {
     let page = SignUpPage {
-        targets: visit.targets(),
         csrf: visit.csrf(),
         errand: visit.ticket().unwrap_or_default(),
         login: visit.path("/login", &[]),

@@ -1,6 +1,5 @@
 //! OAuth over HTTP. What must be refused is in `attacks`.
 
-mod authorize;
 mod discovery;
 mod health;
 mod introspect;
@@ -8,3 +7,4 @@ mod jwks;
 mod metrics;
 mod revoke;
 mod token;
+mod userinfo;

@@ -525,7 +525,7 @@ fn at(tenant: Option<&str>, path: &str) -> String {
 }
 
 /// Members of `over` in place of those of `under`; `null` takes one away.
-pub(super) fn overlay(under: &mut Value, over: &Value) {
+pub(crate) fn overlay(under: &mut Value, over: &Value) {
     let Some(over) = over.as_object() else { return };
     let members = under.as_object_mut().unwrap();
     for (name, value) in over {

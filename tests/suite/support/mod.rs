@@ -9,6 +9,7 @@ mod app;
 mod at_rest;
 mod authenticator;
 mod browser;
+mod document_host;
 mod dpop;
 mod home;
 mod http;
@@ -16,21 +17,24 @@ mod jose;
 mod key_host;
 mod live;
 mod oracle;
+mod person;
 mod tls;
 
 pub(crate) use self::{
     app::{
         ACME, ADMIN_SECRET, CALENDAR, DELEGATION, NOW, TestApp, WEATHER, after_first_start,
-        secret_of, short_limits,
+        overlay, secret_of, short_limits,
     },
     at_rest::AtRest,
     authenticator::Authenticator,
     browser::{Browser, Page},
+    document_host::DocumentHost,
     dpop::{ath, proof_header, thumbprint},
     home::Home,
     http::{Answer, Call, encode},
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
     key_host::KeyHost,
     live::{Connection, LiveServer, status},
+    person::{CALLBACK, CHALLENGE, Person, VERIFIER, pairs, refusal, request, told},
     tls::Certificate,
 };

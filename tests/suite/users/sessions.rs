@@ -75,6 +75,7 @@ async fn who_signs_in_once_more_keeps_the_sid_and_nothing_else() {
     let again = async |browser: &mut Browser<'_>, name: &str| {
         app.advance(1);
         let errand = Errand {
+            form_target: None,
             authenticated_after: Some(app.now()),
             ..Errand::to(&app.state, "/account")
         };

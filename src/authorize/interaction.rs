@@ -1,0 +1,351 @@
+//! Where the browser goes next: sign in, be asked, be done.
+
+use entity::replay;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    code::{self, SignedIn},
+    consent::Remembered,
+    request::{Answer, AuthorizationRequest, Channel, Received, Refusal},
+};
+use crate::{
+    app::App,
+    audit::{Event, Kind},
+    clients::{cimd, digest_of},
+    error::{OAuthError, Result},
+    journal::{Command, JournalError},
+    oauth::{error_code::ErrorCode, openid::Acr, redirect_uri},
+    policy::person::Ask,
+    registry::Tenant,
+    store::{Change, Once, authorization},
+    tokens::subject,
+    users::Session,
+};
+
+/// How the `request_uri` of a pushed request begins (RFC 9126 §2.2).
+pub const PUSHED: &str = "urn:ietf:params:oauth:request_uri:";
+
+/// A request while a person makes up their mind, as their browser carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interaction {
+    /// Its parameters, as a form.
+    parameters: String,
+    /// SHA-256 of the `request_uri` that it was pushed under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pushed: Option<[u8; 32]>,
+    /// When it began, Unix seconds.
+    asked_at: i64,
+}
+
+impl Interaction {
+    /// A request that a browser brings.
+    ///
+    /// # Errors
+    /// `invalid_request` when it cannot be read, `invalid_request_uri` when it was pushed and does
+    /// not hold any more, or is another client's.
+    pub async fn begin(app: &App, tenant: &Tenant, parameters: String) -> Result<Self> {
+        let received = Received::read(parameters.as_bytes(), Channel::Front)?;
+        let pushed = received.params.get("request_uri");
+        let pushed = pushed.filter(|uri| uri.starts_with(PUSHED));
+        let asked_at = app.clock.seconds();
+        let Some(uri) = pushed.map(str::to_owned) else {
+            return Ok(Self {
+                parameters,
+                pushed: None,
+                asked_at,
+            });
+        };
+        let digest = digest_of(&uri);
+        let row = authorization::pushed(&app.db, tenant.name(), &digest, asked_at)
+            .await
+            .map_err(OAuthError::server_error)?;
+        let client_id = received.params.get("client_id");
+        let row = row.filter(|row| Some(row.client_id.as_str()) == client_id);
+        let row = row.ok_or_else(no_such_request)?;
+        Ok(Self {
+            // RFC 9126 §4: nothing of what the browser brought beside it counts.
+            parameters: row.parameters,
+            pushed: Some(digest),
+            asked_at,
+        })
+    }
+
+    /// What a browser carries.
+    ///
+    /// # Errors
+    /// When it cannot be sealed.
+    pub fn seal(&self, app: &App, tenant: &Tenant) -> Result<String> {
+        Ok(app.interactions.seal(tenant.name(), self, &app.entropy)?)
+    }
+
+    /// What a browser brings back.
+    ///
+    /// # Errors
+    /// `invalid_request` when it is none of ours, or took too long.
+    pub fn open(app: &App, tenant: &Tenant, ticket: &str) -> Result<Self> {
+        let found = app.interactions.open::<Self>(tenant.name(), ticket);
+        let oldest = app.clock.seconds() - app.config.authorization.patience;
+        found
+            .filter(|found| found.asked_at >= oldest)
+            .ok_or_else(|| {
+                OAuthError::invalid_request(
+                    "This took too long, or the link is incomplete: go back to the application \
+                     and begin again.",
+                )
+            })
+    }
+
+    /// When it began, Unix seconds.
+    #[must_use]
+    pub const fn asked_at(&self) -> i64 {
+        self.asked_at
+    }
+
+    /// The request, to be checked from the beginning.
+    ///
+    /// # Errors
+    /// None that [`Interaction::begin`] would not have met.
+    pub fn received(&self) -> Result<Received<'_>> {
+        let mut received = Received::read(self.parameters.as_bytes(), Channel::Front)?;
+        received.pushed = self.pushed;
+        Ok(received)
+    }
+}
+
+fn no_such_request() -> OAuthError {
+    OAuthError::new(
+        ErrorCode::InvalidRequestUri,
+        "request_uri has expired, was used before, or is not one that this client has pushed.",
+    )
+}
+
+/// Where the browser goes next.
+#[derive(Debug)]
+pub enum Step {
+    /// To the sign-in page. Whoever signed in before this Unix second has to do so again.
+    SignIn {
+        /// Unix seconds.
+        authenticated_after: Option<i64>,
+    },
+    /// To the page that asks.
+    Ask(Remembered),
+    /// Back to the client: nothing has to be asked.
+    Done(Remembered),
+}
+
+/// Decides it.
+///
+/// # Errors
+/// `login_required` or `consent_required` when nothing may be shown.
+pub async fn next(
+    app: &App,
+    tenant: &Tenant,
+    request: &AuthorizationRequest,
+    session: Option<&Session>,
+    asked_at: i64,
+) -> Result<Step> {
+    let prompt = request.details.prompt;
+    let Some(session) = session.filter(|s| suffices(app, tenant, request, s, asked_at)) else {
+        if prompt.none {
+            return Err(OAuthError::new(
+                ErrorCode::LoginRequired,
+                "The person would have to sign in.",
+            ));
+        }
+        if session.is_some_and(|s| has_tried(request, s, asked_at)) {
+            return Err(OAuthError::new(
+                ErrorCode::UnmetAuthenticationRequirements,
+                "The person cannot sign in as the claims request wants it (acr).",
+            ));
+        }
+        // An old session is no good if there is one: another person, or too long ago.
+        return Ok(Step::SignIn {
+            authenticated_after: session.map(|_| asked_at),
+        });
+    };
+    let client_id = request.client.id();
+    let remembered = Remembered::read(app, tenant, &session.user.id, client_id).await?;
+    let ask_again = prompt.consent || anyone_may_pose_as(request);
+    if remembered.allowed.covers(&request.ask.scopes) && remembered.exists() && !ask_again {
+        return Ok(Step::Done(remembered));
+    }
+    if prompt.none {
+        return Err(OAuthError::new(
+            ErrorCode::ConsentRequired,
+            "The person would have to be asked.",
+        ));
+    }
+    Ok(Step::Ask(remembered))
+}
+
+/// Whether who is signed in is who is wanted, and recently enough (OpenID Connect Core §3.1.2.1).
+fn suffices(
+    app: &App,
+    tenant: &Tenant,
+    request: &AuthorizationRequest,
+    session: &Session,
+    asked_at: i64,
+) -> bool {
+    let details = &request.details;
+    let called = subject::known_as(app, tenant, &request.client, &session.user.id);
+    if details
+        .subject
+        .as_ref()
+        .is_some_and(|wanted| *wanted != called)
+    {
+        return false;
+    }
+    if !is_strong_enough(request, session) {
+        return false;
+    }
+    // Whoever signed in for this very request has done so recently enough.
+    if session.authenticated_at >= asked_at {
+        return true;
+    }
+    let age = app.clock.seconds() - session.authenticated_at;
+    let too_old = details
+        .max_age
+        .is_some_and(|limit| age > limit || limit == 0);
+    !too_old && !details.prompt.login && !details.prompt.select_account
+}
+
+/// Whether the sign-in meets a class that the client insists on (OpenID Connect Core §5.5.1.1).
+fn is_strong_enough(request: &AuthorizationRequest, session: &Session) -> bool {
+    let details = &request.details;
+    let met = |acr: &Acr| details.acr.iter().any(|name| name == acr.as_str());
+    let mut met = Acr::ALL.into_iter().filter(met);
+    !details.acr_is_essential || met.any(|acr| acr.is_met(&session.amr))
+}
+
+/// Whether somebody has signed in for this very request, and that was not enough.
+fn has_tried(request: &AuthorizationRequest, session: &Session, asked_at: i64) -> bool {
+    session.authenticated_at >= asked_at && !is_strong_enough(request, session)
+}
+
+/// Whether any program on the person's machine can say that it is this client: its id is public,
+/// it proves nothing, and the answer goes to whoever listens there (RFC 8252 §8.6).
+fn anyone_may_pose_as(request: &AuthorizationRequest) -> bool {
+    let url = url::Url::parse(request.client.id());
+    url.is_ok_and(|url| url.has_host()) && redirect_uri::is_local(&request.to.redirect_uri)
+}
+
+/// How often a consent is written that another window changes at the same time.
+const ATTEMPTS: usize = 3;
+
+/// Ends the interaction with a code for what the person allows; `asked` says whether they were
+/// asked just now.
+///
+/// # Errors
+/// [`Refusal`]: for a page when the request was completed before.
+pub async fn complete(
+    app: &App,
+    tenant: &Tenant,
+    request: &AuthorizationRequest,
+    session: &Session,
+    allowed: &Ask,
+    asked: bool,
+) -> Result<Answer, Refusal> {
+    let refuse = |error| Refusal::Redirect(request.to.clone(), error);
+    for _ in 0..ATTEMPTS {
+        let command = command(app, tenant, request, session, allowed, asked).await;
+        let command = command.map_err(refuse)?;
+        if command.changes.is_empty() && command.audit.is_empty() {
+            break;
+        }
+        match app.journal.commit(command).await {
+            Ok(()) => break,
+            Err(JournalError::Conflict) => {}
+            Err(JournalError::Used(Once::PushedRequest)) => {
+                return Err(Refusal::Page(no_such_request()));
+            }
+            Err(error) => return Err(refuse(error.into())),
+        }
+    }
+    let person = SignedIn {
+        subject: session.user.id.clone(),
+        sid: session.sid.clone(),
+        auth_time: session.authenticated_at,
+        amr: session.amr.clone(),
+    };
+    let code = code::make(app, tenant, request, allowed, person).map_err(refuse)?;
+    Ok(Answer::new(
+        tenant,
+        request.to.clone(),
+        vec![("code", code)],
+    ))
+}
+
+/// What has to be written before the client gets its code.
+async fn command(
+    app: &App,
+    tenant: &Tenant,
+    request: &AuthorizationRequest,
+    session: &Session,
+    allowed: &Ask,
+    asked: bool,
+) -> Result<Command> {
+    let (user, client_id) = (&session.user.id, request.client.id());
+    let now = app.clock.seconds();
+    let mut changes = Vec::new();
+    let mut audit = Vec::new();
+    if asked {
+        let remembered = Remembered::read(app, tenant, user, client_id).await?;
+        // From now on it is more than a passer-by.
+        changes.extend(cimd::row(app, tenant, &request.client));
+        changes.extend(remembered.add(tenant, user, client_id, &allowed.scopes, now)?);
+        let scope = allowed.scopes.to_scope()?.to_string();
+        let event = Event {
+            client_id: Some(client_id),
+            sub: Some(user),
+            scope: Some(&scope),
+            ..Event::default()
+        };
+        audit.push(app.record(tenant, Kind::ConsentGiven, &event));
+    }
+    if let Some(digest) = request.pushed {
+        // RFC 9126 §4: until now it could be opened again, from now on not.
+        changes.push(Change::UseOnce {
+            row: replay::Model {
+                tenant: tenant.name().to_owned(),
+                digest: digest.to_vec(),
+                expires_at: now + app.config.authorization.patience,
+            },
+            what: Once::PushedRequest,
+        });
+        changes.push(Change::Authorization(authorization::Change::Complete {
+            tenant: tenant.name().to_owned(),
+            digest: digest.to_vec(),
+        }));
+    }
+    Ok(Command::new(changes, audit))
+}
+
+/// Ends the interaction without one (RFC 6749 §4.1.2.1).
+///
+/// # Errors
+/// [`Refusal`]
+pub async fn deny(
+    app: &App,
+    tenant: &Tenant,
+    request: &AuthorizationRequest,
+    session: &Session,
+) -> Refusal {
+    let event = Event {
+        client_id: Some(request.client.id()),
+        sub: Some(&session.user.id),
+        ..Event::default()
+    };
+    let audit = vec![app.record(tenant, Kind::ConsentDenied, &event)];
+    let mut changes = Vec::new();
+    if let Some(digest) = request.pushed {
+        changes.push(Change::Authorization(authorization::Change::Complete {
+            tenant: tenant.name().to_owned(),
+            digest: digest.to_vec(),
+        }));
+    }
+    let error = match app.journal.commit(Command::new(changes, audit)).await {
+        Ok(()) => OAuthError::access_denied("The person has denied it."),
+        Err(error) => error.into(),
+    };
+    Refusal::Redirect(request.to.clone(), error)
+}

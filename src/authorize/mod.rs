@@ -1,0 +1,28 @@
+//! The front channel: from a request to a code.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`request`] | the request as received, and as it is after all checks |
+//! | [`machine`] | the order that matters most: until client and redirect URI are known to be good, nobody is redirected |
+//! | [`checks`] | the other checks, a table |
+//! | [`interaction`] | where the browser goes next: sign in, be asked, be done |
+//! | [`consent`] | what a person lets a client have |
+//! | [`code`] | codes, made and redeemed |
+//! | [`refresh`] | refresh tokens, written and read |
+//!
+//! Nothing is stored while a person makes up their mind: browsers carry the request along, sealed,
+//! and every step reads and checks it again from the beginning.
+
+pub mod checks;
+pub mod code;
+pub mod consent;
+pub mod interaction;
+pub mod machine;
+pub mod refresh;
+pub mod request;
+
+pub use self::{
+    interaction::{Interaction, Step},
+    machine::read,
+    request::{Answer, AuthorizationRequest, Channel, Received, Refusal, ResponseMode},
+};

@@ -1,0 +1,135 @@
+//! Refresh tokens (RFC 6749 §6): lines in which each takes the place of the one before.
+//!
+//! A public client gets a new one each time (RFC 9700 §2.2.2). Two of its processes may use the same
+//! one at the same time: within a short while the one that was just used begins a line of its own,
+//! beside the other (nobody is logged out by a race). Later, using it again ends the grant, since
+//! one of the two who hold it is a thief.
+
+use entity::refresh_token;
+
+use crate::{
+    app::App,
+    error::{OAuthError, Result},
+    keys::refresh::Place,
+    policy::person::Given,
+    registry::{Client, Tenant},
+    store::{Change, authorization},
+};
+
+/// Whether each use of a client's refresh tokens gives a new one: public clients prove nothing
+/// else when they use one. FAPI 2.0 advises against it for the others.
+#[must_use]
+pub fn rotates(client: &Client) -> bool {
+    let rights = client.rights();
+    let public = rights.token_endpoint_auth_method == crate::oauth::grant_type::AuthMethod::None;
+    let asked = rights.authorization.rotate_refresh_tokens.unwrap_or(public);
+    asked && rights.profile.rules().may_rotate
+}
+
+/// What becomes of a token that is presented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// The next one takes its place.
+    Rotate,
+    /// It stays.
+    Keep,
+    /// It was used a moment ago: a line of its own begins.
+    Sibling,
+    /// It was used long ago.
+    Reused,
+}
+
+/// What becomes of the token of this generation.
+#[must_use]
+pub fn judge(
+    line: &refresh_token::Model,
+    generation: i64,
+    rotates: bool,
+    now: i64,
+    grace: i64,
+) -> Use {
+    if generation == line.generation {
+        return if rotates { Use::Rotate } else { Use::Keep };
+    }
+    let just_now = generation + 1 == line.generation && now - line.rotated_at <= grace;
+    if just_now { Use::Sibling } else { Use::Reused }
+}
+
+/// A new line for what was given, its change, and its first token. It ends at `ends_at`, or
+/// earlier when it is not used.
+///
+/// # Errors
+/// Never; JSON can hold it.
+pub fn begin(
+    app: &App,
+    tenant: &Tenant,
+    client_id: &str,
+    given: &Given,
+    bound_to: Option<String>,
+    ends_at: Option<i64>,
+) -> Result<(Change, String)> {
+    let now = app.clock.seconds();
+    let line = refresh_token::Model {
+        tenant: tenant.name().to_owned(),
+        id: app.entropy.id(),
+        grant_id: given.authorized.grant_id.clone(),
+        client_id: client_id.to_owned(),
+        generation: 0,
+        rotated_at: now,
+        bound_to,
+        document: serde_json::to_string(given).map_err(OAuthError::server_error)?,
+        created_at: now,
+        used_at: now,
+        expires_at: idle_end(app, ends_at),
+    };
+    let place = Place {
+        line: line.id.clone(),
+        generation: 0,
+    };
+    let change = authorization::Change::BeginLine(line);
+    let token = app.refresh_tokens.write(tenant.name(), &place);
+    Ok((Change::Authorization(change), token))
+}
+
+/// When a grant that refresh tokens keep alive ends by itself.
+#[must_use]
+pub fn end(app: &App) -> Option<i64> {
+    let lifetime = app.config.authorization.refresh_token_lifetime;
+    (lifetime > 0).then(|| app.clock.seconds() + lifetime)
+}
+
+/// When a line that is used now ends, unless it is used again.
+#[must_use]
+pub fn idle_end(app: &App, ends_at: Option<i64>) -> i64 {
+    let idle = app.clock.seconds() + app.config.authorization.refresh_token_idle;
+    ends_at.map_or(idle, |end| end.min(idle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_race_makes_siblings_and_a_late_use_a_thief() {
+        let line = refresh_token::Model {
+            tenant: String::new(),
+            id: String::new(),
+            grant_id: String::new(),
+            client_id: String::new(),
+            generation: 5,
+            rotated_at: 1000,
+            bound_to: None,
+            document: String::new(),
+            created_at: 0,
+            used_at: 1000,
+            expires_at: 2000,
+        };
+        let judged = |generation, now| judge(&line, generation, true, now, 60);
+        assert_eq!(judged(5, 1001), Use::Rotate);
+        assert_eq!(judge(&line, 5, false, 1001, 60), Use::Keep);
+        assert_eq!(judged(4, 1060), Use::Sibling);
+        assert_eq!(judged(4, 1061), Use::Reused);
+        assert_eq!(judged(3, 1001), Use::Reused);
+        assert_eq!(judged(6, 1001), Use::Reused);
+    }
+}

@@ -1,0 +1,134 @@
+//! What people see: who asks for what, and the page that posts an answer.
+
+use axum::response::Response;
+use serde::Serialize;
+use url::Url;
+
+use crate::{
+    app::App,
+    authorize::{Answer, AuthorizationRequest, consent::Remembered},
+    endpoints::described::{Group, groups},
+    error::{OAuthError, Result},
+    oauth::redirect_uri,
+    registry::{Origin, Tenant},
+    users::{Session, csrf},
+    web::{Asset, Page, form_target},
+};
+
+/// Asks a person.
+#[derive(Debug, Serialize)]
+pub(super) struct Consent {
+    /// Who is asked.
+    username: String,
+    /// Who asks, in its own words.
+    client_name: String,
+    client_id: String,
+    /// Whether nobody here answers for it.
+    unknown: bool,
+    /// The host that the client's document is at, if that is what it is known by.
+    document_host: Option<String>,
+    /// Where the answer goes.
+    redirect_host: String,
+    /// Whether that is a program on the person's own machine.
+    local: bool,
+    groups: Vec<Group>,
+    interaction: String,
+    csrf: String,
+    #[serde(skip)]
+    form_target: Option<String>,
+}
+
+impl Page for Consent {
+    const TEMPLATE: &'static str = include_str!("consent.html");
+
+    fn title(&self) -> &str {
+        "Allow access?"
+    }
+
+    fn form_action(&self) -> Vec<String> {
+        self.form_target.iter().cloned().collect()
+    }
+}
+
+impl Consent {
+    pub(super) fn new(
+        app: &App,
+        tenant: &Tenant,
+        request: &AuthorizationRequest,
+        session: &Session,
+        remembered: &Remembered,
+        interaction: String,
+    ) -> Result<Self> {
+        let client = &request.client;
+        let document = client.document().map_err(OAuthError::server_error)?;
+        let redirect_uri = Url::parse(&request.to.redirect_uri).ok();
+        let document_host = Url::parse(client.id()).ok();
+        let document_host = document_host.and_then(|url| url.host_str().map(str::to_owned));
+        let client_name = Some(document.name).filter(|name| !name.is_empty());
+        let redirect_host = redirect_uri.as_ref().map(|url| match url.host_str() {
+            Some(host) => host.to_owned(),
+            None => format!("{}:", url.scheme()),
+        });
+        Ok(Self {
+            username: session.user.username.clone(),
+            client_name: client_name.unwrap_or_else(|| client.id().to_owned()),
+            client_id: client.id().to_owned(),
+            unknown: !client.is_vouched_for() && client.origin() != Origin::Declared,
+            document_host,
+            redirect_host: redirect_host.unwrap_or_default(),
+            local: redirect_uri::is_local(&request.to.redirect_uri),
+            groups: groups(
+                &request.ask.scopes,
+                &remembered.allowed,
+                &tenant.resources(),
+            ),
+            interaction,
+            csrf: csrf::token(app, tenant, csrf::Holder::Session(session)),
+            form_target: redirect_uri.as_ref().map(form_target),
+        })
+    }
+}
+
+/// Posts an answer to the client (OAuth 2.0 Form Post Response Mode).
+#[derive(Debug, Serialize)]
+pub(super) struct FormPost {
+    redirect_uri: String,
+    parameters: Vec<(&'static str, String)>,
+    #[serde(skip)]
+    form_target: Option<String>,
+}
+
+/// Presses the button; whoever runs no scripts presses it themselves.
+static SUBMIT: Asset = Asset::script("submit.js", include_str!("submit.js"));
+
+/// Answers with that script.
+pub async fn submit() -> Response {
+    SUBMIT.answer()
+}
+
+impl Page for FormPost {
+    const TEMPLATE: &'static str = include_str!("form_post.html");
+
+    fn title(&self) -> &str {
+        "Back to the application"
+    }
+
+    fn form_action(&self) -> Vec<String> {
+        self.form_target.iter().cloned().collect()
+    }
+
+    fn script(&self) -> Option<&'static Asset> {
+        Some(&SUBMIT)
+    }
+}
+
+impl FormPost {
+    pub(super) fn new(answer: &Answer) -> Self {
+        let url = Url::parse(&answer.to.redirect_uri).ok();
+        Self {
+            redirect_uri: answer.to.redirect_uri.clone(),
+            parameters: answer.parameters.clone(),
+            form_target: url.as_ref().map(form_target),
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Where the browser goes: sign in, be asked, be done. Attack groups B and D.
+
+use serde_json::{Value, json};
+
+use crate::support::{CALLBACK, TestApp, WEATHER, encode, pairs, refusal, request, told};
+
+/// Where a browser without anybody signed in is sent.
+async fn sent_away(app: &TestApp, over: &Value) -> String {
+    let query = encode(&pairs(&request(over)));
+    let answer = app.get(&format!("/authorize?{query}")).await;
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    answer.header("location").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_stranger_signs_in_first_and_nothing_is_written_of_it() {
+    let app = TestApp::apps().await;
+    let before = app.state.journal.state().commands();
+    let location = sent_away(&app, &json!({})).await;
+    assert!(location.starts_with("/login?errand="), "{location}");
+    // Some programs look whether the address answers before they open a browser.
+    let again = sent_away(&app, &json!({})).await;
+    assert_ne!(location, again);
+    assert_eq!(app.state.journal.state().commands(), before);
+    // AC-038.
+    let query = encode(&pairs(&request(&json!({ "prompt": "none" }))));
+    let answer = app.get(&format!("/authorize?{query}")).await;
+    assert_eq!(refusal(&answer), "login_required");
+}
+
+#[tokio::test]
+async fn a_person_is_asked_once_and_the_client_gets_a_code() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    // AC-038.
+    let silent = person.open(&json!({ "prompt": "none" })).await;
+    assert_eq!(refusal(&silent), "consent_required");
+    let page = person.open(&json!({})).await;
+    assert_eq!(page.status, 200, "{}", page.text());
+    let text = page.text();
+    for words in ["consent-allow", "consent-deny", "Weather", WEATHER] {
+        assert!(
+            text.contains(&words.replace('/', "&#x2f;")),
+            "{words}: {text}"
+        );
+    }
+    // AC-072, AC-073.
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"));
+    assert!(policy.contains("form-action 'self' https://app.example;"));
+    assert_eq!(page.header("x-frame-options"), Some("DENY"));
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    let answer = person.press(&page, "allow", &[]).await;
+    let told = told(&answer);
+    assert_eq!(told["state"], "a state");
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(app.count("consent.given").await, 1);
+    // Remembered, also in silence.
+    for over in [json!({}), json!({ "prompt": "none" })] {
+        assert_eq!(person.open(&over).await.status, 303, "{over}");
+    }
+    // The page is there again for who wants it.
+    assert_eq!(
+        person.open(&json!({ "prompt": "consent" })).await.status,
+        200
+    );
+    // AC-077, AC-076: for more, for another place, for another client, for another person.
+    for over in [
+        json!({ "scope": "tool:forecast tool:history tool:alert" }),
+        json!({ "resource": crate::support::CALENDAR, "scope": "list" }),
+        json!({ "scope": "openid tool:forecast" }),
+        json!({ "client_id": "web" }),
+    ] {
+        let answer = person.open(&over).await;
+        let status = (answer.status, answer.header("location"));
+        let asked = answer.status == 200 || refusal(&answer) == "invalid_scope";
+        assert!(asked, "{over}: {status:?}");
+    }
+    let other = app.signed_in("bob").await;
+    assert_eq!(other.open(&json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_denies_is_believed() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    let page = person.open(&json!({})).await;
+    // AC-079.
+    let answer = person.press(&page, "deny", &[]).await;
+    assert_eq!(refusal(&answer), "access_denied");
+    assert_eq!(person.open(&json!({})).await.status, 200);
+    assert_eq!(app.count("consent.denied").await, 1);
+    assert_eq!(app.count("consent.given").await, 0);
+    // Nothing was decided.
+    let answer = person.press(&page, "perhaps", &[]).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.header("location"), None);
+}
+
+#[tokio::test]
+async fn a_person_may_allow_a_part() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    let scope = json!({ "scope": "weather:all openid email offline_access" });
+    let page = person.open(&scope).await;
+    let without = ["weather:all", "tool:alert", "email"];
+    let answer = person.press(&page, "allow", &without).await;
+    let code = told(&answer)["code"].clone();
+    let body = app.redeem(&code, &json!({})).await.ok();
+    assert_eq!(
+        body["scope"],
+        "offline_access openid tool:forecast tool:history weather:read"
+    );
+    // Without the part that includes others, those that were left stay.
+    let page = person
+        .open(&json!({ "scope": "weather:all", "client_id": "web" }))
+        .await;
+    let without = ["weather:all", "weather:read", "tool:history", "tool:alert"];
+    let answer = person.press(&page, "allow", &without).await;
+    assert!(told(&answer).contains_key("code"));
+    // Nothing at all is a denial.
+    let page = person
+        .open(&json!({ "prompt": "consent", "scope": "tool:alert" }))
+        .await;
+    let answer = person.press(&page, "allow", &["tool:alert"]).await;
+    assert_eq!(refusal(&answer), "access_denied");
+    // `openid` is no choice.
+    let page = person
+        .open(&json!({ "prompt": "consent", "scope": "openid profile" }))
+        .await;
+    let answer = person
+        .press(&page, "allow", &["profile", "tool:forecast"])
+        .await;
+    let code = told(&answer)["code"].clone();
+    assert_eq!(app.redeem(&code, &json!({})).await.ok()["scope"], "openid");
+    // Nobody is given what was not asked.
+    let page = person
+        .open(&json!({ "prompt": "consent", "scope": "tool:forecast" }))
+        .await;
+    let form = page
+        .text()
+        .replace("value=\"tool:forecast\"", "value=\"tool:alert\"");
+    assert_ne!(form, page.text());
+    let mut changed = page.clone();
+    changed.body = form.into_bytes();
+    let answer = person.press(&changed, "allow", &[]).await;
+    assert_eq!(refusal(&answer), "access_denied");
+}
+
+#[tokio::test]
+async fn a_step_up_loses_nothing() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    let first = person.tokens(&json!({ "scope": "tool:forecast" })).await;
+    let more = person
+        .tokens(&json!({ "scope": "tool:forecast tool:history" }))
+        .await;
+    assert_eq!(more["scope"], "tool:forecast tool:history");
+    // The earlier one still stands, and what was allowed is asked for no more.
+    assert!(app.is_active(first["access_token"].as_str().unwrap()).await);
+    for scope in [
+        "tool:forecast",
+        "tool:history",
+        "tool:history tool:forecast",
+    ] {
+        let answer = person
+            .open(&json!({ "scope": scope, "prompt": "none" }))
+            .await;
+        assert!(told(&answer).contains_key("code"), "{scope}");
+    }
+    // What is asked next is all that is given: never more.
+    let less = person.tokens(&json!({ "scope": "tool:history" })).await;
+    assert_eq!(less["scope"], "tool:history");
+}
+
+#[tokio::test]
+async fn no_other_form_or_browser_decides() {
+    let app = TestApp::apps().await;
+    let (ann, bob) = (app.signed_in("ann").await, app.signed_in("bob").await);
+    let page = ann.open(&json!({})).await;
+    // AC-067, AC-311: with another session's token, with none, from another place.
+    let answer = bob.press(&page, "allow", &[]).await;
+    assert_eq!(answer.status, 403);
+    let bobs = bob.open(&json!({})).await;
+    let answer = ann.press(&bobs, "allow", &[]).await;
+    assert_eq!(answer.status, 403);
+    let text = page.text();
+    let ticket = text.split("name=\"interaction\" value=\"").nth(1).unwrap();
+    let ticket = ticket.split('"').next().unwrap();
+    let form = [
+        ("interaction", ticket),
+        ("decision", "allow"),
+        ("scope", "tool:forecast"),
+    ];
+    assert_eq!(
+        ann.post("/authorize/decision").form(&form).await.status,
+        403
+    );
+    let cross = ann
+        .press(&page, "allow", &[])
+        .header("sec-fetch-site", "cross-site");
+    assert_eq!(cross.await.status, 403);
+    assert_eq!(app.count("consent.given").await, 0);
+    // Without a session the person signs in first.
+    let answer = app.post("/authorize/decision").form(&form).await;
+    assert_eq!(answer.status, 303);
+    assert!(
+        answer
+            .header("location")
+            .unwrap()
+            .starts_with("/login?errand=")
+    );
+    // A ticket is no other one, and does not last.
+    for broken in ["", "x", &ticket[1..]] {
+        let answer = ann
+            .get(&format!("/authorize/resume?interaction={broken}"))
+            .await;
+        assert_eq!(answer.status, 400, "{broken}");
+    }
+    app.advance(app.state.config.authorization.patience + 1);
+    let answer = ann
+        .get(&format!("/authorize/resume?interaction={ticket}"))
+        .await;
+    assert_eq!(answer.status, 400);
+}
+
+#[tokio::test]
+async fn who_signed_in_too_long_ago_does_so_again() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    assert!(person.allow(&json!({})).await.contains_key("code"));
+    app.advance(100);
+    // AC-040.
+    for over in [
+        json!({ "prompt": "login" }),
+        json!({ "prompt": "select_account" }),
+        json!({ "max_age": "0" }),
+        json!({ "max_age": "99" }),
+    ] {
+        let answer = person.open(&over).await;
+        let location = answer.header("location").unwrap();
+        assert!(location.starts_with("/login?errand="), "{over}: {location}");
+    }
+    assert!(
+        person
+            .allow(&json!({ "max_age": "100" }))
+            .await
+            .contains_key("code")
+    );
+    let silent = person
+        .open(&json!({ "max_age": "99", "prompt": "none" }))
+        .await;
+    assert_eq!(refusal(&silent), "login_required");
+}
+
+#[tokio::test]
+async fn somebody_else_is_no_good_where_one_is_named() {
+    let app = TestApp::apps().await;
+    let (ann, bob) = (app.signed_in("ann").await, app.signed_in("bob").await);
+    let scope = json!({ "scope": "openid", "resource": null });
+    let tokens = ann.tokens(&scope).await;
+    let hint = tokens["id_token"].as_str().unwrap();
+    let hinted =
+        json!({ "scope": "openid", "resource": null, "id_token_hint": hint, "prompt": "none" });
+    assert!(told(&ann.open(&hinted).await).contains_key("code"));
+    // AC-042.
+    assert!(bob.allow(&scope).await.contains_key("code"));
+    assert_eq!(refusal(&bob.open(&hinted).await), "login_required");
+    let claims = json!({ "id_token": { "sub": { "value": ann.user.id } } }).to_string();
+    let claimed =
+        json!({ "scope": "openid", "resource": null, "claims": claims, "prompt": "none" });
+    assert!(told(&ann.open(&claimed).await).contains_key("code"));
+    assert_eq!(refusal(&bob.open(&claimed).await), "login_required");
+    // AC-189: an access token is no hint, nor another client's ID token.
+    let access = tokens["access_token"].as_str().unwrap();
+    let wrong = json!({ "id_token_hint": access, "prompt": "none" });
+    assert_eq!(refusal(&ann.open(&wrong).await), "invalid_request");
+    let other = json!({ "client_id": "web", "id_token_hint": hint });
+    assert_eq!(refusal(&ann.open(&other).await), "invalid_request");
+}
+
+#[tokio::test]
+async fn an_answer_may_be_posted() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    assert!(person.allow(&json!({})).await.contains_key("code"));
+    let page = person.open(&json!({ "response_mode": "form_post" })).await;
+    assert_eq!(page.status, 200);
+    let text = page.text();
+    assert!(
+        text.contains(&format!("action=\"{}\"", CALLBACK.replace('/', "&#x2f;"))),
+        "{text}"
+    );
+    for name in ["code", "state", "iss"] {
+        assert!(text.contains(&format!("name=\"{name}\"")), "{text}");
+    }
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("form-action 'self' https://app.example;"));
+    let refused = json!({ "response_mode": "form_post", "scope": "nothing" });
+    let page = person.open(&refused).await;
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("value=\"invalid_scope\""));
+    let machine = json!({ "response_mode": "form_post", "response_type": "token" });
+    assert!(
+        person
+            .open(&machine)
+            .await
+            .text()
+            .contains("unsupported_response_type")
+    );
+}

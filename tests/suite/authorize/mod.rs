@@ -1,0 +1,3 @@
+mod checks;
+mod interaction;
+mod pushed;
