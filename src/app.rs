@@ -125,6 +125,8 @@ pub struct App {
     pub hashing: Arc<Semaphore>,
     /// Makes the tokens of forms.
     pub forms: hmac::Key,
+    /// Makes the names by which people are known to single clients.
+    pub subjects: hmac::Key,
     /// What people see.
     pub pages: SharedPages,
     /// Held while registry rows are read, changed and written back by an administrator.
@@ -195,6 +197,8 @@ impl App {
         let challenges = Tickets::new(&sealer, "challenge")?;
         let guesses = Guesses::new(&config.users, clock.clone());
         let hashing = Arc::new(Semaphore::new(config.users.hashing));
+        let subjects = sealer.derive("pairwise subjects")?;
+        let subjects = hmac::Key::new(hmac::HMAC_SHA256, &*subjects);
         let forms = hmac::Key::new(hmac::HMAC_SHA256, &*sealer.derive("forms")?);
         let pages = Arc::new(Pages::new(&config.pages).map_err(StartError::Pages)?);
         // First how far everyone has come, then what there is: what comes in between is heard.
@@ -267,6 +271,7 @@ impl App {
             guesses,
             hashing,
             forms,
+            subjects,
             pages,
             administration: Mutex::new(()),
         });

@@ -1462,6 +1462,49 @@ mod tests {
     }
 
     #[test]
+    fn hosts_of_documents_are_written_as_urls_write_them() {
+        let allow = |hosts: &str| {
+            let list = format!("[\"{hosts}\"]");
+            let variables = [("WRIT_METADATA_DOCUMENTS__ALLOW", &*list)];
+            with(&variables, &Overrides::default())
+        };
+        for good in [
+            "app.example",
+            "*.example.com",
+            "[2001:db8::1]",
+            "xn--bcher-kva.example",
+        ] {
+            assert!(allow(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "App.example",
+            "https://app.example",
+            "app.example/",
+            "app.example:443",
+            "app.example.",
+            "*",
+            "*.",
+            "a.*.example",
+            "*.0.0.1",
+            "bücher.example",
+            "",
+        ] {
+            let error = allow(bad).unwrap_err();
+            assert!(error.contains("metadata_documents.allow"), "{bad}: {error}");
+            assert!(
+                error.contains("allowed: hosts in lower case"),
+                "{bad}: {error}"
+            );
+        }
+        let ages = [("WRIT_METADATA_DOCUMENTS__MIN_AGE", "4000")];
+        let error = with(&ages, &Overrides::default()).unwrap_err();
+        assert!(
+            error.contains("metadata_documents.default_age: 3600 is not between"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn text_in_the_environment_stays_text() {
         let variables = [
             ("WRIT_STORAGE__NODE", "7"),

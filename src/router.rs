@@ -25,7 +25,7 @@ use crate::{
     endpoints::{
         apps, authorize, discovery, health, introspect, jwks, metrics, par,
         refused::{self, Protected},
-        register, revoke, token,
+        register, revoke, token, userinfo,
     },
     error::OAuthError,
     resources, streams, users, web,
@@ -64,11 +64,16 @@ fn table(app: &AppState) -> Router<AppState> {
             "/.well-known/oauth-protected-resource/ssf",
             get(discovery::events_resource),
         )
+        .route(
+            "/.well-known/oauth-protected-resource/userinfo",
+            get(discovery::userinfo_resource),
+        )
         .merge(streams::metadata_router())
         .route("/jwks.json", get(jwks::key_set))
         .route("/token", post(token::token))
         .route("/revoke", post(revoke::revoke))
         .route("/par", post(par::push))
+        .route("/userinfo", get(userinfo::answer).post(userinfo::answer))
         .merge(registrations)
         // Inside the CORS layer, so that a preflight is answered by that and not by this.
         .method_not_allowed_fallback(wrong_method)

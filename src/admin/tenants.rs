@@ -287,6 +287,7 @@ fn administrator(app: &App, tenant: &Tenant, secret: &str) -> Result<Option<Chan
         jwks_uri: None,
         grant_types: Some(vec![CLIENT_CREDENTIALS.to_owned()]),
         redirect_uris: Vec::new(),
+        post_logout_redirect_uris: Vec::new(),
         application_type: ApplicationType::default(),
         access: vec![Access {
             resource: ADMIN_ID.to_owned(),

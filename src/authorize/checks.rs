@@ -10,8 +10,10 @@ use writ_resource::jws::Unverified;
 use super::request::{Channel, Details, Received, ResponseMode};
 use crate::{
     error::{OAuthError, Result},
-    oauth::{error_code::ErrorCode, grant_type::AUTHORIZATION_CODE, pkce::Challenge},
-    registry::{Client, Profile, Tenant},
+    oauth::{
+        error_code::ErrorCode, grant_type::AUTHORIZATION_CODE, openid::Wanted, pkce::Challenge,
+    },
+    registry::{Client, Tenant},
 };
 
 /// Longest `nonce`, `login_hint` and other text that is carried along, bytes.
@@ -68,6 +70,7 @@ pub(super) const CHECKS: &[(&str, For, Check)] = &[
     ("login_hint",                  For::Both,   login_hint),
     ("id_token_hint",               For::Both,   id_token_hint),
     ("claims",                      For::Both,   claims),
+    ("acr_values",                  For::Both,   acr_values),
 ];
 
 /// Runs the table.
@@ -166,8 +169,8 @@ fn request_object(asked: &Asked<'_>, _: &mut Details) -> Result<()> {
 /// RFC 9126 §6; FAPI 2.0 Security Profile §5.3.2.2.
 fn pushed(asked: &Asked<'_>, _: &mut Details) -> Result<()> {
     let rights = asked.client.rights();
-    let has_to_be = rights.authorization.require_pushed_authorization_requests
-        || rights.profile == Profile::Fapi2;
+    let has_to_be =
+        rights.authorization.require_pushed_authorization_requests || rights.profile.rules().pushed;
     if asked.received.pushed.is_some() || !has_to_be {
         return Ok(());
     }
@@ -193,7 +196,7 @@ fn pkce(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
     details.challenge = Challenge::read(asked.get("code_challenge"), method)
         .map_err(OAuthError::invalid_request)?;
     let rights = asked.client.rights();
-    let may_do_without = rights.profile == Profile::OidcCompat
+    let may_do_without = rights.profile.rules().pkce_optional
         && rights.token_endpoint_auth_method != crate::oauth::grant_type::AuthMethod::None;
     if details.challenge.is_some() || may_do_without {
         return Ok(());
@@ -239,7 +242,6 @@ fn max_age(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
     let seconds = text.parse().ok().filter(|seconds: &i64| *seconds >= 0);
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     details.max_age = seconds.filter(|_| digits);
-    details.wants_auth_time = true;
     match details.max_age {
         Some(_) => Ok(()),
         None => Err(OAuthError::invalid_request(
@@ -301,7 +303,6 @@ fn claims(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
     }
     details.claims = text.parse().map_err(OAuthError::invalid_request)?;
     let of_id_token = |name: &str| details.claims.id_token.get(name);
-    details.wants_auth_time |= of_id_token("auth_time").is_some();
     let wanted = of_id_token("sub").and_then(Option::as_ref);
     let sub = wanted.and_then(|wanted| wanted.value.as_ref()?.as_str());
     match (&details.subject, sub) {
@@ -314,6 +315,20 @@ fn claims(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// OpenID Connect Core §3.1.2.1, and §5.5.1.1: what is essential comes before what would be nice.
+fn acr_values(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
+    let wanted = text(asked, "acr_values")?.unwrap_or_default();
+    let claim = details.claims.id_token.get("acr").and_then(Option::as_ref);
+    details.acr = claim.map(Wanted::texts).unwrap_or_default();
+    // Essential without a value: there is always one.
+    details.acr_is_essential = claim.is_some_and(|acr| acr.essential) && !details.acr.is_empty();
+    let nice = wanted.split(' ').filter(|name| !name.is_empty());
+    if !details.acr_is_essential {
+        details.acr.extend(nice.map(str::to_owned));
+    }
+    Ok(())
 }
 
 fn text(asked: &Asked<'_>, name: &'static str) -> Result<Option<String>> {

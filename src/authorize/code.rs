@@ -10,7 +10,10 @@ use crate::{
     app::App,
     clients::digest_of,
     error::{OAuthError, Result},
-    oauth::{openid::IdentityScope, pkce::Challenge},
+    oauth::{
+        openid::{Acr, IdentityScope},
+        pkce::Challenge,
+    },
     policy::{
         Authorized,
         person::{Ask, Given},
@@ -70,6 +73,8 @@ pub fn make(
     allowed: &Ask,
     person: SignedIn,
 ) -> Result<String> {
+    let longest = request.client.rights().profile.rules().code_lifetime;
+    let lifetime = app.config.authorization.code_lifetime.min(longest);
     let references = allowed.resources.iter().map(|r| r.reference().to_owned());
     let code = Code {
         id: app.entropy.id(),
@@ -83,16 +88,19 @@ pub fn make(
                 grant_id: app.entropy.id(),
                 subject: person.subject,
                 resources: references.collect(),
-                scope: allowed.scopes.to_scope()?,
+                scope: allowed.to_scope()?,
                 auth_time: person.auth_time,
+                acr: Some(
+                    Acr::of(&person.amr, &request.details.acr)
+                        .as_str()
+                        .to_owned(),
+                ),
                 amr: person.amr,
-                acr: None,
             },
             sid: person.sid,
-            claims: request.details.claims.clone(),
-            wants_auth_time: request.details.wants_auth_time,
+            claims: allowed.claims(&request.details.claims),
         },
-        expires_at: app.clock.seconds() + app.config.authorization.code_lifetime,
+        expires_at: app.clock.seconds() + lifetime,
     };
     let sealed = app.codes.seal(tenant.name(), &code, &app.entropy);
     sealed.map_err(OAuthError::server_error)

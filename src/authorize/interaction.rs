@@ -14,10 +14,11 @@ use crate::{
     clients::{cimd, digest_of},
     error::{OAuthError, Result},
     journal::{Command, JournalError},
-    oauth::{error_code::ErrorCode, redirect_uri},
+    oauth::{error_code::ErrorCode, openid::Acr, redirect_uri},
     policy::person::Ask,
     registry::Tenant,
     store::{Change, Once, authorization},
+    tokens::subject,
     users::Session,
 };
 
@@ -144,11 +145,17 @@ pub async fn next(
     asked_at: i64,
 ) -> Result<Step> {
     let prompt = request.details.prompt;
-    let Some(session) = session.filter(|s| suffices(app, request, s, asked_at)) else {
+    let Some(session) = session.filter(|s| suffices(app, tenant, request, s, asked_at)) else {
         if prompt.none {
             return Err(OAuthError::new(
                 ErrorCode::LoginRequired,
                 "The person would have to sign in.",
+            ));
+        }
+        if session.is_some_and(|s| has_tried(request, s, asked_at)) {
+            return Err(OAuthError::new(
+                ErrorCode::UnmetAuthenticationRequirements,
+                "The person cannot sign in as the claims request wants it (acr).",
             ));
         }
         // An old session is no good if there is one: another person, or too long ago.
@@ -172,13 +179,23 @@ pub async fn next(
 }
 
 /// Whether who is signed in is who is wanted, and recently enough (OpenID Connect Core §3.1.2.1).
-fn suffices(app: &App, request: &AuthorizationRequest, session: &Session, asked_at: i64) -> bool {
+fn suffices(
+    app: &App,
+    tenant: &Tenant,
+    request: &AuthorizationRequest,
+    session: &Session,
+    asked_at: i64,
+) -> bool {
     let details = &request.details;
+    let called = subject::known_as(app, tenant, &request.client, &session.user.id);
     if details
         .subject
         .as_ref()
-        .is_some_and(|wanted| *wanted != session.user.id)
+        .is_some_and(|wanted| *wanted != called)
     {
+        return false;
+    }
+    if !is_strong_enough(request, session) {
         return false;
     }
     // Whoever signed in for this very request has done so recently enough.
@@ -190,6 +207,19 @@ fn suffices(app: &App, request: &AuthorizationRequest, session: &Session, asked_
         .max_age
         .is_some_and(|limit| age > limit || limit == 0);
     !too_old && !details.prompt.login && !details.prompt.select_account
+}
+
+/// Whether the sign-in meets a class that the client insists on (OpenID Connect Core §5.5.1.1).
+fn is_strong_enough(request: &AuthorizationRequest, session: &Session) -> bool {
+    let details = &request.details;
+    let met = |acr: &Acr| details.acr.iter().any(|name| name == acr.as_str());
+    let mut met = Acr::ALL.into_iter().filter(met);
+    !details.acr_is_essential || met.any(|acr| acr.is_met(&session.amr))
+}
+
+/// Whether somebody has signed in for this very request, and that was not enough.
+fn has_tried(request: &AuthorizationRequest, session: &Session, asked_at: i64) -> bool {
+    session.authenticated_at >= asked_at && !is_strong_enough(request, session)
 }
 
 /// Whether any program on the person's machine can say that it is this client: its id is public,

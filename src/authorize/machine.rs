@@ -136,7 +136,7 @@ fn answer(
                     client_id,
                     redirect_uri,
                 } = bound_client.clone();
-                let asked = ask.insert(negotiate(app, asked)?);
+                let asked = ask.insert(negotiate(app, asked, details)?);
                 let pre_grant = PreGrant {
                     client_id: client_id.into_owned(),
                     redirect_uri: redirect_uri.into_owned(),
@@ -221,7 +221,11 @@ async fn find(app: &App, tenant: &Tenant, client_id: &str) -> Result<Arc<Client>
     })
 }
 
-fn negotiate(app: &App, asked: &checks::Asked<'_>) -> Result<person::Ask, OAuthError> {
+fn negotiate(
+    app: &App,
+    asked: &checks::Asked<'_>,
+    details: &Details,
+) -> Result<person::Ask, OAuthError> {
     let params = &asked.received.params;
     let scope = params.get("scope").map(str::parse::<Scope>);
     let scope = scope
@@ -232,6 +236,7 @@ fn negotiate(app: &App, asked: &checks::Asked<'_>) -> Result<person::Ask, OAuthE
         asked.client,
         &targets,
         scope.as_ref(),
+        &details.claims,
         &asked.tenant.resources(),
         &app.config.authorization.default_resource,
     )

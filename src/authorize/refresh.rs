@@ -22,7 +22,8 @@ use crate::{
 pub fn rotates(client: &Client) -> bool {
     let rights = client.rights();
     let public = rights.token_endpoint_auth_method == crate::oauth::grant_type::AuthMethod::None;
-    rights.authorization.rotate_refresh_tokens.unwrap_or(public)
+    let asked = rights.authorization.rotate_refresh_tokens.unwrap_or(public);
+    asked && rights.profile.rules().may_rotate
 }
 
 /// What becomes of a token that is presented.

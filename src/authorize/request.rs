@@ -194,6 +194,8 @@ pub struct Details {
     pub subject: Option<String>,
     /// Claims that are asked for by name.
     pub claims: ClaimsRequest,
-    /// Whether the ID token says when the person authenticated.
-    pub wants_auth_time: bool,
+    /// Authentication context classes, the preferred first.
+    pub acr: Vec<String>,
+    /// Whether one of them has to be met (OpenID Connect Core §5.5.1.1).
+    pub acr_is_essential: bool,
 }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    digest_of,
-    metadata::{check_jwks, check_jwks_uri},
+    cimd, digest_of, given,
+    metadata::{check_fetched, check_jwks},
+    settings,
 };
 use crate::{
     entropy::Entropy,
@@ -31,8 +32,9 @@ const MIN_SECRET: usize = 16;
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientDeclaration {
-    /// 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~' and '-'.
-    #[schema(pattern = "^[A-Za-z0-9._~-]{1,128}$")]
+    /// 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~' and '-'; or the URL of a client that came by its
+    /// metadata document, to be given something.
+    #[schema(pattern = "^([A-Za-z0-9._~-]{1,128}|https?://[^#@]{1,992})$")]
     pub client_id: String,
     /// A name for people.
     #[serde(default)]
@@ -68,6 +70,9 @@ pub struct ClientDeclaration {
     /// port may differ.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// Where a browser may be sent after logout.
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<String>,
     /// What kind of program it is.
     #[serde(default)]
     pub application_type: ApplicationType,
@@ -140,8 +145,13 @@ pub fn plan(
         OAuthError::invalid_request(format!("client '{id}': {}.", why.trim_end_matches('.')))
     };
     let known = tenant.client(id);
-    let document =
-        document(resources, declaration, known.as_deref(), private_addresses).map_err(refuse)?;
+    let document = match known.as_deref() {
+        Some(known) if known.origin() == Origin::Document => {
+            given::document(resources, declaration, known)
+        }
+        known => document(resources, declaration, known, private_addresses),
+    };
+    let document = document.map_err(refuse)?;
     let before = known.map(|client| client.row(tenant.name()));
     let stored = before.as_ref().and_then(|row| row.secret_digest.clone());
     let mut generated = None;
@@ -204,9 +214,6 @@ fn document(
             AuthMethod::ClientSecretBasic
         });
     check_credentials(declaration, method, private_addresses)?;
-    if declaration.profile == Profile::Fapi2 && method != AuthMethod::PrivateKeyJwt {
-        return Err("profile fapi2 needs private_key_jwt".to_owned());
-    }
     // A client that registered itself keeps what it said of itself, and its code flow.
     let registered = before.filter(|client| client.origin() == Origin::Registered);
     let grants = declaration.grants();
@@ -237,6 +244,11 @@ fn document(
         metadata.redirect_uris = redirect_uris(declaration, &grants)?;
         metadata.application_type = declaration.application_type;
     }
+    if registered.is_none() || !declaration.post_logout_redirect_uris.is_empty() {
+        metadata
+            .post_logout_redirect_uris
+            .clone_from(&declaration.post_logout_redirect_uris);
+    }
     let serves = match &declaration.serves {
         None => None,
         Some(name) => Some(reference(resources, name)?),
@@ -245,7 +257,7 @@ fn document(
     if subjects == Some(SubjectStyle::Oauth) && serves.is_none() {
         return Err("receiver: subjects 'oauth' is for a client that serves a resource".to_owned());
     }
-    Ok(ClientDocument {
+    let document = ClientDocument {
         name: declaration.name.clone(),
         profile: declaration.profile,
         token_endpoint_auth_method: method,
@@ -261,7 +273,9 @@ fn document(
         dpop_bound_access_tokens: declaration.dpop_bound_access_tokens,
         authorization: declaration.authorization.clone(),
         metadata,
-    })
+    };
+    settings::check(&document, private_addresses)?;
+    Ok(document)
 }
 
 fn redirect_uris(
@@ -282,6 +296,13 @@ fn redirect_uris(
 }
 
 fn check_id(id: &str) -> Result<(), String> {
+    if cimd::is_meant(id) {
+        return Err(
+            "a URL as client_id is not declared: the client is here once a person has allowed it \
+             something, and can be given more then"
+                .to_owned(),
+        );
+    }
     let fits = (1..=128).contains(&id.len())
         && id
             .bytes()
@@ -320,7 +341,7 @@ fn check_credentials(
         check_jwks(jwks, method).map_err(|why| why.description().into_owned())?;
     }
     if let Some(uri) = &declaration.jwks_uri {
-        check_jwks_uri(uri, private_addresses)?;
+        check_fetched("jwks_uri", uri, private_addresses)?;
     }
     let has_keys = declaration.jwks.is_some() || declaration.jwks_uri.is_some();
     if method == AuthMethod::PrivateKeyJwt && !has_keys {
@@ -330,7 +351,11 @@ fn check_credentials(
 }
 
 /// Access entries with their resources' references in place of whatever name was used.
-fn resolve(resources: &Resources, list: &str, entries: &[Access]) -> Result<Vec<Access>, String> {
+pub(super) fn resolve(
+    resources: &Resources,
+    list: &str,
+    entries: &[Access],
+) -> Result<Vec<Access>, String> {
     let mut resolved: Vec<Access> = Vec::with_capacity(entries.len());
     for entry in entries {
         let resource = resources
@@ -402,6 +427,9 @@ pub struct ClientView {
     /// Where the answers to its authorization requests may go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redirect_uris: Vec<String>,
+    /// Where a browser may be sent after logout.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub post_logout_redirect_uris: Vec<String>,
     /// What kind of program it is.
     pub application_type: ApplicationType,
     /// What holds of its authorization requests.
@@ -448,6 +476,7 @@ impl ClientView {
             jwks_uri: document.jwks_uri,
             grant_types: document.grant_types,
             redirect_uris: document.metadata.redirect_uris,
+            post_logout_redirect_uris: document.metadata.post_logout_redirect_uris,
             application_type: document.metadata.application_type,
             authorization: document.authorization,
             access: document.access,

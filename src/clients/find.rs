@@ -9,6 +9,7 @@ use super::{
 use crate::{
     app::App,
     error::{OAuthError, Result},
+    oauth::error_code::ErrorCode,
     registry::{Client, Tenant},
 };
 
@@ -18,11 +19,18 @@ use crate::{
 /// yet: see [`cimd::row`].
 ///
 /// # Errors
-/// `invalid_client` with words for its developer, the same for a client that is disabled and one
-/// that never was; 429 when its address names too many documents.
+/// `invalid_request`, for a page, with words for its developer, the same for a client that is
+/// disabled and one that never was; 429 when its address names too many documents, 503 when too
+/// many are on their way.
 pub async fn find(app: &App, tenant: &Tenant, client_id: &str) -> Result<Arc<Client>> {
     if cimd::is_meant(client_id) {
-        return Ok(cimd::find(app, tenant, client_id, Age::Fresh).await?);
+        let found = cimd::find(app, tenant, client_id, Age::Fresh).await;
+        return found.map_err(|refusal| match OAuthError::from(refusal) {
+            refusal if refusal.code == ErrorCode::InvalidClient => {
+                OAuthError::invalid_request(refusal.description().into_owned())
+            }
+            other => other,
+        });
     }
     let known = enabled(tenant, client_id);
     // Another node may have registered it a moment ago.
@@ -31,9 +39,9 @@ pub async fn find(app: &App, tenant: &Tenant, client_id: &str) -> Result<Arc<Cli
         known => known,
     };
     known.ok_or_else(|| {
-        OAuthError::invalid_client(
-            "There is no client with this client_id: it was never registered here, was removed, \
-             or is disabled. Register it again.",
+        OAuthError::invalid_request(
+            "client_id: there is no such client here. It may have been removed: then the program \
+             has to register again.",
         )
     })
 }
@@ -41,7 +49,8 @@ pub async fn find(app: &App, tenant: &Tenant, client_id: &str) -> Result<Arc<Cli
 /// The client that a request says it comes from, to be authenticated.
 ///
 /// # Errors
-/// As [`find`], for clients whose id is the URL of a document: those are no secret.
+/// `invalid_client`, which says what is wrong with a document: those are no secret. 429 and 503 as
+/// [`find`].
 pub(super) async fn claimed(
     app: &App,
     tenant: &Tenant,

@@ -1,14 +1,12 @@
 //! Client metadata as a client sends it (RFC 7591 §2), and the rules it has to meet.
 
-use std::str::FromStr as _;
-
 use serde_json::{Map, Value};
 use writ_resource::jws::KeySet;
 
+use super::settings;
 use crate::{
     error::{OAuthError, Result},
     grant_types,
-    keys::SigningAlgorithm,
     oauth::{
         grant_type::{AUTHORIZATION_CODE, AuthMethod, CLIENT_CREDENTIALS, REFRESH_TOKEN},
         redirect_uri::{self, ApplicationType},
@@ -16,7 +14,7 @@ use crate::{
         scope::Scope,
         uri,
     },
-    registry::{AdminScope, AuthorizationSettings, ClientDocument, Profile, RegisteredMetadata},
+    registry::{AdminScope, ClientDocument, Profile, RegisteredMetadata, SubjectType},
 };
 
 /// Longest text member, and most entries of a list.
@@ -79,7 +77,7 @@ pub(super) fn client(
     let (jwks, jwks_uri) = keys(members, method, private_addresses)?;
     let scope = members.text("scope")?;
     let scope = scope.map(|scope| own_words(&scope)).transpose()?.flatten();
-    Ok(ClientDocument {
+    let mut document = ClientDocument {
         name: members.text("client_name")?.unwrap_or_default(),
         profile: Profile::Strict,
         token_endpoint_auth_method: method,
@@ -93,9 +91,12 @@ pub(super) fn client(
         receiver: None,
         multiple_resources: false,
         dpop_bound_access_tokens: members.flag("dpop_bound_access_tokens")?,
-        authorization: settings(&members)?,
+        authorization: settings::read(members, unsupported)?,
         metadata: RegisteredMetadata {
             redirect_uris,
+            post_logout_redirect_uris: members
+                .list("post_logout_redirect_uris")?
+                .unwrap_or_default(),
             response_types,
             application_type,
             scope,
@@ -107,24 +108,12 @@ pub(super) fn client(
             software_id: members.text("software_id")?,
             software_version: members.text("software_version")?,
         },
-    })
-}
-
-fn settings(members: &Members) -> Result<AuthorizationSettings> {
-    let alg = members.text("id_token_signed_response_alg")?;
-    let alg = alg.map(|name| {
-        SigningAlgorithm::from_str(&name).map_err(|_| {
-            refuse(format!(
-                "id_token_signed_response_alg '{name}' is not supported."
-            ))
-        })
-    });
-    Ok(AuthorizationSettings {
-        require_pushed_authorization_requests: members
-            .flag("require_pushed_authorization_requests")?,
-        rotate_refresh_tokens: None,
-        id_token_signed_response_alg: alg.transpose()?,
-    })
+    };
+    if unsupported == Unsupported::LeftOut && document.own_sector().is_none() {
+        document.authorization.subject_type = SubjectType::Public;
+    }
+    settings::check(&document, private_addresses).map_err(|why| refuse(format!("{why}.")))?;
+    Ok(document)
 }
 
 /// The scope a client registers as its default, without the words of the admin API: the answer
@@ -251,7 +240,8 @@ fn keys(
         check_jwks(jwks, method)?;
     }
     if let Some(uri) = &jwks_uri {
-        check_jwks_uri(uri, private_addresses).map_err(refuse)?;
+        check_fetched("jwks_uri", uri, private_addresses)
+            .map_err(|why| refuse(format!("{why}.")))?;
     }
     if method == AuthMethod::PrivateKeyJwt && jwks.is_none() && jwks_uri.is_none() {
         return Err(refuse("private_key_jwt needs jwks or jwks_uri."));
@@ -275,17 +265,17 @@ pub fn check_jwks(jwks: &Value, method: AuthMethod) -> Result<()> {
     Ok(())
 }
 
-/// Where a client's keys may be.
+/// Where something may be that is fetched for a client, or brought to it.
 ///
 /// # Errors
-/// A sentence for the client's developer.
-pub fn check_jwks_uri(uri: &str, private_addresses: bool) -> Result<(), String> {
-    let url = uri::parse(uri).ok_or_else(|| "jwks_uri is not an absolute URL.".to_owned())?;
+/// A sentence for the client's developer, without its full stop.
+pub fn check_fetched(name: &str, uri: &str, private_addresses: bool) -> Result<(), String> {
+    let url = uri::parse(uri).ok_or_else(|| format!("{name} is not an absolute URL"))?;
     let test = private_addresses && url.scheme() == "http" && is_loopback(&url);
     if (url.scheme() == "https" || test) && url.fragment().is_none() {
         return Ok(());
     }
-    Err("jwks_uri must be an https URL without a fragment.".to_owned())
+    Err(format!("{name} must be an https URL without a fragment"))
 }
 
 fn refuse(why: impl Into<std::borrow::Cow<'static, str>>) -> OAuthError {
@@ -323,7 +313,8 @@ impl Members {
         }
     }
 
-    fn flag(&self, name: &'static str) -> Result<bool> {
+    /// Whether it is said; left out, it is not.
+    pub(super) fn flag(&self, name: &'static str) -> Result<bool> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),

@@ -8,8 +8,10 @@ pub mod authentication;
 pub mod cimd;
 pub mod declaration;
 mod find;
+mod given;
 pub mod metadata;
 pub mod registration;
+pub mod settings;
 
 pub use self::{
     authentication::{Authenticated, authenticate, remember},

@@ -7,7 +7,7 @@ use entity::client;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
-use super::{authentication::enabled, digest_of, metadata};
+use super::{authentication::enabled, digest_of, metadata, settings};
 use crate::{
     app::App,
     audit::{Event, Kind},
@@ -31,6 +31,7 @@ const MAX_KEYS: usize = 8;
 pub async fn register(app: &App, tenant: &Tenant, body: &[u8]) -> Result<Value> {
     let document = metadata::read(body, app.config.fetch.allow_private_addresses_for_tests)?;
     check_size(&document)?;
+    check_sector(app, &document).await?;
     // One at a time, so that the limit is one.
     let _held = app.administration.lock().await;
     let evicted = if tenant.registered_clients() < app.config.registration.max_clients {
@@ -119,18 +120,23 @@ pub async fn replace(
     token: Option<&str>,
     body: &[u8],
 ) -> Result<Value> {
-    // The client as it is now, and until it is written: an administrator may change it meanwhile.
-    let _held = app.administration.lock().await;
-    let client = authorize(tenant, client_id, token)?;
+    // Nothing is fetched for somebody who may not do this.
+    authorize(tenant, client_id, token)?;
     let private = app.config.fetch.allow_private_addresses_for_tests;
     let mut document = metadata::read(body, private)?;
     check_size(&document)?;
+    check_sector(app, &document).await?;
+    // The client as it is now, and until it is written: an administrator may change it meanwhile.
+    let _held = app.administration.lock().await;
+    let client = authorize(tenant, client_id, token)?;
     let sent: Value = serde_json::from_slice(body)
         .map_err(|_| OAuthError::invalid_client_metadata("The body must be a JSON object."))?;
     let mut row = client.row(tenant.name());
     check_fixed(&sent, &row)?;
     let given = client.document().map_err(OAuthError::server_error)?;
     keep_what_was_given(&mut document, &given);
+    settings::check(&document, private)
+        .map_err(|why| OAuthError::invalid_client_metadata(format!("{why}.")))?;
     let before = Some(Box::new(row.clone()));
     let uses_secret = document.token_endpoint_auth_method.uses_secret();
     let mut secret = None;
@@ -166,6 +172,7 @@ pub(super) fn keep_what_was_given(document: &mut ClientDocument, before: &Client
     document.profile = before.profile;
     // Only an administrator makes a client less strict.
     document.dpop_bound_access_tokens |= before.dpop_bound_access_tokens;
+    document.authorization.rotate_refresh_tokens = before.authorization.rotate_refresh_tokens;
     let given = before
         .grant_types
         .iter()
@@ -211,6 +218,11 @@ fn removal(tenant: &Tenant, client: &Client) -> Change {
         tenant: tenant.name().to_owned(),
         client_id: client.id().to_owned(),
     }
+}
+
+async fn check_sector(app: &App, document: &ClientDocument) -> Result<()> {
+    let checked = settings::check_sector(app, document).await;
+    checked.map_err(|why| OAuthError::invalid_client_metadata(format!("{why}.")))
 }
 
 /// What nobody vouches for stays small.
@@ -276,10 +288,12 @@ fn answer(
     secret: Option<&str>,
     token: &str,
 ) -> Value {
-    let mut body = match serde_json::to_value(&document.metadata) {
+    let members = |part: serde_json::Result<Value>| match part {
         Ok(Value::Object(members)) => members,
         _ => serde_json::Map::new(),
     };
+    let mut body = members(serde_json::to_value(&document.metadata));
+    body.extend(members(serde_json::to_value(&document.authorization)));
     body.insert("client_id".into(), json!(client_id));
     body.insert("client_id_issued_at".into(), json!(issued_at));
     body.insert("grant_types".into(), json!(document.grant_types));

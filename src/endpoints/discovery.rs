@@ -15,7 +15,7 @@ use crate::{
     grant_types,
     keys::SigningAlgorithm,
     oauth::{grant_type::AuthMethod, metadata},
-    registry::{ADMIN_ID, EVENTS_ID, Tenant},
+    registry::{ADMIN_ID, EVENTS_ID, Tenant, USERINFO_ID},
 };
 
 /// The tenant's authorization server metadata.
@@ -30,7 +30,7 @@ pub async fn authorization_server(
         &SigningAlgorithm::ALL.map(SigningAlgorithm::as_str),
         tenant.registration() != RegistrationMode::Off,
     );
-    // OAuth Client ID Metadata Document §5
+    // OAuth Client ID Metadata Document §6
     if app.config.metadata_documents.enabled {
         document["client_id_metadata_document_supported"] = Value::Bool(true);
     }
@@ -57,6 +57,17 @@ pub async fn events_resource(
     ForTenant(tenant): ForTenant,
 ) -> Result<Response> {
     own_resource(&app, &tenant, EVENTS_ID)
+}
+
+/// The RFC 9728 document of what is told of people.
+///
+/// # Errors
+/// Never for a tenant that exists.
+pub async fn userinfo_resource(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+) -> Result<Response> {
+    own_resource(&app, &tenant, USERINFO_ID)
 }
 
 fn own_resource(app: &App, tenant: &Tenant, id: &str) -> Result<Response> {

@@ -18,3 +18,4 @@ pub mod refused;
 pub mod register;
 pub mod revoke;
 pub mod token;
+pub mod userinfo;

@@ -1,5 +1,5 @@
-//! Endpoints of ours that take an access token of ours: the admin API, registration, and the
-//! streams of security events.
+//! Endpoints of ours that take an access token of ours: the admin API, registration, the streams of
+//! security events, and what is told of a person.
 //!
 //! | check | |
 //! |---|---|
@@ -17,8 +17,8 @@ use crate::{
     app::App,
     context,
     error::{OAuthError, Result},
-    oauth::claims::AccessClaims,
-    registry::{ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Tenant},
+    oauth::{claims::AccessClaims, openid::IdentityScope},
+    registry::{ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Tenant, USERINFO_ID},
     tokens::{self, dpop, verify},
 };
 
@@ -29,6 +29,8 @@ pub struct Presented {
     /// Below the issuer, as the router found it.
     uri: Uri,
     headers: HeaderMap,
+    /// The token in a form (RFC 6750 §2.2), where the endpoint reads one.
+    in_form: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Presented {
@@ -47,6 +49,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Presented {
             method: parts.method.clone(),
             uri: original.map_or_else(|| parts.uri.clone(), |original| original.0.clone()),
             headers,
+            in_form: None,
         })
     }
 }
@@ -84,8 +87,24 @@ impl Presented {
             .is_some()
     }
 
+    /// The same with the token of a form.
+    ///
+    /// # Errors
+    /// `invalid_request` when there is one in the header too (RFC 6750 §2).
+    pub fn with_form(mut self, token: Option<&str>) -> Result<Self> {
+        if token.is_some() && self.headers.contains_key(header::AUTHORIZATION) {
+            return Err(OAuthError::invalid_request(
+                "Present the access token once: in the Authorization header or in the form.",
+            ));
+        }
+        self.in_form = token.map(str::to_owned);
+        Ok(self)
+    }
+
     fn token(&self) -> Option<(Scheme, &str)> {
-        token(&self.headers)
+        let in_form = self.in_form.as_deref();
+        let in_form = in_form.map(|token| (Scheme::Bearer, token));
+        in_form.or_else(|| token(&self.headers))
     }
 }
 
@@ -110,6 +129,8 @@ pub enum Needs {
     Admin(AdminScope),
     /// A scope of the stream API.
     Events(EventsScope),
+    /// That the token is of an authentication.
+    Userinfo,
 }
 
 impl Needs {
@@ -117,6 +138,7 @@ impl Needs {
         match self {
             Self::Admin(_) => ADMIN_ID,
             Self::Events(_) => EVENTS_ID,
+            Self::Userinfo => USERINFO_ID,
         }
     }
 
@@ -124,6 +146,7 @@ impl Needs {
         match self {
             Self::Admin(scope) => scope.as_str(),
             Self::Events(scope) => scope.as_str(),
+            Self::Userinfo => IdentityScope::OpenId.as_str(),
         }
     }
 
@@ -131,6 +154,7 @@ impl Needs {
         match self {
             Self::Admin(_) => "admin API",
             Self::Events(_) => "stream API",
+            Self::Userinfo => "userinfo endpoint",
         }
     }
 }
@@ -295,6 +319,7 @@ fn resource_metadata(tenant: &Tenant, needs: Needs) -> String {
     let path = match needs {
         Needs::Admin(_) => "admin",
         Needs::Events(_) => "ssf",
+        Needs::Userinfo => "userinfo",
     };
     format!(
         "{host}/.well-known/oauth-protected-resource{}/{path}",

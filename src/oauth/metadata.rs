@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::openid::IdentityScope;
+use super::openid::{Acr, IdentityScope};
 use writ_resource::dpop;
 
 /// Algorithms a client may sign its assertions with.
@@ -30,6 +30,7 @@ pub fn authorization_server(
         .filter(|method| *method != "none")
         .chain(["Bearer", "DPoP"])
         .collect();
+    let own = ["admin", "ssf", "userinfo"].map(|name| format!("{issuer}/{name}"));
     let mut document = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/authorize"),
@@ -51,13 +52,45 @@ pub fn authorization_server(
         "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
         "code_challenge_methods_supported": ["S256"],
-        "subject_types_supported": ["public"],
+        "userinfo_endpoint": format!("{issuer}/userinfo"),
+        "subject_types_supported": ["public", "pairwise"],
         "id_token_signing_alg_values_supported": signing_algorithms,
+        "userinfo_signing_alg_values_supported": signing_algorithms,
+        "claim_types_supported": ["normal"],
+        "claims_supported": claims(),
+        "claims_parameter_supported": true,
+        "acr_values_supported": Acr::ALL.map(Acr::as_str),
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "ui_locales_supported": ["en"],
+        "request_parameter_supported": false,
+        // OpenID Connect Discovery §3: left out, it would be true.
+        "request_uri_parameter_supported": false,
+        "require_pushed_authorization_requests": false,
         "authorization_response_iss_parameter_supported": true,
-        "protected_resources": [format!("{issuer}/admin"), format!("{issuer}/ssf")],
+        "protected_resources": own,
     });
     if registration {
         document["registration_endpoint"] = json!(format!("{issuer}/register"));
     }
     document
+}
+
+/// What ID tokens and the userinfo endpoint can say: of the sign-in, and of the person.
+fn claims() -> Vec<&'static str> {
+    const OF_SIGN_IN: [&str; 11] = [
+        "iss",
+        "sub",
+        "aud",
+        "exp",
+        "iat",
+        "at_hash",
+        "sid",
+        "auth_time",
+        "amr",
+        "acr",
+        "nonce",
+    ];
+    let of_person = IdentityScope::ALL.map(IdentityScope::claims);
+    let of_person = of_person.into_iter().flatten().copied();
+    OF_SIGN_IN.into_iter().chain(of_person).collect()
 }

@@ -52,6 +52,13 @@ impl IdentityScope {
         Self::ALL.into_iter().find(|scope| scope.as_str() == name)
     }
 
+    /// The scope that a claim about a person belongs to.
+    #[must_use]
+    pub fn of_claim(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|scope| scope.claims().contains(&name))
+    }
+
     /// What it allows, for the person who is asked.
     #[must_use]
     pub const fn description(self) -> &'static str {
@@ -136,6 +143,64 @@ impl FromStr for Prompt {
     }
 }
 
+/// How well a person has proved who they are: the authentication context class (§2).
+///
+/// | class | what it takes | `amr` (RFC 8176) |
+/// |---|---|---|
+/// | `urn:writ:acr:single-factor` | any way to sign in | any |
+/// | `urn:writ:acr:multi-factor` | two factors, or a passkey that knows its person | holds `mfa` |
+/// | `phr` | what cannot be phished: a passkey (OpenID Connect EAP ACR Values §2) | holds `hwk` or `swk` |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acr {
+    /// Any.
+    SingleFactor,
+    /// Two factors.
+    MultiFactor,
+    /// Cannot be phished.
+    PhishingResistant,
+}
+
+impl Acr {
+    /// All of them, the weakest first.
+    pub const ALL: [Self; 3] = [
+        Self::SingleFactor,
+        Self::MultiFactor,
+        Self::PhishingResistant,
+    ];
+
+    /// The value in tokens.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SingleFactor => "urn:writ:acr:single-factor",
+            Self::MultiFactor => "urn:writ:acr:multi-factor",
+            Self::PhishingResistant => "phr",
+        }
+    }
+
+    /// Whether a sign-in by these methods meets it.
+    #[must_use]
+    pub fn is_met(self, amr: &[String]) -> bool {
+        let any_of = |names: &[&str]| amr.iter().any(|name| names.contains(&name.as_str()));
+        match self {
+            Self::SingleFactor => true,
+            Self::MultiFactor => any_of(&["mfa"]),
+            Self::PhishingResistant => any_of(&["hwk", "swk"]),
+        }
+    }
+
+    /// The class to name: the first of those asked for that is met, or else the strongest.
+    #[must_use]
+    pub fn of(amr: &[String], asked: &[String]) -> Self {
+        let met = || Self::ALL.into_iter().filter(|acr| acr.is_met(amr));
+        let mut asked = asked.iter();
+        asked
+            .find_map(|name| met().find(|acr| acr.as_str() == name))
+            .or_else(|| met().next_back())
+            .unwrap_or(Self::SingleFactor)
+    }
+}
+
 /// What one claim has to be (§5.5.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
@@ -151,11 +216,12 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether this value will do.
+    /// The texts that will do, the best first; none when any will.
     #[must_use]
-    pub fn is(&self, value: &Value) -> bool {
-        let one = self.value.as_ref().is_none_or(|wanted| wanted == value);
-        one && self.values.as_ref().is_none_or(|all| all.contains(value))
+    pub fn texts(&self) -> Vec<String> {
+        let all = self.value.iter().chain(self.values.iter().flatten());
+        all.filter_map(|value| value.as_str().map(str::to_owned))
+            .collect()
     }
 }
 
@@ -175,6 +241,27 @@ impl ClaimsRequest {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.userinfo.is_empty() && self.id_token.is_empty()
+    }
+
+    /// The scopes about a person that these claims belong to.
+    pub fn scopes(&self) -> impl Iterator<Item = IdentityScope> {
+        let names = self.userinfo.keys().chain(self.id_token.keys());
+        names.filter_map(|name| IdentityScope::of_claim(name))
+    }
+
+    /// The claims about a person that belong to these scopes. What a token says of the sign-in is
+    /// no such claim.
+    #[must_use]
+    pub fn within(&self, scopes: impl Fn(IdentityScope) -> bool) -> Self {
+        let known = |name: &String| IdentityScope::of_claim(name).is_some_and(&scopes);
+        let kept = |claims: &BTreeMap<String, Option<Wanted>>| {
+            let kept = claims.keys().filter(|name| known(name));
+            kept.map(|name| (name.clone(), None)).collect()
+        };
+        Self {
+            userinfo: kept(&self.userinfo),
+            id_token: kept(&self.id_token),
+        }
     }
 }
 
@@ -207,12 +294,25 @@ mod tests {
     }
 
     #[test]
+    fn a_sign_in_has_the_class_that_was_asked_for_or_the_strongest() {
+        let of = |amr: &[&str], asked: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+            Acr::of(&owned(amr), &owned(asked)).as_str()
+        };
+        let [single, multi, resistant] = Acr::ALL.map(Acr::as_str);
+        assert_eq!(of(&["pwd"], &[]), single);
+        assert_eq!(of(&["pwd"], &[resistant, multi]), single);
+        assert_eq!(of(&["pwd", "otp", "mfa"], &[resistant]), multi);
+        assert_eq!(of(&["hwk", "user", "mfa"], &[]), resistant);
+        assert_eq!(of(&["hwk", "user", "mfa"], &["other", multi]), multi);
+    }
+
+    #[test]
     fn claims_are_asked_for_by_name() {
         let text = r#"{"id_token":{"email":null,"sub":{"value":"1"}},"other":{}}"#;
         let claims: ClaimsRequest = text.parse().unwrap();
         assert_eq!(claims.id_token["email"], None);
-        assert!(claims.id_token["sub"].as_ref().unwrap().is(&"1".into()));
-        assert!(!claims.id_token["sub"].as_ref().unwrap().is(&"2".into()));
+        assert_eq!(claims.id_token["sub"].as_ref().unwrap().texts(), ["1"]);
         for bad in ["", "[]", r#"{"id_token":[]}"#, r#"{"id_token":{"a":1}}"#] {
             assert!(bad.parse::<ClaimsRequest>().is_err(), "{bad}");
         }

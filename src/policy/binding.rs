@@ -44,6 +44,11 @@ pub fn check(
 
 /// Whether neither the client nor a resource insists on bound tokens.
 fn proof_not_needed(client: &Client, resources: &[Arc<Resource>]) -> Result<()> {
+    if client.rights().profile.rules().bound {
+        return Err(OAuthError::invalid_dpop_proof(
+            "Under the profile of this client every token is bound to a key: send a DPoP proof.",
+        ));
+    }
     if client.rights().dpop_bound_access_tokens {
         return Err(OAuthError::invalid_dpop_proof(
             "This client is registered with dpop_bound_access_tokens: send a DPoP proof.",

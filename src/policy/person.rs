@@ -61,6 +61,9 @@ pub struct Ask {
     pub resources: Vec<Arc<Resource>>,
     /// The scopes, with what they include.
     pub scopes: Allowed,
+    /// Those about the person of which only single claims are asked for (OpenID Connect Core §5.5):
+    /// the person is asked for the whole, the client gets those claims.
+    pub only_claims: BTreeSet<String>,
 }
 
 impl Ask {
@@ -68,6 +71,24 @@ impl Ask {
     pub fn identity(&self) -> impl Iterator<Item = &str> {
         let scopes = self.scopes.0.get(IDENTITY);
         scopes.into_iter().flatten().map(String::as_str)
+    }
+
+    /// The scope that the client gets.
+    ///
+    /// # Errors
+    /// As [`Allowed::to_scope`].
+    pub fn to_scope(&self) -> Result<Scope> {
+        let mut given = self.scopes.clone();
+        if let Some(about) = given.0.get_mut(IDENTITY) {
+            about.retain(|name| !self.only_claims.contains(name));
+        }
+        given.to_scope()
+    }
+
+    /// Of the claims that the client asks for one by one, those that it gets.
+    #[must_use]
+    pub fn claims(&self, requested: &ClaimsRequest) -> ClaimsRequest {
+        requested.within(|scope| self.identity().any(|name| name == scope.as_str()))
     }
 
     /// No more than what was chosen of it, and what that includes; `openid` is no choice.
@@ -110,6 +131,7 @@ pub fn ask(
     client: &Client,
     targets: &[&str],
     scope: Option<&Scope>,
+    claims: &ClaimsRequest,
     resources: &Resources,
     default_resource: &str,
 ) -> Result<Ask> {
@@ -147,11 +169,10 @@ pub fn ask(
     if targets.is_empty() && !about.is_empty() {
         chosen.retain(|resource| scopes.0.contains_key(resource.reference()));
     }
-    insert(
-        &mut scopes,
-        IDENTITY,
-        who(client, &about, chosen.is_empty()),
-    );
+    let mut identity = who(client, &about, chosen.is_empty());
+    let only_claims = only_claims(&identity, claims);
+    identity.extend(&only_claims);
+    insert(&mut scopes, IDENTITY, identity);
     if scopes.0.is_empty() || (known == 0 && about.is_empty() && !of_resources.is_empty()) {
         return Err(OAuthError::invalid_scope(
             "None of the requested scopes is known at this resource.",
@@ -160,7 +181,17 @@ pub fn ask(
     Ok(Ask {
         resources: chosen,
         scopes,
+        only_claims: only_claims.into_iter().map(str::to_owned).collect(),
     })
+}
+
+/// The scopes about a person of which the client asks for single claims and not for the whole.
+fn only_claims(asked: &BTreeSet<&str>, claims: &ClaimsRequest) -> BTreeSet<&'static str> {
+    if !asked.contains(IdentityScope::OpenId.as_str()) {
+        return BTreeSet::new();
+    }
+    let scopes = claims.scopes().map(IdentityScope::as_str);
+    scopes.filter(|name| !asked.contains(name)).collect()
 }
 
 fn insert(scopes: &mut Allowed, reference: &str, names: BTreeSet<&str>) {
@@ -229,9 +260,6 @@ pub struct Given {
     /// Claims that were asked for by name.
     #[serde(default, skip_serializing_if = "ClaimsRequest::is_empty")]
     pub claims: ClaimsRequest,
-    /// Whether ID tokens say when the person authenticated.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub wants_auth_time: bool,
 }
 
 impl Given {

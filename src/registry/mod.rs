@@ -28,7 +28,7 @@ use self::client::Documents;
 pub use self::{
     client::{
         Access, AuthorizationSettings, Client, ClientDocument, Keys, Origin, Profile, Receiver,
-        RegisteredMetadata, Rights,
+        RegisteredMetadata, RequestAlgorithm, Rights, Rules, SubjectType,
     },
     resource::{
         ADMIN_ID, AdminScope, EVENTS_ID, EventsScope, Resource, ResourceDocument, ScopeDeclaration,

@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
+use super::{person, subject};
 use crate::{
     app::App,
     error::{OAuthError, Result},
@@ -30,26 +31,46 @@ impl IdTokenRequest {
         })
     }
 
+    /// The claims that the access token opens the userinfo endpoint for, beyond those of its
+    /// scopes.
+    pub fn at_userinfo(&self) -> impl Iterator<Item = &str> {
+        self.given.claims.userinfo.keys().map(String::as_str)
+    }
+
     /// The token that goes with an access token.
     ///
     /// # Errors
-    /// When it cannot be signed.
-    pub fn make(
+    /// `invalid_grant` when the person's account is gone, `server_error` when it cannot be signed.
+    pub async fn make(
         &self,
         app: &App,
         tenant: &Tenant,
         permit: &Permit,
         access_token: &str,
     ) -> Result<String> {
-        let settings = &permit.client().rights().authorization;
+        let rights = permit.client().rights();
         // OpenID Connect Core §15.1: RS256 unless the client has registered another.
-        let algorithm = settings
+        let algorithm = rights
+            .authorization
             .id_token_signed_response_alg
-            .unwrap_or(SigningAlgorithm::RS256);
-        let claims = Value::Object(self.claims(app, tenant, permit, algorithm, access_token));
+            .unwrap_or(rights.profile.rules().id_token);
+        let mut claims = self.claims(app, tenant, permit, algorithm, access_token);
+        let (account, names) = (permit.subject(), self.about(permit));
+        claims.extend(person::claims(app, tenant, account, &names).await?);
         let payload = serde_json::to_vec(&claims).map_err(OAuthError::server_error)?;
         let keys = tenant.keys();
         Ok(keys.signer(algorithm)?.sign("JWT", &payload)?)
+    }
+
+    /// What it tells of the person: what was asked for by name, and all that their scopes stand
+    /// for when the access token is not for the userinfo endpoint (OpenID Connect Core §5.4).
+    fn about<'a>(&'a self, permit: &'a Permit) -> Vec<&'a str> {
+        let named = self.given.claims.id_token.keys().map(String::as_str);
+        let mut names: Vec<&str> = named.collect();
+        if !permit.resources().iter().any(|r| r.is_userinfo()) {
+            names.extend(person::of_scopes(permit.scope().split(' ')));
+        }
+        names
     }
 
     fn claims(
@@ -65,7 +86,8 @@ impl IdTokenRequest {
         let mut claims = Map::new();
         let mut say = |name: &str, value: Value| claims.insert(name.to_owned(), value);
         say("iss", json!(tenant.issuer()));
-        say("sub", json!(authorized.subject));
+        let sub = subject::known_as(app, tenant, permit.client(), &authorized.subject);
+        say("sub", json!(sub));
         say("aud", json!(permit.client().id()));
         say(
             "exp",

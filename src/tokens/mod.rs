@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `grants` | the stored grant a token hangs from |
 //! | [`id_token`] | who a person is, said to a client |
+//! | [`person`] | what is told of them |
+//! | [`subject`] | by which name |
 //! | [`verify`] | whether one of ours still holds: asked by everyone who takes one |
 //! | [`introspection`] | what is told of one |
 //! | [`revocation`] | ended before its time |
@@ -12,7 +14,9 @@ pub mod dpop;
 mod grants;
 pub mod id_token;
 pub mod introspection;
+pub mod person;
 pub mod revocation;
+pub mod subject;
 pub mod verify;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -151,6 +155,9 @@ pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>)
         ));
     }
     let grant_id = grants::ensure(app, tenant, permit).await?;
+    // A token that is no authentication any more, since less was asked for, has no ID token.
+    let openid = |_: &&IdTokenRequest| permit.scope().split(' ').any(|s| s == "openid");
+    let authentication = issue.id_token.as_ref().filter(openid);
     let claims = AccessClaims {
         iss: tenant.issuer().to_owned(),
         sub: permit.subject().to_owned(),
@@ -173,7 +180,7 @@ pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>)
         cnf: permit.bound_to().map(Confirmation::to_key),
         authorization_details: None,
         tenant: (!tenant.is_default()).then(|| tenant.name().to_owned()),
-        extra: permit.authenticated().map(described).unwrap_or_default(),
+        extra: extra(permit, authentication),
     };
     let payload = serde_json::to_vec(&claims).map_err(OAuthError::server_error)?;
     if payload.len() > MAX_CLAIMS {
@@ -202,9 +209,10 @@ pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>)
         ..Event::default()
     };
     let audit = vec![app.record(tenant, kind, &event)];
-    let id_token = issue.id_token.as_ref();
-    let id_token = id_token.map(|wanted| wanted.make(app, tenant, permit, &access_token));
-    let id_token = id_token.transpose()?;
+    let id_token = match authentication {
+        Some(wanted) => Some(wanted.make(app, tenant, permit, &access_token).await?),
+        None => None,
+    };
     let changes = spent.into_iter().chain(issue.changes).collect();
     let committed = app.journal.commit(Command::new(changes, audit)).await;
     match (committed, &issue.rests) {
@@ -238,6 +246,24 @@ pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>)
         id_token,
         dpop_nonce: None,
     })))
+}
+
+/// The private claim with the names of what the userinfo endpoint tells beyond what the scopes
+/// stand for, since nothing else is stored of it (OpenID Connect Core §5.5).
+pub const USERINFO_CLAIMS: &str = "userinfo_claims";
+
+fn extra(
+    permit: &Permit,
+    authentication: Option<&IdTokenRequest>,
+) -> BTreeMap<String, serde_json::Value> {
+    let mut extra = permit.authenticated().map(described).unwrap_or_default();
+    let about = permit.resources().iter().any(|r| r.is_userinfo());
+    let names = authentication.filter(|_| about).into_iter();
+    let names: Vec<&str> = names.flat_map(IdTokenRequest::at_userinfo).collect();
+    if !names.is_empty() {
+        extra.insert(USERINFO_CLAIMS.to_owned(), names.into());
+    }
+    extra
 }
 
 /// How a person authenticated, as an access token says it (RFC 9068 §2.2.1).

@@ -24,6 +24,10 @@ pub struct Errand {
     pub asked_at: i64,
     /// Who signed in before this Unix second must do so again.
     pub authenticated_after: Option<i64>,
+    /// Where a form that leads there may be redirected to beside our own pages, as a source of
+    /// `form-action`: the client, when nothing more has to be asked.
+    #[serde(default)]
+    pub form_target: Option<String>,
 }
 
 impl Errand {
@@ -36,6 +40,7 @@ impl Errand {
             login_hint: None,
             asked_at: app.clock.seconds(),
             authenticated_after: None,
+            form_target: None,
         }
     }
 
@@ -103,6 +108,7 @@ mod tests {
                 login_hint: None,
                 asked_at: 0,
                 authenticated_after: None,
+                form_target: None,
             };
             errand.leads_home()
         };

@@ -8,6 +8,7 @@
 //! | [`errand`] | where a person was going before signing in |
 //! | [`credential`] | what a person signs in with |
 //! | [`password`], [`totp`], [`recovery`] | each kind of it |
+//! | [`webauthn`] | passkeys |
 //! | [`sign_in`] | from what a person shows to who they are |
 //! | [`change`] | changes of accounts, with what hangs from them |
 //! | [`pages`] | what people see |
@@ -26,5 +27,6 @@ pub mod recovery;
 pub mod session;
 pub mod sign_in;
 pub mod totp;
+pub mod webauthn;
 
 pub use self::{account::User, errand::Errand, session::Session};

@@ -99,6 +99,21 @@ impl Pages {
     /// # Errors
     /// `server_error` when its template does not fit what it shows.
     pub fn show<P: Page>(&self, tenant: &Tenant, status: StatusCode, page: &P) -> Result<Response> {
+        self.show_towards(tenant, status, page, None)
+    }
+
+    /// The same for a page whose forms may at last be redirected to `target`, a source as
+    /// [`form_target`] makes them.
+    ///
+    /// # Errors
+    /// As [`Pages::show`].
+    pub fn show_towards<P: Page>(
+        &self,
+        tenant: &Tenant,
+        status: StatusCode,
+        page: &P,
+        target: Option<&String>,
+    ) -> Result<Response> {
         let layout = Layout {
             title: page.title(),
             product: &self.product,
@@ -112,7 +127,7 @@ impl Pages {
             .render_named_str("page.html", P::TEMPLATE, values)
             .map_err(OAuthError::server_error)?;
         let mut response = (status, text).into_response();
-        guard(response.headers_mut(), page)?;
+        guard(response.headers_mut(), page, target)?;
         Ok(response)
     }
 }
@@ -121,8 +136,9 @@ impl Pages {
 ///
 /// `Cross-Origin-Opener-Policy` is left out: it would cut a client off from the window that it
 /// opened for signing in, for good.
-fn guard<P: Page>(headers: &mut HeaderMap, page: &P) -> Result<()> {
-    let targets = page.form_action().into_iter().filter(|target| {
+fn guard<P: Page>(headers: &mut HeaderMap, page: &P, target: Option<&String>) -> Result<()> {
+    let targets = page.form_action().into_iter().chain(target.cloned());
+    let targets = targets.filter(|target| {
         // One source and no other directive.
         target
             .bytes()

@@ -268,3 +268,27 @@ async fn failures_of_strangers_hold_up_nobody() {
     }
     strangers.join_all().await;
 }
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn clients_that_nobody_uses_are_forgotten_once_and_everywhere() {
+    let (one, two) = two().await;
+    let machine = json!({ "grant_types": ["client_credentials"] });
+    for _ in 0..20 {
+        let answer = one.post("/register").json(&machine).await;
+        answer.with(http::StatusCode::CREATED);
+    }
+    eventually("the clients", async || {
+        two.tenant(None).registered_clients() == 20
+    })
+    .await;
+    let before = one.now() + 1;
+    let forget = || vec![Change::ForgetUnusedClients { before }];
+    let (first, second) = tokio::join!(one.commit(forget()), two.commit(forget()));
+    first.unwrap();
+    second.unwrap();
+    eventually("that they are gone", async || {
+        one.tenant(None).registered_clients() + two.tenant(None).registered_clients() == 0
+    })
+    .await;
+}

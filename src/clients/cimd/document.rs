@@ -140,7 +140,7 @@ mod tests {
 
     const URL: &str = "https://app.example/client.json";
 
-    fn with(change: Value) -> Result<ClientDocument, String> {
+    fn with(change: &Value) -> Result<ClientDocument, String> {
         let mut document = json!({
             "client_id": URL,
             "client_name": "App",
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_a_document_must_say_and_must_not() {
-        assert!(with(json!({})).is_ok());
+        assert!(with(&json!({})).is_ok());
         for (change, why) in [
             (json!({ "client_id": null }), "no client_id"),
             (json!({ "client_id": format!("{URL}/") }), "not the URL"),
@@ -191,7 +191,7 @@ mod tests {
             ),
             (json!({ "grant_types": ["implicit"] }), "grant_types"),
         ] {
-            let error = with(change.clone()).unwrap_err();
+            let error = with(&change).unwrap_err();
             assert!(error.contains(why), "{change}: {error}");
         }
         assert!(Read::new(URL, b"[]", false).is_err());
@@ -204,8 +204,8 @@ mod tests {
             "kty": "OKP", "crv": "Ed25519", "kid": "1",
             "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
         }] });
-        let method = |change| with(change).unwrap().token_endpoint_auth_method;
-        assert_eq!(method(json!({})), AuthMethod::None);
+        let method = |change: &Value| with(change).unwrap().token_endpoint_auth_method;
+        assert_eq!(method(&json!({})), AuthMethod::None);
         for (change, wanted) in [
             (
                 json!({ "token_endpoint_auth_method": "none" }),
@@ -237,13 +237,13 @@ mod tests {
                 AuthMethod::None,
             ),
         ] {
-            assert_eq!(method(change.clone()), wanted, "{change}");
+            assert_eq!(method(&change), wanted, "{change}");
         }
     }
 
     #[test]
     fn what_is_meant_for_other_servers_is_left_out() {
-        let document = with(json!({
+        let document = with(&json!({
             "grant_types": [
                 "authorization_code", "refresh_token", "client_credentials",
                 "urn:ietf:params:oauth:grant-type:device_code",

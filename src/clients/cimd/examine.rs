@@ -141,6 +141,10 @@ impl Examined {
                     .to_owned(),
             );
         }
+        if Url::parse(&self.client_id).is_ok_and(|url| url.path() == "/") {
+            let root = "the URL is the root of its host, which the specification advises against";
+            self.warnings.push(root.to_owned());
+        }
         if self.client_id.contains('?') {
             self.warnings
                 .push("the URL has a query, which the specification advises against".to_owned());

@@ -1,30 +1,19 @@
 //! A client's document as the database holds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use url::Url;
 
-use super::super::SubjectStyle;
+use super::{super::SubjectStyle, profile::Profile};
 use crate::{
     keys::SigningAlgorithm,
-    oauth::{grant_type::AuthMethod, redirect_uri::ApplicationType},
+    oauth::{
+        grant_type::AuthMethod,
+        redirect_uri::{self, ApplicationType},
+    },
 };
-
-/// Which set of rules a client lives under.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Profile {
-    /// OAuth 2.1 and MCP.
-    #[default]
-    Strict,
-    /// FAPI 2.0 security profile.
-    Fapi2,
-    /// What older OpenID Connect libraries do: assertions may name the token endpoint as `aud`.
-    OidcCompat,
-}
 
 /// What a client may have at one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -66,6 +55,29 @@ pub struct AuthorizationSettings {
     /// What its ID tokens are signed with (OpenID Connect Registration §2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token_signed_response_alg: Option<SigningAlgorithm>,
+    /// What answers of the userinfo endpoint are signed with; without it they are plain JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userinfo_signed_response_alg: Option<SigningAlgorithm>,
+    /// Whether it has to sign its requests (RFC 9101 §10.5).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_signed_request_object: bool,
+    /// What it signs them with; without it whatever its keys are for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_object_signing_alg: Option<RequestAlgorithm>,
+    /// Whether it knows people by names that no other client knows (OpenID Connect Core §8).
+    #[serde(skip_serializing_if = "SubjectType::is_public")]
+    pub subject_type: SubjectType,
+    /// Where the redirect URIs of all clients are listed that share these names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uri)]
+    pub sector_identifier_uri: Option<String>,
+    /// Where it is told that a session has ended (OpenID Connect Back-Channel Logout §2.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uri)]
+    pub backchannel_logout_uri: Option<String>,
+    /// Whether it needs to be told which one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub backchannel_logout_session_required: bool,
 }
 
 impl AuthorizationSettings {
@@ -76,6 +88,50 @@ impl AuthorizationSettings {
     }
 }
 
+/// What a client may sign its requests with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum RequestAlgorithm {
+    /// Ed25519.
+    EdDSA,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// RSASSA-PSS with SHA-256.
+    PS256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    RS256,
+}
+
+/// By which names a client knows people (OpenID Connect Core §8).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum SubjectType {
+    /// The same as all others.
+    #[default]
+    Public,
+    /// Names of its own, or of its sector.
+    Pairwise,
+}
+
+impl SubjectType {
+    /// Both, in the order metadata lists them.
+    pub const ALL: [Self; 2] = [Self::Public, Self::Pairwise];
+
+    /// The registered word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Pairwise => "pairwise",
+        }
+    }
+
+    fn is_public(&self) -> bool {
+        *self == Self::Public
+    }
+}
+
 /// Metadata that matters to clients and pages but not to the token path (RFC 7591 §2).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -83,6 +139,9 @@ pub struct RegisteredMetadata {
     /// Redirect URIs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redirect_uris: Vec<String>,
+    /// Where a browser may be sent after logout (OpenID Connect RP-Initiated Logout §3.1).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub post_logout_redirect_uris: Vec<String>,
     /// Response types.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub response_types: Vec<String>,
@@ -153,4 +212,37 @@ pub struct ClientDocument {
     pub authorization: AuthorizationSettings,
     /// The rest of its metadata.
     pub metadata: RegisteredMetadata,
+}
+
+impl ClientDocument {
+    /// Whom the client shares its names for people with; none when it knows them as everybody
+    /// does (OpenID Connect Core §8.1).
+    #[must_use]
+    pub fn sector(&self) -> Option<String> {
+        if self.authorization.subject_type == SubjectType::Public {
+            return None;
+        }
+        match &self.authorization.sector_identifier_uri {
+            Some(uri) => Url::parse(uri).ok()?.host_str().map(str::to_owned),
+            None => self.own_sector(),
+        }
+    }
+
+    /// The one host of its redirect URIs, if there is one. Whatever runs on people's own devices
+    /// has none: all of that is one host.
+    #[must_use]
+    pub fn own_sector(&self) -> Option<String> {
+        let hosts: Option<BTreeSet<String>> = self
+            .metadata
+            .redirect_uris
+            .iter()
+            .map(|uri| {
+                let url = Url::parse(uri)
+                    .ok()
+                    .filter(|_| !redirect_uri::is_local(uri))?;
+                url.host_str().map(str::to_owned)
+            })
+            .collect();
+        hosts.filter(|hosts| hosts.len() == 1)?.pop_first()
+    }
 }

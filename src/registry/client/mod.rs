@@ -5,6 +5,7 @@
 //! changes a client reads the document again.
 
 mod document;
+mod profile;
 mod shared;
 
 use std::{fmt, sync::Arc};
@@ -16,8 +17,10 @@ pub(super) use self::shared::Documents;
 use self::shared::Text;
 pub use self::{
     document::{
-        Access, AuthorizationSettings, ClientDocument, Profile, Receiver, RegisteredMetadata,
+        Access, AuthorizationSettings, ClientDocument, Receiver, RegisteredMetadata,
+        RequestAlgorithm, SubjectType,
     },
+    profile::{Profile, Rules},
     shared::{Keys, Rights},
 };
 use super::RegistryError;

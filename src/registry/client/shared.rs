@@ -8,7 +8,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use writ_resource::jws::KeySet;
 
-use super::document::{Access, AuthorizationSettings, ClientDocument, Profile};
+use super::{
+    document::{Access, AuthorizationSettings, ClientDocument},
+    profile::Profile,
+};
 use crate::{
     oauth::grant_type::AuthMethod,
     registry::index::{By, Key},
@@ -39,11 +42,14 @@ pub struct Rights {
     pub scope: Option<String>,
     /// What holds of its authorization requests.
     pub authorization: AuthorizationSettings,
+    /// Whom it shares its names for people with, if they are not everybody's.
+    pub sector: Option<String>,
 }
 
 impl From<ClientDocument> for Rights {
     fn from(document: ClientDocument) -> Self {
         Self {
+            sector: document.sector(),
             profile: document.profile,
             token_endpoint_auth_method: document.token_endpoint_auth_method,
             grant_types: document.grant_types,

@@ -1,24 +1,25 @@
-//! `/account`: what a person sees of their own account.
+//! `/account`: what a person sees of their own account, and signing out.
 
 use axum::{
     extract::{Request, State},
     response::Response,
 };
+use chrono::{DateTime, SecondsFormat};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-use super::see_other;
+use super::{see_other, signed::Signed};
 use crate::{
-    app::{App, AppState},
+    app::AppState,
     endpoints::extract::{ForTenant, form, parameters},
     error::Result,
-    registry::Tenant,
     store::people::Sessions,
     users::{
-        Errand, Session, User,
+        Session, User,
         cookie::Cookie,
-        csrf::{self, Holder},
+        credential::{Credentials, PASSKEY, PASSWORD, RECOVERY, TOTP},
         session,
+        webauthn::RelyingParty,
     },
     web::Page,
 };
@@ -28,6 +29,31 @@ use crate::{
 struct AccountPage<'a> {
     csrf: String,
     user: &'a User,
+    name: &'a str,
+    has_password: bool,
+    has_authenticator: bool,
+    recovery_codes: usize,
+    can_passkeys: bool,
+    passkeys: Vec<PasskeyRow<'a>>,
+    sessions: Vec<SessionRow<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct PasskeyRow<'a> {
+    id: &'a str,
+    name: &'a str,
+    created: String,
+    used: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SessionRow<'a> {
+    sid: &'a str,
+    user_agent: &'a str,
+    address: &'a str,
+    began: String,
+    used: String,
+    is_this: bool,
 }
 
 impl Page for AccountPage<'_> {
@@ -36,6 +62,13 @@ impl Page for AccountPage<'_> {
     fn title(&self) -> &str {
         "Your account"
     }
+}
+
+/// A time as people read it everywhere.
+fn written(seconds: i64) -> String {
+    let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    let text = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    text.replace('T', " ").replace('Z', " UTC")
 }
 
 /// Shows the account, to whoever is signed in.
@@ -47,14 +80,47 @@ pub(super) async fn show(
     ForTenant(tenant): ForTenant,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let Some(session) = session::current(&app, &tenant, &headers).await? else {
-        return to_login(&app, &tenant, "/account", None);
+    let signed = match Signed::at(&app, &tenant, &headers, "/account").await? {
+        Ok(signed) => signed,
+        Err(login) => return Ok(login),
     };
+    let user = signed.user();
+    let credentials = Credentials::of(&app, &tenant, user).await?;
+    let sessions = session::list(&app, &tenant, user).await?;
     let page = AccountPage {
-        csrf: csrf::token(&app, &tenant, Holder::Session(&session)),
-        user: &session.user,
+        csrf: signed.csrf(),
+        user,
+        name: user.display_name(),
+        has_password: credentials.first(PASSWORD).is_some(),
+        has_authenticator: credentials.first(TOTP).is_some(),
+        recovery_codes: credentials.all(RECOVERY).count(),
+        can_passkeys: RelyingParty::of(&tenant).is_some(),
+        passkeys: passkeys(&credentials),
+        sessions: rows(&sessions, &signed.session),
     };
-    app.pages.show(&tenant, StatusCode::OK, &page)
+    signed.show(StatusCode::OK, &page)
+}
+
+fn passkeys(credentials: &Credentials) -> Vec<PasskeyRow<'_>> {
+    let rows = credentials.all(PASSKEY).map(|row| PasskeyRow {
+        id: &row.id,
+        name: &row.name,
+        created: written(row.created_at),
+        used: row.last_used_at.map(written),
+    });
+    rows.collect()
+}
+
+fn rows<'s>(sessions: &'s [Session], this: &Session) -> Vec<SessionRow<'s>> {
+    let rows = sessions.iter().map(|session| SessionRow {
+        sid: &session.sid,
+        user_agent: &session.user_agent,
+        address: &session.address,
+        began: written(session.created_at),
+        used: written(session.last_used_at),
+        is_this: session.sid == this.sid,
+    });
+    rows.collect()
 }
 
 /// Ends the session of this browser.
@@ -68,31 +134,49 @@ pub(super) async fn sign_out(
 ) -> Result<Response> {
     let (headers, body) = form(request, app.config.limits.body).await?;
     let params = parameters(&body)?;
-    let login = format!("{}/login", tenant.path());
-    let Some(session) = session::current(&app, &tenant, &headers).await? else {
-        return see_other(&login, Vec::new());
+    let signed = match Signed::at(&app, &tenant, &headers, "/account").await? {
+        Ok(signed) => signed,
+        Err(login) => return Ok(login),
     };
-    let holder = Holder::Session(&session);
-    csrf::check(&app, &tenant, holder, &headers, params.get(csrf::FIELD))?;
-    end_own(&app, &tenant, &session).await?;
+    signed.check(&headers, &params)?;
+    let which = Sessions::One(signed.session.sid.clone());
+    session::end(&app, &tenant, signed.user(), which).await?;
+    let login = format!("{}/login", tenant.path());
     see_other(&login, Cookie::Session.clear(&tenant).into_iter().collect())
 }
 
-async fn end_own(app: &App, tenant: &Tenant, session: &Session) -> Result<()> {
-    let which = Sessions::One(session.sid.clone());
-    session::end(app, tenant, &session.user, which).await
-}
-
-/// Has the browser sign in, and come back to a page of the account.
-fn to_login(
-    app: &App,
-    tenant: &Tenant,
-    page: &str,
-    authenticated_after: Option<i64>,
+/// Ends another session of theirs, or all but this one. It need not be a moment after signing in:
+/// whoever sees a stranger in the list should not have to wait.
+///
+/// # Errors
+/// 403 when the form is not its own; when the database is away.
+pub(super) async fn end_sessions(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
 ) -> Result<Response> {
-    let errand = Errand {
-        authenticated_after,
-        ..Errand::to(app, page)
+    let (headers, body) = form(request, app.config.limits.body).await?;
+    let params = parameters(&body)?;
+    let signed = match Signed::at(&app, &tenant, &headers, "/account").await? {
+        Ok(signed) => signed,
+        Err(login) => return Ok(login),
     };
-    see_other(&errand.login(app, tenant)?, Vec::new())
+    signed.check(&headers, &params)?;
+    let user = signed.user();
+    let which = match params.get("sid") {
+        // Only their own: the name of another's is nobody's here.
+        Some(sid) => {
+            let all = session::list(&app, &tenant, user).await?;
+            match all.into_iter().find(|session| session.sid == sid) {
+                Some(session) => Sessions::One(session.sid),
+                None => return signed.done(),
+            }
+        }
+        None => Sessions::Others {
+            user: user.id.clone(),
+            but: signed.session.sid.clone(),
+        },
+    };
+    session::end(&app, &tenant, user, which).await?;
+    signed.done()
 }

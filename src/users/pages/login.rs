@@ -9,7 +9,11 @@ use axum::{
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-use super::{see_other, visit::Visit};
+use super::{
+    passkeys::{Prompt, SCRIPT},
+    see_other,
+    visit::Visit,
+};
 use crate::{
     app::AppState,
     config::SignUp,
@@ -20,7 +24,7 @@ use crate::{
         csrf, session,
         sign_in::{self, Outcome},
     },
-    web::Page,
+    web::{Asset, Page},
 };
 
 /// What the page shows.
@@ -33,6 +37,7 @@ struct LoginPage<'a> {
     username: Cow<'a, str>,
     problem: Option<Problem>,
     sign_up: Option<String>,
+    passkey: Option<Prompt>,
 }
 
 /// What did not work.
@@ -49,6 +54,14 @@ impl Problem {
             words: words.into(),
         }
     }
+
+    /// Of what was typed.
+    pub(super) fn input(words: String) -> Self {
+        Self {
+            error: ErrorCode::InvalidRequest.as_str(),
+            words: words.into(),
+        }
+    }
 }
 
 impl Page for LoginPage<'_> {
@@ -56,6 +69,10 @@ impl Page for LoginPage<'_> {
 
     fn title(&self) -> &str {
         "Sign in"
+    }
+
+    fn script(&self) -> Option<&'static Asset> {
+        self.passkey.is_some().then_some(&SCRIPT)
     }
 }
 
@@ -126,7 +143,11 @@ pub(super) async fn submit(
     }
 }
 
-fn page(
+/// Shows the page, perhaps with what did not work.
+///
+/// # Errors
+/// When it cannot be shown.
+pub(super) fn page(
     visit: &Visit<'_>,
     status: StatusCode,
     username: &str,
@@ -140,6 +161,7 @@ fn page(
         username: username.into(),
         problem,
         sign_up: open.then(|| visit.path("/signup", &[])),
+        passkey: Prompt::sign_in(visit.app, visit.tenant, &visit.browser.name)?,
     };
     visit.show(status, &page)
 }

@@ -79,10 +79,7 @@ pub(super) async fn submit(
     visit.check(params.get(csrf::FIELD))?;
     app.limits.registration(context::address())?;
     let refuse = |words: String| {
-        let problem = Problem {
-            error: ErrorCode::InvalidRequest.as_str(),
-            words: words.into(),
-        };
+        let problem = Problem::input(words);
         page(&visit, StatusCode::BAD_REQUEST, &params, Some(problem))
     };
     let (user, password) = match wanted(&app, &tenant, &params).await? {

@@ -106,7 +106,10 @@ impl<'a> Visit<'a> {
 
     /// Answers with a page.
     pub(super) fn show<P: Page>(&self, status: StatusCode, page: &P) -> Result<Response> {
-        let mut response = self.app.pages.show(self.tenant, status, page)?;
+        let errand = self.errand.as_ref();
+        let target = errand.and_then(|(_, errand)| errand.form_target.as_ref());
+        let pages = &self.app.pages;
+        let mut response = pages.show_towards(self.tenant, status, page, target)?;
         if let Some(cookie) = &self.browser.cookie {
             response
                 .headers_mut()

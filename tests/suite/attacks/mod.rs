@@ -2,6 +2,7 @@
 
 mod browsers;
 mod client_authentication;
+mod client_id_metadata;
 mod dpop;
 mod http;
 mod jose;

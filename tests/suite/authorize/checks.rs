@@ -63,7 +63,7 @@ async fn the_query_that_was_registered_stays() {
     let app = TestApp::apps().await;
     let uri = "https://app.example/other?foo=bar";
     app.client("other", json!({ "redirect_uris": [uri] })).await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let over = json!({ "client_id": "other", "redirect_uri": uri });
     let page = person.open(&over).await;
     let answer = person.press(&page, "allow", &[]).await;
@@ -89,7 +89,7 @@ async fn a_native_program_may_listen_on_any_port() {
         "redirect_uris": uris, "application_type": "native", "token_endpoint_auth_method": "none",
     });
     app.client("native", native).await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     // AC-015.
     for sent in [
         "http://127.0.0.1:33418/cb",
@@ -120,7 +120,7 @@ async fn a_native_program_may_listen_on_any_port() {
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_told_to_the_client() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let long = "x".repeat(5000);
     let short = &CHALLENGE[1..];
     let odd = CHALLENGE.replace('E', "+");
@@ -239,7 +239,7 @@ async fn what_is_wrong_with_a_request_is_told_to_the_client() {
 #[tokio::test]
 async fn what_does_not_matter_is_ignored() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     // AC-033, AC-034, and what several clients send.
     for over in [
         json!({ "unknown": "x", "audience": "y", "ui_locales": "de en", "display": "page" }),
@@ -259,7 +259,7 @@ async fn what_does_not_matter_is_ignored() {
 #[tokio::test]
 async fn a_form_is_as_good_as_a_query_and_json_is_neither() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     // AC-046.
     let sent = request(&json!({}));
     let page = person.post("/authorize").form(&pairs(&sent)).await;

@@ -31,7 +31,7 @@ async fn a_stranger_signs_in_first_and_nothing_is_written_of_it() {
 #[tokio::test]
 async fn a_person_is_asked_once_and_the_client_gets_a_code() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     // AC-038.
     let silent = person.open(&json!({ "prompt": "none" })).await;
     assert_eq!(refusal(&silent), "consent_required");
@@ -77,14 +77,14 @@ async fn a_person_is_asked_once_and_the_client_gets_a_code() {
         let asked = answer.status == 200 || refusal(&answer) == "invalid_scope";
         assert!(asked, "{over}: {status:?}");
     }
-    let other = app.person("bob").await;
+    let other = app.signed_in("bob").await;
     assert_eq!(other.open(&json!({})).await.status, 200);
 }
 
 #[tokio::test]
 async fn who_denies_is_believed() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let page = person.open(&json!({})).await;
     // AC-079.
     let answer = person.press(&page, "deny", &[]).await;
@@ -101,7 +101,7 @@ async fn who_denies_is_believed() {
 #[tokio::test]
 async fn a_person_may_allow_a_part() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let scope = json!({ "scope": "weather:all openid email offline_access" });
     let page = person.open(&scope).await;
     let without = ["weather:all", "tool:alert", "email"];
@@ -151,7 +151,7 @@ async fn a_person_may_allow_a_part() {
 #[tokio::test]
 async fn a_step_up_loses_nothing() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let first = person.tokens(&json!({ "scope": "tool:forecast" })).await;
     let more = person
         .tokens(&json!({ "scope": "tool:forecast tool:history" }))
@@ -177,7 +177,7 @@ async fn a_step_up_loses_nothing() {
 #[tokio::test]
 async fn no_other_form_or_browser_decides() {
     let app = TestApp::apps().await;
-    let (ann, bob) = (app.person("ann").await, app.person("bob").await);
+    let (ann, bob) = (app.signed_in("ann").await, app.signed_in("bob").await);
     let page = ann.open(&json!({})).await;
     // AC-067, AC-311: with another session's token, with none, from another place.
     let answer = bob.press(&page, "allow", &[]).await;
@@ -228,7 +228,7 @@ async fn no_other_form_or_browser_decides() {
 #[tokio::test]
 async fn who_signed_in_too_long_ago_does_so_again() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     assert!(person.allow(&json!({})).await.contains_key("code"));
     app.advance(100);
     // AC-040.
@@ -257,7 +257,7 @@ async fn who_signed_in_too_long_ago_does_so_again() {
 #[tokio::test]
 async fn somebody_else_is_no_good_where_one_is_named() {
     let app = TestApp::apps().await;
-    let (ann, bob) = (app.person("ann").await, app.person("bob").await);
+    let (ann, bob) = (app.signed_in("ann").await, app.signed_in("bob").await);
     let scope = json!({ "scope": "openid", "resource": null });
     let tokens = ann.tokens(&scope).await;
     let hint = tokens["id_token"].as_str().unwrap();
@@ -283,7 +283,7 @@ async fn somebody_else_is_no_good_where_one_is_named() {
 #[tokio::test]
 async fn an_answer_may_be_posted() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     assert!(person.allow(&json!({})).await.contains_key("code"));
     let page = person.open(&json!({ "response_mode": "form_post" })).await;
     assert_eq!(page.status, 200);

@@ -29,7 +29,7 @@ async fn open(person: &Person<'_>, client_id: &str, uri: &str) -> crate::support
 #[tokio::test]
 async fn a_request_is_pushed_opened_and_completed_once() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let uri = pushed(&app, &json!({})).await;
     // AC-092.
     assert!(
@@ -60,7 +60,7 @@ async fn a_request_is_pushed_opened_and_completed_once() {
 #[tokio::test]
 async fn it_holds_for_one_client_and_as_it_was_pushed() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let uri = pushed(&app, &json!({})).await;
     // AC-086, AC-087, AC-089.
     for (client, uri) in [
@@ -145,7 +145,7 @@ async fn who_has_to_push_is_not_answered_otherwise() {
         "authorization": { "require_pushed_authorization_requests": true },
     });
     app.client("web", members).await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     // AC-090.
     let answer = person.open(&json!({ "client_id": "web" })).await;
     assert_eq!(refusal(&answer), "invalid_request");

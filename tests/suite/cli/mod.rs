@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod check_metadata;
 mod commands;
 mod doctor;
 mod serve;

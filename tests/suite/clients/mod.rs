@@ -2,5 +2,7 @@
 
 mod assertion;
 mod authentication;
+pub(crate) mod cimd;
 mod declaration;
 mod registration;
+mod unused;

@@ -7,3 +7,4 @@ mod jwks;
 mod metrics;
 mod revoke;
 mod token;
+mod userinfo;

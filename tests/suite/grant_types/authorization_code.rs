@@ -7,7 +7,7 @@ use crate::support::{CALENDAR, CALLBACK, Key, NOW, TestApp, VERIFIER, WEATHER, p
 #[tokio::test]
 async fn a_code_becomes_tokens_in_the_name_of_the_person() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let code = person.code(&json!({})).await;
     let answer = app.redeem(&code, &json!({})).await;
     let body = answer.ok();
@@ -33,7 +33,7 @@ async fn a_code_becomes_tokens_in_the_name_of_the_person() {
 #[tokio::test]
 async fn a_code_is_for_one_client_one_redirect_uri_and_one_verifier() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let code = person.code(&json!({})).await;
     let other = VERIFIER.replace('d', "e");
     for over in [
@@ -85,7 +85,7 @@ async fn a_code_is_for_one_client_one_redirect_uri_and_one_verifier() {
 async fn a_code_used_twice_ends_what_it_has_produced() {
     for seconds in [0, 1, 30, 61] {
         let app = TestApp::apps().await;
-        let person = app.person("ann").await;
+        let person = app.signed_in("ann").await;
         let before = person.tokens(&json!({})).await;
         let code = person.code(&json!({})).await;
         let body = app.redeem(&code, &json!({})).await.ok();
@@ -120,7 +120,7 @@ async fn a_code_used_twice_ends_what_it_has_produced() {
 #[tokio::test]
 async fn of_many_at_once_one_gets_tokens_and_then_nobody_has_any() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let code = person.code(&json!({})).await;
     let calls = (0..20).map(|_| app.redeem(&code, &json!({})).into_future());
     let answers = futures_util::future::join_all(calls).await;
@@ -138,7 +138,7 @@ async fn of_many_at_once_one_gets_tokens_and_then_nobody_has_any() {
 #[tokio::test]
 async fn a_code_does_not_last() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let code = person.code(&json!({})).await;
     app.advance(59);
     app.redeem(&code, &json!({})).await.ok();
@@ -154,7 +154,7 @@ async fn a_code_does_not_last() {
 async fn a_code_stands_for_what_still_stands() {
     let app = TestApp::apps().await;
     // The client, its redirect URI's resource, or the person is gone by then.
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let code = person.code(&json!({})).await;
     let gone = app.admin("DELETE", "/resources/weather").await.await;
     assert_eq!(gone.status, 204);
@@ -195,7 +195,7 @@ async fn a_code_stands_for_what_still_stands() {
 #[tokio::test]
 async fn a_token_is_for_what_was_authorized_or_less() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     // AC-204.
     let code = person.code(&json!({})).await;
     let other = json!({ "resource": CALENDAR });
@@ -252,7 +252,7 @@ async fn a_token_is_for_what_was_authorized_or_less() {
 #[tokio::test]
 async fn a_code_may_be_bound_to_a_key() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let (key, other) = (Key::ed(1), Key::ed(2));
     let jkt = crate::support::thumbprint(&key);
     let bound = json!({ "dpop_jkt": jkt });
@@ -288,7 +288,7 @@ async fn a_code_may_be_bound_to_a_key() {
 #[tokio::test]
 async fn an_id_token_says_who_it_is() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let over = json!({ "scope": "openid", "resource": null, "nonce": "n-0S6_WzA2Mj" });
     let body = person.tokens(&over).await;
     let id_token = body["id_token"].as_str().unwrap();

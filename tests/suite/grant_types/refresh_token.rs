@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{CALENDAR, TestApp, WEATHER, parts, secret_of};
 
 async fn begin(app: &TestApp) -> String {
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let body = person.tokens(&json!({})).await;
     refresh_token(&body)
 }
@@ -32,7 +32,7 @@ async fn a_public_client_gets_a_new_one_each_time() {
 #[tokio::test]
 async fn a_client_that_proves_who_it_is_keeps_its_own() {
     let app = TestApp::apps().await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let code = person.code(&json!({ "client_id": "web" })).await;
     let web = json!({ "client_id": "web", "client_secret": secret_of("web") });
     let body = app.redeem(&code, &web).await.ok();
@@ -146,7 +146,7 @@ async fn it_may_ask_for_less_and_never_for_more() {
 async fn it_is_one_of_ours_or_nothing() {
     let app = TestApp::apps().await;
     let token = begin(&app).await;
-    let person = app.person("bob").await;
+    let person = app.signed_in("bob").await;
     let access = person.tokens(&json!({})).await["access_token"].clone();
     // AC-127.
     for wrong in [
@@ -212,7 +212,7 @@ async fn no_grant_without_the_right_to_it() {
         "grant_types": ["authorization_code"],
     });
     app.client("app", members).await;
-    let person = app.person("ann").await;
+    let person = app.signed_in("ann").await;
     let body = person
         .tokens(&json!({ "scope": "offline_access tool:forecast" }))
         .await;

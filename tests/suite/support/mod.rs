@@ -8,6 +8,7 @@
 mod app;
 mod at_rest;
 mod browser;
+mod document_host;
 mod dpop;
 mod home;
 mod http;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     },
     at_rest::AtRest,
     browser::{Browser, Page},
+    document_host::DocumentHost,
     dpop::{ath, proof_header, thumbprint},
     home::Home,
     http::{Answer, Call, encode},

@@ -41,7 +41,7 @@ impl TestApp {
     }
 
     /// Somebody new, signed in with a password just now.
-    pub(crate) async fn person(&self, name: &str) -> Person<'_> {
+    pub(crate) async fn signed_in(&self, name: &str) -> Person<'_> {
         let user = User {
             id: self.state.entropy.id(),
             username: name.to_owned(),
@@ -67,6 +67,7 @@ impl TestApp {
             user: &user,
             amr: &["pwd"],
             spent: Vec::new(),
+            audit: Vec::new(),
         };
         let begun = session::begin(&self.state, tenant, &HeaderMap::new(), who).await;
         let (session, cookies) = begun.unwrap();

@@ -73,7 +73,9 @@ async fn who_signs_in_once_more_keeps_the_sid_and_nothing_else() {
     );
     app.advance(100);
     let again = async |browser: &mut Browser<'_>, name: &str| {
+        app.advance(1);
         let errand = Errand {
+            form_target: None,
             authenticated_after: Some(app.now()),
             ..Errand::to(&app.state, "/account")
         };
@@ -90,7 +92,7 @@ async fn who_signs_in_once_more_keeps_the_sid_and_nothing_else() {
     again(&mut browser, "alice").await;
     let second = current(&app, &browser).await;
     assert_eq!(second.sid, first.sid);
-    assert_eq!(second.authenticated_at, first.authenticated_at + 100);
+    assert_eq!(second.authenticated_at, first.authenticated_at + 101);
     assert_ne!(browser.cookies[COOKIE], secret);
     let mut old = browser.copy();
     old.cookies.insert(COOKIE.into(), secret);

@@ -1,0 +1,218 @@
+//! `/account/authenticator`, `/account/recovery`: the second factor and what helps without it.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use http::{HeaderMap, StatusCode};
+use qrcodegen::{QrCode, QrCodeEcc};
+use serde::{Deserialize, Serialize};
+
+use super::{login::Problem, signed::Signed};
+use crate::{
+    app::AppState,
+    endpoints::extract::{ForTenant, form, parameters},
+    error::{OAuthError, Result},
+    users::{
+        credential::{self, Credentials, RECOVERY, TOTP},
+        totp,
+    },
+    web::Page,
+};
+
+/// Where it is.
+const PATH: &str = "/account/authenticator";
+/// Seconds in which the first code is to be typed.
+const PATIENCE: i64 = 1800;
+
+/// A key that an app is about to learn: kept by the page and nowhere else until a code proves that
+/// the app has it.
+#[derive(Serialize, Deserialize)]
+struct Enrolment {
+    user: String,
+    totp: [u8; totp::KEY],
+    at: i64,
+}
+
+/// What the page shows.
+#[derive(Debug, Serialize)]
+struct AuthenticatorPage {
+    csrf: String,
+    enrolment: String,
+    secret: String,
+    uri: String,
+    qr: Option<Qr>,
+    problem: Option<Problem>,
+}
+
+/// A QR code: its size in modules, and the dark ones as the path of an SVG.
+#[derive(Debug, Serialize)]
+struct Qr {
+    size: i32,
+    path: String,
+}
+
+impl Page for AuthenticatorPage {
+    const TEMPLATE: &'static str = include_str!("authenticator.html");
+
+    fn title(&self) -> &str {
+        "Authenticator app"
+    }
+}
+
+/// What the page of new recovery codes shows.
+#[derive(Debug, Serialize)]
+struct RecoveryPage {
+    codes: Vec<String>,
+}
+
+impl Page for RecoveryPage {
+    const TEMPLATE: &'static str = include_str!("recovery.html");
+
+    fn title(&self) -> &str {
+        "Recovery codes"
+    }
+}
+
+/// Shows a key for the app.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(super) async fn show(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let signed = match Signed::recently(&app, &tenant, &headers, PATH).await? {
+        Ok(signed) => signed,
+        Err(login) => return Ok(login),
+    };
+    let credentials = Credentials::of(&app, &tenant, signed.user()).await?;
+    if credentials.first(TOTP).is_some() {
+        return signed.done();
+    }
+    let enrolment = Enrolment {
+        user: signed.user().id.clone(),
+        totp: app.entropy.bytes(),
+        at: app.clock.seconds(),
+    };
+    page(&signed, StatusCode::OK, &enrolment, None)
+}
+
+/// Adds the app, once it shows the right code, and makes recovery codes.
+///
+/// # Errors
+/// 403 when the form is another browser's, `invalid_request` when the page was not for this person
+/// or is too old; when the database is away.
+pub(super) async fn submit(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<Response> {
+    let (headers, body) = form(request, app.config.limits.body).await?;
+    let params = parameters(&body)?;
+    let signed = match Signed::sends(&app, &tenant, &headers, &params, PATH).await? {
+        Ok(signed) => signed,
+        Err(login) => return Ok(login),
+    };
+    let (user, now) = (&signed.user().id, app.clock.seconds());
+    let ticket = params.get("enrolment").unwrap_or_default();
+    let enrolment = app.sign_ins.open::<Enrolment>(tenant.name(), ticket);
+    let enrolment = enrolment
+        .filter(|enrolment| enrolment.user == *user && now - enrolment.at <= PATIENCE)
+        .ok_or_else(|| OAuthError::invalid_request("The page is too old: load it again."))?;
+    let typed = params.get("code").unwrap_or_default();
+    let Some(step) = totp::step_of(&enrolment.totp, typed, now, 0) else {
+        let problem = Problem::input("This is not the code that the app should show now.".into());
+        return page(&signed, StatusCode::BAD_REQUEST, &enrolment, Some(problem));
+    };
+    let (codes, mut changes) = credential::recovery_codes(&app, &tenant, user);
+    let added = credential::authenticator(&app, &tenant, user, &enrolment.totp, step)?;
+    changes.push(added);
+    signed.change(changes, "second factor added").await?;
+    // They are shown once and kept nowhere: a redirect would have nothing to show.
+    signed.show(StatusCode::OK, &RecoveryPage { codes })
+}
+
+/// Takes the app away, and the codes that stand for it.
+///
+/// # Errors
+/// 403 when the form is another browser's; when the database is away.
+pub(super) async fn remove(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<Response> {
+    let (headers, body) = form(request, app.config.limits.body).await?;
+    let params = parameters(&body)?;
+    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
+        Ok(signed) => signed,
+        Err(login) => return Ok(login),
+    };
+    let user = &signed.user().id;
+    let changes = [TOTP, RECOVERY].map(|kind| credential::remove_all(&tenant, user, kind));
+    signed
+        .change(changes.into(), "second factor removed")
+        .await?;
+    signed.done()
+}
+
+/// Makes new recovery codes in the place of those before.
+///
+/// # Errors
+/// 403 when the form is another browser's; when the database is away.
+pub(super) async fn renew(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<Response> {
+    let (headers, body) = form(request, app.config.limits.body).await?;
+    let params = parameters(&body)?;
+    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
+        Ok(signed) => signed,
+        Err(login) => return Ok(login),
+    };
+    let (codes, changes) = credential::recovery_codes(&app, &tenant, &signed.user().id);
+    signed.change(changes, "recovery codes changed").await?;
+    signed.show(StatusCode::OK, &RecoveryPage { codes })
+}
+
+fn page(
+    signed: &Signed<'_>,
+    status: StatusCode,
+    enrolment: &Enrolment,
+    problem: Option<Problem>,
+) -> Result<Response> {
+    let (app, tenant) = (signed.app, signed.tenant.name());
+    let uri = totp::uri(
+        &enrolment.totp,
+        &app.config.pages.product,
+        &signed.user().username,
+    );
+    let page = AuthenticatorPage {
+        csrf: signed.csrf(),
+        enrolment: app.sign_ins.seal(tenant, enrolment, &app.entropy)?,
+        secret: totp::spelled(&enrolment.totp),
+        qr: Qr::of(&uri),
+        uri,
+        problem,
+    };
+    signed.show(status, &page)
+}
+
+impl Qr {
+    /// None for a text that is too long for one.
+    fn of(text: &str) -> Option<Self> {
+        /// The light margin that readers ask for, modules.
+        const MARGIN: i32 = 4;
+        let code = QrCode::encode_text(text, QrCodeEcc::Medium).ok()?;
+        let size = code.size();
+        let places = (0..size).flat_map(|y| (0..size).map(move |x| (x, y)));
+        let dark = places.filter(|(x, y)| code.get_module(*x, *y));
+        let squares = dark.map(|(x, y)| format!("M{} {}h1v1h-1z", x + MARGIN, y + MARGIN));
+        Some(Self {
+            size: size + 2 * MARGIN,
+            path: squares.collect(),
+        })
+    }
+}

@@ -1,0 +1,317 @@
+//! Passkeys: `/login/passkey` signs in with one, `/account/passkeys` adds and removes them.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use entity::credential::Model;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::{
+    login::{self, Problem},
+    signed::Signed,
+    visit::Visit,
+};
+use crate::{
+    app::{App, AppState},
+    endpoints::extract::{ForTenant, form, parameters},
+    error::{OAuthError, Result},
+    registry::Tenant,
+    store::people,
+    users::{
+        User, account,
+        credential::{self, Credentials, PASSKEY, PASSWORD},
+        csrf,
+        sign_in::{self, Proved},
+        webauthn::{
+            self, Assertion, Kept, Known, Refused, RelyingParty,
+            challenge::{Challenge, Purpose},
+        },
+    },
+    web::{Asset, Page},
+};
+
+/// The one script there is.
+pub(super) static SCRIPT: Asset = Asset::script("passkey.js", include_str!("../passkey.js"));
+
+/// Where they are.
+const PATH: &str = "/account/passkeys";
+/// Longest name of a passkey, characters.
+const LONGEST: usize = 64;
+/// Passkeys that one person may have.
+const MOST: usize = 32;
+
+/// What a form asks the browser for, and what proves later that it did.
+#[derive(Debug, Serialize)]
+pub(super) struct Prompt {
+    /// The options, as JSON.
+    options: String,
+    challenge: String,
+}
+
+impl Prompt {
+    /// For signing in with this browser; none where there can be no passkeys.
+    pub(super) fn sign_in(app: &App, tenant: &Tenant, browser: &str) -> Result<Option<Self>> {
+        let Some(rp) = RelyingParty::of(tenant) else {
+            return Ok(None);
+        };
+        let challenge = Challenge::new(app, Purpose::SignIn, browser);
+        Ok(Some(Self {
+            options: challenge.request(&rp).to_string(),
+            challenge: challenge.seal(app, tenant)?,
+        }))
+    }
+}
+
+fn relying_party(tenant: &Tenant) -> Result<RelyingParty> {
+    RelyingParty::of(tenant).ok_or_else(|| {
+        OAuthError::not_found("There are no passkeys where a server is reached by an address.")
+    })
+}
+
+/// Serves the script.
+pub(super) async fn script() -> Response {
+    SCRIPT.answer()
+}
+
+/// Signs in with a passkey.
+///
+/// # Errors
+/// 403 when the form is another browser's, `invalid_request` when the challenge is, or was answered
+/// before; when the database is away.
+pub(super) async fn sign_in(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<Response> {
+    let (headers, body) = form(request, app.config.limits.body).await?;
+    let params = parameters(&body)?;
+    let rp = relying_party(&tenant)?;
+    let visit = Visit::new(&app, &tenant, &headers, params.get("errand"))?;
+    visit.check(params.get(csrf::FIELD))?;
+    let ticket = params.get("challenge").unwrap_or_default();
+    let holder = &visit.browser.name;
+    let challenge = Challenge::open(&app, &tenant, Purpose::SignIn, holder, ticket)?;
+    let json = params.get("credential").unwrap_or_default();
+    let typed = params.get("username");
+    let (user, why) = match proved(&app, &tenant, &rp, &challenge, json, typed).await? {
+        Ok(proved) => return visit.finish(proved).await,
+        Err(refused) => refused,
+    };
+    sign_in::refuse(&app, &tenant, user.as_ref(), why.0).await?;
+    let problem = Problem::new(format!("That did not work: {why}."));
+    login::page(&visit, StatusCode::FORBIDDEN, "", Some(problem))
+}
+
+/// Whose passkey has answered the challenge; or whose has not, as far as that is known, and why.
+async fn proved(
+    app: &App,
+    tenant: &Tenant,
+    rp: &RelyingParty,
+    challenge: &Challenge,
+    json: &str,
+    typed: Option<&str>,
+) -> Result<Result<Proved, (Option<User>, Refused)>> {
+    let assertion = match Assertion::read(json) {
+        Ok(assertion) => assertion,
+        Err(why) => return Ok(Err((None, why))),
+    };
+    let row = people::credential(&app.db, tenant.name(), &assertion.id).await?;
+    let row = row.filter(|row| row.kind == PASSKEY);
+    let user = match &row {
+        Some(row) => account::find(app, tenant, &row.user_id).await?,
+        None => None,
+    };
+    let checked = assertion.check(rp, challenge.bytes(), row.as_ref().map(known));
+    let (row, user, asserted) = match (row, user, checked) {
+        (Some(row), Some(user), Ok(asserted)) => (row, user, asserted),
+        (_, user, Err(why)) => return Ok(Err((user, why))),
+        (_, user, Ok(_)) => return Ok(Err((user, Refused("the passkey is not known")))),
+    };
+    // Somebody who has typed a name means that person and no other.
+    let meant = match typed {
+        Some(typed) => account::find_typed(app, tenant, typed).await?,
+        None => Some(user.clone()),
+    };
+    if meant.is_none_or(|meant| meant.id != user.id) {
+        let why = Refused("the passkey is of somebody else than the name says");
+        return Ok(Err((Some(user), why)));
+    }
+    if user.disabled {
+        return Ok(Err((Some(user), Refused("the passkey is not known"))));
+    }
+    let counter = i64::from(asserted.counter);
+    Ok(Ok(Proved {
+        user,
+        // A key in hardware that does not leave it, or one that is copied between devices; the
+        // device has made sure who uses it (RFC 8176 §2).
+        amr: if asserted.backup_eligible {
+            &["swk", "user", "mfa"]
+        } else {
+            &["hwk", "user", "mfa"]
+        },
+        spent: vec![
+            challenge.use_up(tenant),
+            credential::used(app, &row, counter),
+        ],
+        audit: Vec::new(),
+    }))
+}
+
+fn known(row: &Model) -> Known<'_> {
+    let kept = serde_json::from_str::<Kept>(&row.document);
+    Known {
+        key: &row.secret,
+        counter: row.counter,
+        backup_eligible: kept.is_ok_and(|kept| kept.backup_eligible),
+        user: &row.user_id,
+    }
+}
+
+/// What the page shows that adds one.
+#[derive(Debug, Serialize)]
+struct PasskeyPage {
+    csrf: String,
+    passkey: Prompt,
+    problem: Option<Problem>,
+}
+
+impl Page for PasskeyPage {
+    const TEMPLATE: &'static str = include_str!("passkeys.html");
+
+    fn title(&self) -> &str {
+        "Add a passkey"
+    }
+
+    fn script(&self) -> Option<&'static Asset> {
+        Some(&SCRIPT)
+    }
+}
+
+/// Asks for a passkey.
+///
+/// # Errors
+/// `not_found` where there can be none; when the database cannot be read.
+pub(super) async fn show(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    headers: HeaderMap,
+) -> Result<Response> {
+    match Signed::recently(&app, &tenant, &headers, PATH).await? {
+        Ok(signed) => page(&signed, StatusCode::OK, None).await,
+        Err(login) => Ok(login),
+    }
+}
+
+async fn page(
+    signed: &Signed<'_>,
+    status: StatusCode,
+    problem: Option<Problem>,
+) -> Result<Response> {
+    let (app, tenant, user) = (signed.app, signed.tenant, signed.user());
+    let rp = relying_party(tenant)?;
+    let credentials = Credentials::of(app, tenant, user).await?;
+    let known: Vec<&str> = credentials
+        .all(PASSKEY)
+        .map(|row| row.id.as_str())
+        .collect();
+    let challenge = Challenge::new(app, Purpose::Register, &signed.session.sid);
+    let options = challenge.creation(&rp, &app.config.pages.product, user, &known);
+    let page = PasskeyPage {
+        csrf: signed.csrf(),
+        passkey: Prompt {
+            options: options.to_string(),
+            challenge: challenge.seal(app, tenant)?,
+        },
+        problem,
+    };
+    signed.show(status, &page)
+}
+
+/// Adds a passkey.
+///
+/// # Errors
+/// 403 when the form is another browser's, `invalid_request` when the challenge is, or was answered
+/// before; `conflict` when the passkey is there already; when the database is away.
+pub(super) async fn add(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<Response> {
+    let (headers, body) = form(request, app.config.limits.body).await?;
+    let params = parameters(&body)?;
+    let signed = match Signed::sends(&app, &tenant, &headers, &params, PATH).await? {
+        Ok(signed) => signed,
+        Err(login) => return Ok(login),
+    };
+    let rp = relying_party(&tenant)?;
+    let ticket = params.get("challenge").unwrap_or_default();
+    let holder = &signed.session.sid;
+    let challenge = Challenge::open(&app, &tenant, Purpose::Register, holder, ticket)?;
+    let user = signed.user();
+    let credentials = Credentials::of(&app, &tenant, user).await?;
+    if credentials.all(PASSKEY).count() >= MOST {
+        let problem = Problem::input(format!("Nobody needs more than {MOST} passkeys."));
+        return page(&signed, StatusCode::BAD_REQUEST, Some(problem)).await;
+    }
+    let json = params.get("credential").unwrap_or_default();
+    let made = match webauthn::registered(&rp, challenge.bytes(), json) {
+        Ok(made) => made,
+        Err(why) => {
+            let problem = Problem::input(format!("That did not work: {why}."));
+            return page(&signed, StatusCode::BAD_REQUEST, Some(problem)).await;
+        }
+    };
+    let mut row = credential::passkey(&app, &tenant, &user.id, made.id, made.key);
+    row.name = named(params.get("name").unwrap_or_default());
+    row.counter = made.counter.into();
+    row.document = serde_json::to_string(&made.kept).map_err(OAuthError::server_error)?;
+    let changes = vec![challenge.use_up(&tenant), credential::put(row, None)];
+    signed.change(changes, "passkey added").await?;
+    signed.done()
+}
+
+/// What a person calls it, or what it is.
+fn named(typed: &str) -> String {
+    let shown = typed.trim().chars().filter(|c| !c.is_control());
+    let name: String = shown.take(LONGEST).collect();
+    if name.is_empty() {
+        "Passkey".into()
+    } else {
+        name
+    }
+}
+
+/// Takes a passkey away, unless nothing would be left to sign in with.
+///
+/// # Errors
+/// 403 when the form is another browser's, `invalid_request` for the last way in; when the database
+/// is away.
+pub(super) async fn remove(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    request: Request,
+) -> Result<Response> {
+    let (headers, body) = form(request, app.config.limits.body).await?;
+    let params = parameters(&body)?;
+    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
+        Ok(signed) => signed,
+        Err(login) => return Ok(login),
+    };
+    let credentials = Credentials::of(&app, &tenant, signed.user()).await?;
+    let id = params.get("id").unwrap_or_default();
+    let Some(row) = credentials.all(PASSKEY).find(|row| row.id == id) else {
+        return signed.done();
+    };
+    let others = credentials.all(PASSKEY).count() > 1;
+    if !others && credentials.first(PASSWORD).is_none() {
+        return Err(OAuthError::invalid_request(
+            "This passkey is all you can sign in with: set a password or add another one first.",
+        ));
+    }
+    signed
+        .change(vec![credential::remove(row)], "passkey removed")
+        .await?;
+    signed.done()
+}
