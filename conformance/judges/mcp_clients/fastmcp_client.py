@@ -11,10 +11,15 @@ import json
 import logging
 import sys
 import time
+from pathlib import Path
 
 from fastmcp import Client
 from fastmcp.client.auth import OAuth
-from key_value.aio.stores.filetree import FileTreeStore
+from key_value.aio.stores.filetree import (
+    FileTreeStore,
+    FileTreeV1CollectionSanitizationStrategy,
+    FileTreeV1KeySanitizationStrategy,
+)
 
 requests = []
 
@@ -26,12 +31,22 @@ class Requests(logging.Handler):
         requests.append(record.getMessage())
 
 
+def shared(directory):
+    """A store in files, as processes of one host share it."""
+    Path(directory).mkdir(exist_ok=True)
+    return FileTreeStore(
+        data_directory=directory,
+        key_sanitization_strategy=FileTreeV1KeySanitizationStrategy(directory),
+        collection_sanitization_strategy=FileTreeV1CollectionSanitizationStrategy(directory),
+    )
+
+
 async def main(what, url, store, more=None):
     library = logging.getLogger("httpx2")
     library.setLevel(logging.INFO)
     library.addHandler(Requests())
     document = more if what == "sign-in" else None
-    auth = OAuth(client_name="Assistant", token_storage=FileTreeStore(data_directory=store), client_metadata_url=document)
+    auth = OAuth(client_name="Assistant", token_storage=shared(store), client_metadata_url=document)
     if what == "later":
         await asyncio.sleep(float(more) - time.time())
     async with Client(url, auth=auth) as client:

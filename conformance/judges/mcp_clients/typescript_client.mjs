@@ -60,6 +60,14 @@ class Host {
     this.kept = tokens;
   }
 
+  discoveryState() {
+    return this.discovered;
+  }
+
+  saveDiscoveryState(discovered) {
+    this.discovered = discovered;
+  }
+
   async redirectToAuthorization(url) {
     this.asked.push(url.href);
     this.answer = (await visit(url)).searchParams;

@@ -40,6 +40,12 @@ def declarations():
                  default_scopes=["tool:list_files", "tool:read_file"]),
         resource(ports["wiki"], "wiki", "Wiki", {"search": False, "edit": True}, default_scopes=["tool:search"], **short),
     ]
+    parties = {}
+    for name in ("web-app", "openid-client", "authlib", "apache"):
+        port = free_port()
+        origin = f"http://127.0.0.1:{port}"
+        parties[name] = {"port": port, "origin": origin, "bye": f"{origin}/bye"}
+    parties["apache"]["bye"] += ".html"
     code = {"redirect_uris": [LOOPBACK], "grant_types": ["authorization_code", "refresh_token"]}
     basic = {"token_endpoint_auth_method": "client_secret_basic"}
     private_key = {"token_endpoint_auth_method": "private_key_jwt", "jwks": keyset}
@@ -54,8 +60,14 @@ def declarations():
         {"client_id": "authlib", "name": "Library in Python", "client_secret": secret(), **basic, **code},
         {"client_id": "apache", "name": "Apache's module", "client_secret": secret(), **basic, **code},
     ]
+    for client in clients:
+        if client["client_id"] in parties:
+            client["post_logout_redirect_uris"] = [parties[client["client_id"]]["bye"]]
+    apache = next(client for client in clients if client["client_id"] == "apache")
+    apache["authorization"] = {"backchannel_logout_uri": f"{parties['apache']['origin']}/callback?logout=backchannel"}
     private = {
         "keys": keys,
+        "parties": parties,
         "resources": {r["id"]: {"resource": r["resource"], "port": ports[r["id"]]} for r in resources},
         "clients": {c["client_id"]: {k: c.get(k) for k in ("client_id", "client_secret")} for c in clients},
     }
