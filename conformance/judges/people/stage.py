@@ -25,13 +25,11 @@ from scene import free_port, key, perform, place_for, public, resource, secret
 LOOPBACK = "http://127.0.0.1/callback"  # with whatever port the client has got
 
 
-def declarations():
-    """The apply document, and the private side of it for the judges."""
-    keys = {algorithm: key(algorithm) for algorithm in ("RS256", "PS256", "ES256", "EdDSA")}
-    keyset = {"keys": [public(jwk) for jwk in keys.values()]}
+def servers():
+    """MCP servers: their declarations, and their ports."""
     ports = {name: free_port() for name in ("notes", "weather", "files", "wiki")}
-    short = {"access_token_lifetime": 60}  # the shortest there is, for refreshing
-    resources = [
+    short = {"access_token_lifetime": 60}  # the shortest there is, so that clients refresh soon
+    declared = [
         resource(ports["notes"], "notes", "Notes", {"read_note": False, "write_note": True},
                  default_scopes=["tool:read_note"], **short),
         resource(ports["weather"], "weather", "Weather", {"forecast": False, "alert": False},
@@ -40,35 +38,47 @@ def declarations():
                  default_scopes=["tool:list_files", "tool:read_file"]),
         resource(ports["wiki"], "wiki", "Wiki", {"search": False, "edit": True}, default_scopes=["tool:search"], **short),
     ]
-    parties = {}
-    for name in ("web-app", "openid-client", "authlib", "apache"):
-        port = free_port()
-        origin = f"http://127.0.0.1:{port}"
-        parties[name] = {"port": port, "origin": origin, "bye": f"{origin}/bye"}
-    parties["apache"]["bye"] += ".html"
+    return declared, {r["id"]: {"resource": r["resource"], "port": ports[r["id"]]} for r in declared}
+
+
+def applications(keys):
+    """Clients, and where those of them are that are web applications."""
     code = {"redirect_uris": [LOOPBACK], "grant_types": ["authorization_code", "refresh_token"]}
-    basic = {"token_endpoint_auth_method": "client_secret_basic"}
-    private_key = {"token_endpoint_auth_method": "private_key_jwt", "jwks": keyset}
-    clients = [
+    private_key = {"token_endpoint_auth_method": "private_key_jwt",
+                   "jwks": {"keys": [public(jwk) for jwk in keys.values()]}}
+    declared = [
         {"client_id": "public-app", "name": "Desk calendar", "token_endpoint_auth_method": "none",
          "application_type": "native", **code},
-        {"client_id": "web-app", "name": "Web shop", "client_secret": secret(), **basic, **code},
         {"client_id": "keyed-app", "name": "Bookkeeping", **private_key, **code},
         {"client_id": "fapi-app", "name": "Bank", "profile": "fapi2", "dpop_bound_access_tokens": True,
          **private_key, **code},
-        {"client_id": "openid-client", "name": "Library in Node", "client_secret": secret(), **basic, **code},
-        {"client_id": "authlib", "name": "Library in Python", "client_secret": secret(), **basic, **code},
-        {"client_id": "apache", "name": "Apache's module", "client_secret": secret(), **basic, **code},
     ]
-    for client in clients:
-        if client["client_id"] in parties:
-            client["post_logout_redirect_uris"] = [parties[client["client_id"]]["bye"]]
-    apache = next(client for client in clients if client["client_id"] == "apache")
-    apache["authorization"] = {"backchannel_logout_uri": f"{parties['apache']['origin']}/callback?logout=backchannel"}
+    names = {"web-app": "Web shop", "openid-client": "Library in Node", "authlib": "Library in Python",
+             "apache": "Apache's module"}
+    parties = {}
+    for client, name in names.items():
+        port = free_port()
+        origin = f"http://127.0.0.1:{port}"
+        party = {"port": port, "origin": origin, "bye": f"{origin}/bye.html"}
+        parties[client] = party
+        declared.append({
+            "client_id": client, "name": name, "client_secret": secret(),
+            "token_endpoint_auth_method": "client_secret_basic", "post_logout_redirect_uris": [party["bye"]], **code,
+        })
+        if client == "apache":
+            declared[-1]["authorization"] = {"backchannel_logout_uri": f"{origin}/callback?logout=backchannel"}
+    return declared, parties
+
+
+def declarations():
+    """The apply document, and the private side of it for the judges."""
+    keys = {algorithm: key(algorithm) for algorithm in ("RS256", "PS256", "ES256", "EdDSA")}
+    resources, places = servers()
+    clients, parties = applications(keys)
     private = {
         "keys": keys,
+        "resources": places,
         "parties": parties,
-        "resources": {r["id"]: {"resource": r["resource"], "port": ports[r["id"]]} for r in resources},
         "clients": {c["client_id"]: {k: c.get(k) for k in ("client_id", "client_secret")} for c in clients},
     }
     return {"resources": resources, "clients": clients}, private

@@ -46,7 +46,7 @@ OIDCRedirectURI {origin}/callback
 OIDCCryptoPassphrase {secrets.token_hex(32)}
 OIDCScope "openid profile email"
 OIDCPKCEMethod S256
-OIDCInfoHook iss id_token userinfo session
+OIDCInfoHook id_token userinfo session
 OIDCRemoteUserClaim preferred_username
 OIDCDefaultLoggedOutURL {origin}/bye.html
 

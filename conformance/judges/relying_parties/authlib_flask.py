@@ -44,11 +44,11 @@ def callback():
 def logout():
     hint = hints[session.pop("who")["id_token"]["sub"]]
     end = writ.load_server_metadata()["end_session_endpoint"]
-    query = {"id_token_hint": hint, "post_logout_redirect_uri": f"{origin}/bye", "state": "over"}
+    query = {"id_token_hint": hint, "post_logout_redirect_uri": f"{origin}/bye.html", "state": "over"}
     return redirect(f"{end}?{urlencode(query)}")
 
 
-@application.get("/bye")
+@application.get("/bye.html")
 def bye():
     return jsonify(bye=request.args.get("state"))
 

@@ -43,11 +43,11 @@ const routes = {
     delete session.who;
     return openid.buildEndSessionUrl(configuration, {
       id_token_hint: session.hint,
-      post_logout_redirect_uri: `${origin}/bye`,
+      post_logout_redirect_uri: `${origin}/bye.html`,
       state: 'over',
     });
   },
-  '/bye': async (_, url) => ({ bye: url.searchParams.get('state') }),
+  '/bye.html': async (_, url) => ({ bye: url.searchParams.get('state') }),
 };
 
 createServer(async (request, response) => {
