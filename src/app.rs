@@ -113,6 +113,8 @@ pub struct App {
     pub interactions: Tickets,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
+    /// Logout requests while a person makes up their mind.
+    pub logouts: Tickets,
     /// Sign-ins that wait for a second factor.
     pub sign_ins: Tickets,
     /// Browsers that people have signed in with.
@@ -192,6 +194,9 @@ impl App {
         let codes = Tickets::new(&sealer, "code")?;
         let interactions = Tickets::new(&sealer, "interaction")?;
         let errands = Tickets::new(&sealer, "errand")?;
+        let subjects = sealer.derive("pairwise subjects")?;
+        let subjects = hmac::Key::new(hmac::HMAC_SHA256, &*subjects);
+        let logouts = Tickets::new(&sealer, "logout")?;
         let sign_ins = Tickets::new(&sealer, "sign-in")?;
         let devices = Tickets::new(&sealer, "device")?;
         let challenges = Tickets::new(&sealer, "challenge")?;
@@ -265,6 +270,7 @@ impl App {
             refresh_tokens,
             interactions,
             errands,
+            logouts,
             sign_ins,
             devices,
             challenges,

@@ -30,6 +30,7 @@
 //! | [`grant_types`] | the back channel, one file for each | the above |
 //! | [`users`] | a room: people, how they sign in, where they are signed in | the above; `endpoints` for what handlers take |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |
+//! | [`logout`] | a room: the end of a session, at a client's wish and told to clients | the above |
 //! | [`streams`] | a room: receivers of security events, their streams, delivery | the above |
 //! | [`resources`] | a room: registered MCP servers | the above |
 //! | [`trail`] | a room: the audit trail, verified, listed, signed, exported, cut | the above |
@@ -58,6 +59,7 @@ pub mod fetch;
 pub mod grant_types;
 pub mod journal;
 pub mod keys;
+pub mod logout;
 pub mod oauth;
 pub mod policy;
 pub mod registry;

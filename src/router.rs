@@ -28,7 +28,7 @@ use crate::{
         register, revoke, token, userinfo,
     },
     error::OAuthError,
-    resources, streams, users, web,
+    logout, resources, streams, users, web,
 };
 
 pub use issuers::{Answer, Issuers};
@@ -95,6 +95,7 @@ fn table(app: &AppState) -> Router<AppState> {
         .merge(web::router(app.pages.clone()))
         .merge(people)
         .merge(users::pages::router(app.pages.clone()))
+        .merge(logout::router(app.pages.clone()))
         .route("/introspect", post(introspect::answer))
         .route("/healthz", get(health::healthy))
         .route("/readyz", get(health::ready))

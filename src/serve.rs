@@ -32,6 +32,7 @@ use crate::{
         KeyError,
         sealed::{Sealer, write_private},
     },
+    logout,
     registry::ADMIN_ID,
     store::{self, Change, Store, people},
     streams,
@@ -161,6 +162,10 @@ impl Server {
         background.extend(sinks::start(&app, &stopped).map_err(StartError::from)?);
         background.push(tokio::spawn(truncate::by_age(app.clone(), stopped.clone())));
         background.extend(streams::start(&app, &stopped));
+        background.push(tokio::spawn(logout::courier::run(
+            app.clone(),
+            stopped.clone(),
+        )));
         background.extend([maintenance, checkpoints]);
         if let Some(listener) = inside {
             background.push(tokio::spawn(inside::serve(listener, app.clone(), stopped)));

@@ -11,6 +11,7 @@ pub mod consent;
 pub mod courier;
 pub mod credential;
 pub mod grant;
+pub mod logout;
 pub mod node;
 pub mod outbox;
 pub mod pushed_request;

@@ -13,6 +13,7 @@ mod m20261124_streams;
 mod m20261125_authorization;
 mod m20261125_people;
 mod m20261126_clients;
+mod m20261127_logout;
 mod table;
 
 /// The list of steps.
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_authorization::Step),
             Box::new(m20261125_people::Step),
             Box::new(m20261126_clients::Step),
+            Box::new(m20261127_logout::Step),
         ]
     }
 }

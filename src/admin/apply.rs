@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::{App, AppState},
-    clients::declaration::ClientDeclaration,
+    clients::{declaration::ClientDeclaration, settings::check_declared},
     config::RegistrationMode,
     endpoints::{
         extract::ForTenant,
@@ -165,6 +165,16 @@ pub async fn make_true(
     by: By<'_>,
     dry_run: bool,
 ) -> Result<Vec<Line>> {
+    // What has to be fetched is, before anybody else has to wait.
+    for client in &declaration.clients {
+        check_declared(app, Some(tenant), client).await?;
+    }
+    for declared in &declaration.tenants {
+        let tenant = app.registry.find(&declared.name);
+        for client in &declared.clients {
+            check_declared(app, tenant.as_deref(), client).await?;
+        }
+    }
     let _held = app.administration.lock().await;
     // All of it is planned before any of it is done.
     refuse_twice(

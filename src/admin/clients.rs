@@ -14,6 +14,7 @@ use crate::{
     clients::{
         declaration::{ClientDeclaration, ClientView, plan},
         digest_of,
+        settings::check_declared,
     },
     endpoints::{
         extract::{ForTenant, Id},
@@ -85,6 +86,7 @@ pub(super) async fn add(
 ) -> Result<(StatusCode, Json<ClientAnswer>)> {
     let who = may(&app, &tenant, &credentials, AdminScope::Clients).await?;
     let declaration: ClientDeclaration = read(&app, request).await?;
+    check_declared(&app, Some(&tenant), &declaration).await?;
     let _held = app.administration.lock().await;
     if tenant.client(&declaration.client_id).is_some() {
         return Err(OAuthError::conflict(format!(
@@ -121,6 +123,7 @@ pub(super) async fn replace(
 ) -> Result<Json<ClientAnswer>> {
     let who = may(&app, &tenant, &credentials, AdminScope::Clients).await?;
     let declaration: ClientDeclaration = read(&app, request).await?;
+    check_declared(&app, Some(&tenant), &declaration).await?;
     if declaration.client_id != client_id {
         return Err(OAuthError::invalid_request(
             "The client_id in the body is not the one in the URL.",

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use writ_resource::jws::Unverified;
-
 use super::request::{Channel, Details, Received, ResponseMode};
 use crate::{
     error::{OAuthError, Result},
@@ -14,6 +12,7 @@ use crate::{
         error_code::ErrorCode, grant_type::AUTHORIZATION_CODE, openid::Wanted, pkce::Challenge,
     },
     registry::{Client, Tenant},
+    tokens::id_token,
 };
 
 /// Longest `nonce`, `login_hint` and other text that is carried along, bytes.
@@ -155,15 +154,17 @@ fn no_request_uri(asked: &Asked<'_>, _: &mut Details) -> Result<()> {
     }
 }
 
-/// A signed request has been put in its place by now (RFC 9101 §6.3).
+/// What was signed has been put in the place of `request` by now (RFC 9101 §6.3). Whether a pushed
+/// request was signed has been checked when it was pushed (RFC 9101 §10.5).
 fn request_object(asked: &Asked<'_>, _: &mut Details) -> Result<()> {
-    match asked.get("request") {
-        None => Ok(()),
-        Some(_) => Err(OAuthError::new(
-            ErrorCode::RequestNotSupported,
-            "request: signed requests are not taken here.",
-        )),
+    let settings = &asked.client.rights().authorization;
+    let (received, required) = (asked.received, settings.require_signed_request_object);
+    if received.signed || received.pushed.is_some() || !required {
+        return Ok(());
     }
+    Err(OAuthError::invalid_request(
+        "This client has to sign its requests (RFC 9101).",
+    ))
 }
 
 /// RFC 9126 §6; FAPI 2.0 Security Profile §5.3.2.2.
@@ -261,34 +262,14 @@ fn id_token_hint(asked: &Asked<'_>, details: &mut Details) -> Result<()> {
     let Some(token) = asked.get("id_token_hint") else {
         return Ok(());
     };
-    let subject = hinted(asked.tenant, asked.client, token);
-    details.subject = Some(subject.ok_or_else(|| {
+    let hint = id_token::hint(asked.tenant, token);
+    let hint = hint.filter(|hint| hint.aud.contains(asked.client.id()));
+    details.subject = Some(hint.map(|hint| hint.sub).ok_or_else(|| {
         OAuthError::invalid_request(
             "id_token_hint is not an ID token that this server has issued to this client.",
         )
     })?);
     Ok(())
-}
-
-fn hinted(tenant: &Tenant, client: &Client, token: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Claims {
-        iss: String,
-        sub: String,
-        aud: crate::oauth::claims::Audience,
-    }
-    let unverified = Unverified::parse(token).ok()?;
-    // RFC 8725 §3.11: nothing else that we sign passes as an ID token.
-    if !unverified.is_typ("JWT") {
-        return None;
-    }
-    let keys = tenant.keys();
-    let key = keys.verifying().iter().find(|key| {
-        key.kid() == unverified.kid() && key.algorithms().contains(&unverified.alg())
-    })?;
-    let claims: Claims = unverified.verify(key).ok()?.claims().ok()?;
-    let ours = claims.iss == tenant.issuer() && claims.aud.contains(client.id());
-    ours.then_some(claims.sub)
 }
 
 /// OpenID Connect Core §5.5.

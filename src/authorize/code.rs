@@ -18,8 +18,8 @@ use crate::{
         Authorized,
         person::{Ask, Given},
     },
-    registry::Tenant,
-    store::{Change, Once, authorization, change::PERSON},
+    registry::{Client, Tenant},
+    store::{Change, Once, authorization, change::PERSON, logout},
 };
 
 /// How a person came to give an authorization.
@@ -128,6 +128,26 @@ impl Code {
             },
             what: Once::Code,
         }
+    }
+
+    /// The change that has the client told when the session ends, if it wants to be.
+    #[must_use]
+    pub fn logout(&self, tenant: &Tenant, client: &Client) -> Option<Change> {
+        let wants = client
+            .rights()
+            .authorization
+            .backchannel_logout_uri
+            .is_some();
+        (wants && self.given.has(IdentityScope::OpenId)).then(|| {
+            Change::Logout(logout::Change::Remember(entity::logout::Model {
+                tenant: tenant.name().to_owned(),
+                sid: self.given.sid.clone(),
+                client_id: self.client_id.clone(),
+                user_id: self.given.authorized.subject.clone(),
+                due_at: None,
+                attempts: 0,
+            }))
+        })
     }
 
     /// The change that makes the grant it stands for, which ends at `ends_at` by itself.

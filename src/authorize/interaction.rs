@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     code::{self, SignedIn},
     consent::Remembered,
+    machine,
     request::{Answer, AuthorizationRequest, Channel, Received, Refusal},
+    request_object,
 };
 use crate::{
     app::App,
@@ -33,6 +35,9 @@ pub struct Interaction {
     /// SHA-256 of the `request_uri` that it was pushed under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pushed: Option<[u8; 32]>,
+    /// Whether the client has signed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    signed: bool,
     /// When it began, Unix seconds.
     asked_at: i64,
 }
@@ -42,15 +47,19 @@ impl Interaction {
     ///
     /// # Errors
     /// `invalid_request` when it cannot be read, `invalid_request_uri` when it was pushed and does
-    /// not hold any more, or is another client's.
+    /// not hold any more, or is another client's, `invalid_request_object` when it is signed and
+    /// that does not hold.
     pub async fn begin(app: &App, tenant: &Tenant, parameters: String) -> Result<Self> {
         let received = Received::read(parameters.as_bytes(), Channel::Front)?;
         let pushed = received.params.get("request_uri");
         let pushed = pushed.filter(|uri| uri.starts_with(PUSHED));
         let asked_at = app.clock.seconds();
         let Some(uri) = pushed.map(str::to_owned) else {
+            let signed = signed(app, tenant, &received).await?;
             return Ok(Self {
-                parameters,
+                signed: signed.is_some(),
+                // RFC 9101 §6.3: nothing of what the browser brought beside it counts.
+                parameters: signed.unwrap_or(parameters),
                 pushed: None,
                 asked_at,
             });
@@ -66,6 +75,7 @@ impl Interaction {
             // RFC 9126 §4: nothing of what the browser brought beside it counts.
             parameters: row.parameters,
             pushed: Some(digest),
+            signed: false,
             asked_at,
         })
     }
@@ -108,8 +118,28 @@ impl Interaction {
     pub fn received(&self) -> Result<Received<'_>> {
         let mut received = Received::read(self.parameters.as_bytes(), Channel::Front)?;
         received.pushed = self.pushed;
+        received.signed = self.signed;
         Ok(received)
     }
+}
+
+/// The parameters in a signed request, if it is one. It is read when it comes: whoever then takes
+/// their time to sign in has not outlived it.
+async fn signed(app: &App, tenant: &Tenant, received: &Received<'_>) -> Result<Option<String>> {
+    let Some(object) = received.params.get("request") else {
+        return Ok(None);
+    };
+    let client_id = received.params.get("client_id");
+    let client_id =
+        client_id.ok_or_else(|| OAuthError::invalid_request("client_id is missing."))?;
+    if let Some(name) = &received.repeated {
+        return Err(OAuthError::invalid_request(format!(
+            "{name} is given more than once."
+        )));
+    }
+    let client = machine::find(app, tenant, client_id).await?;
+    let unpacked = request_object::unpack(app, tenant, &client, object).await?;
+    Ok(Some(unpacked))
 }
 
 fn no_such_request() -> OAuthError {

@@ -196,6 +196,8 @@ async fn bind(
                  text (of http://127.0.0.1, http://[::1] and http://localhost the port may \
                  differ).",
             ),
+        // FAPI 2.0 Security Profile §5.3.2.2.
+        None if client.rights().profile.rules().pushed => Err("redirect_uri is missing."),
         None => match registered.as_slice() {
             [only] => Ok(only.clone()),
             [] => Err("This client has registered no redirect_uri."),
@@ -213,7 +215,11 @@ async fn bind(
 }
 
 /// Nobody can be told but the person: it is a wrong request and no failed authentication.
-async fn find(app: &App, tenant: &Tenant, client_id: &str) -> Result<Arc<Client>, OAuthError> {
+pub(super) async fn find(
+    app: &App,
+    tenant: &Tenant,
+    client_id: &str,
+) -> Result<Arc<Client>, OAuthError> {
     let found = clients::find(app, tenant, client_id).await;
     found.map_err(|error| match error.code {
         ErrorCode::InvalidClient => OAuthError::invalid_request(error.description().into_owned()),

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`request`] | the request as received, and as it is after all checks |
+//! | [`request_object`] | requests that are signed |
 //! | [`machine`] | the order that matters most: until client and redirect URI are known to be good, nobody is redirected |
 //! | [`checks`] | the other checks, a table |
 //! | [`interaction`] | where the browser goes next: sign in, be asked, be done |
@@ -20,6 +21,7 @@ pub mod interaction;
 pub mod machine;
 pub mod refresh;
 pub mod request;
+pub mod request_object;
 
 pub use self::{
     interaction::{Interaction, Step},

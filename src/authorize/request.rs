@@ -35,6 +35,8 @@ pub struct Received<'a> {
     pub channel: Channel,
     /// SHA-256 of the `request_uri` that it was pushed under.
     pub pushed: Option<[u8; 32]>,
+    /// Whether the client has signed it (RFC 9101).
+    pub signed: bool,
 }
 
 impl<'a> Received<'a> {
@@ -50,6 +52,7 @@ impl<'a> Received<'a> {
             repeated,
             channel,
             pushed: None,
+            signed: false,
         })
     }
 }

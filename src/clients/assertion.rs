@@ -1,33 +1,24 @@
 //! `private_key_jwt`: client assertions (RFC 7523 §3, OpenID Connect Core §9).
 
-use std::sync::Arc;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use entity::replay;
 use serde::Deserialize;
 use writ_resource::{
     claims::numeric_date,
-    jws::{Algorithm, KeySet, Unverified},
+    jws::{Algorithm, Unverified},
 };
 
 use super::{
     authentication::{Authenticated, failed},
     find::claimed,
+    keys,
 };
 use crate::{
-    app::{App, FetchedKeys},
+    app::App,
     error::{OAuthError, Result},
     oauth::grant_type::AuthMethod,
-    registry::{Client, Keys, Profile, Tenant},
+    registry::{Profile, Tenant},
 };
-
-/// Seconds that keys from a `jwks_uri` are used before they are read again.
-const KEYS_AGE: i64 = 300;
-/// Seconds that they are used while their owner does not answer.
-const KEYS_MAX_AGE: i64 = 86_400;
-/// Seconds between two requests to one `jwks_uri`, whatever assertions say: a made-up `kid` costs
-/// its owner nothing.
-const FETCH_FLOOR: i64 = 10;
 
 #[derive(Deserialize)]
 struct Claims {
@@ -63,9 +54,8 @@ pub(super) async fn check(
     };
     let unverified = Unverified::parse(token).map_err(|_| refuse("not a JWS we read"))?;
     let algorithm = unverified.alg();
-    // An assertion that names its key is checked once; one that does not, as several SDKs send,
-    // may mean either of two. Whatever fails, that many signatures are checked.
-    let attempts = if unverified.kid().is_some() { 1 } else { 2 };
+    // Whatever fails, that many signatures are checked.
+    let attempts = keys::attempts(&unverified);
     let named = unverified.unverified_claims::<Claims>().ok();
     let named = named.filter(|c| c.iss == c.sub && client_id.is_none_or(|id| id == c.sub));
     let client = match named {
@@ -78,15 +68,7 @@ pub(super) async fn check(
         spend_as_much(tenant, algorithm, attempts);
         return Err(refuse("no such client"));
     };
-    let kid = unverified.kid().map(str::to_owned);
-    let keys = client_keys(app, &client, kid.as_deref()).await;
-    let candidates: Vec<_> = keys
-        .iter()
-        .flat_map(|keys| keys.keys())
-        .filter(|key| key.algorithms().contains(&algorithm))
-        .filter(|key| kid.is_none() || key.kid() == kid.as_deref())
-        .take(attempts)
-        .collect();
+    let candidates = keys::candidates(app, &client, &unverified).await;
     let verified = candidates
         .iter()
         .find_map(|key| unverified.clone().verify(key).ok());
@@ -168,61 +150,6 @@ fn name_of(client_id: &str, jti: &str) -> Vec<u8> {
     name.push(0);
     name.extend_from_slice(jti.as_bytes());
     digest(&SHA256, &name).as_ref().to_vec()
-}
-
-/// The client's keys: inline, or from its `jwks_uri`, which is read again when the keys are old or
-/// `kid` is not among them.
-async fn client_keys(app: &App, client: &Client, kid: Option<&str>) -> Option<Arc<KeySet>> {
-    let url = match client.keys()? {
-        Keys::Inline(keys) => return Some(keys.clone()),
-        Keys::At(url) => url.as_str(),
-    };
-    let now = app.clock.seconds();
-    let fits =
-        |keys: &KeySet| kid.is_none_or(|kid| keys.keys().iter().any(|key| key.kid() == Some(kid)));
-    let usable = |known: &FetchedKeys| known.asked_at + KEYS_AGE > now && fits(&known.keys);
-    if let Some(known) = app.client_keys.get(url).await
-        && usable(&known)
-    {
-        return Some(known.keys.clone());
-    }
-    // One at a time for each URL: whoever waits here takes what the one before has fetched.
-    let entry = app
-        .client_keys
-        .entry_by_ref(url)
-        .and_upsert_with(|known| async move {
-            let known = known.map(moka::Entry::into_value);
-            match known {
-                Some(known) if known.asked_at + FETCH_FLOOR > now => known,
-                known => {
-                    let old = known.filter(|known| known.read_at + KEYS_MAX_AGE > now);
-                    let (keys, read_at) = match (fetch_keys(app, url).await, old) {
-                        (Some(fetched), _) => (fetched, now),
-                        (None, Some(old)) => (old.keys.clone(), old.read_at),
-                        (None, None) => (Arc::default(), 0),
-                    };
-                    Arc::new(FetchedKeys {
-                        keys,
-                        read_at,
-                        asked_at: now,
-                    })
-                }
-            }
-        });
-    Some(entry.await.into_value().keys.clone())
-}
-
-async fn fetch_keys(app: &App, url: &str) -> Option<Arc<KeySet>> {
-    let body = app.fetch.get(url).await.map_err(|why| why.to_string());
-    match body.and_then(|body| KeySet::from_jwks(&body).map_err(|why| why.to_string())) {
-        Ok(keys) => Some(Arc::new(keys)),
-        Err(error) => {
-            // A query string may hold what only the client should know.
-            let url = url.split('?').next();
-            tracing::info!(url, error, "jwks_uri cannot be read");
-            None
-        }
-    }
 }
 
 /// Checks signatures that cannot hold, with a key of ours, so that an unknown client costs what

@@ -46,6 +46,11 @@ fn check(declaration: &ClientDeclaration) -> Result<(), String> {
         ("jwks", declaration.jwks.is_some()),
         ("jwks_uri", declaration.jwks_uri.is_some()),
         ("redirect_uris", !declaration.redirect_uris.is_empty()),
+        (
+            "post_logout_redirect_uris",
+            !declaration.post_logout_redirect_uris.is_empty(),
+        ),
+        ("authorization", !declaration.authorization.is_default()),
         ("name", !declaration.name.is_empty()),
     ];
     if let Some((name, _)) = said.iter().find(|(_, said)| *said) {

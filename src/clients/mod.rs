@@ -9,6 +9,7 @@ pub mod cimd;
 pub mod declaration;
 mod find;
 mod given;
+pub mod keys;
 pub mod metadata;
 pub mod registration;
 pub mod settings;

@@ -221,7 +221,8 @@ fn removal(tenant: &Tenant, client: &Client) -> Change {
 }
 
 async fn check_sector(app: &App, document: &ClientDocument) -> Result<()> {
-    let checked = settings::check_sector(app, document).await;
+    let (settings, uris) = (&document.authorization, &document.metadata.redirect_uris);
+    let checked = settings::check_sector(app, settings, uris).await;
     checked.map_err(|why| OAuthError::invalid_client_metadata(format!("{why}.")))
 }
 

@@ -5,13 +5,18 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::metadata::{Members, Unsupported, check_fetched};
+use super::{
+    declaration::ClientDeclaration,
+    metadata::{Members, Unsupported, check_fetched},
+};
 use crate::{
     app::App,
     error::{OAuthError, Result},
     keys::SigningAlgorithm,
     oauth::{grant_type::AuthMethod, redirect_uri},
-    registry::{AuthorizationSettings, ClientDocument, Profile, RequestAlgorithm, SubjectType},
+    registry::{
+        AuthorizationSettings, ClientDocument, Profile, RequestAlgorithm, SubjectType, Tenant,
+    },
 };
 
 /// Reads them from the metadata that a client sends.
@@ -104,13 +109,17 @@ fn check_algorithms(document: &ClientDocument) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the list of a client's sector holds all of its redirect URIs (OpenID Connect
-/// Registration §5).
+/// Whether the list at a client's `sector_identifier_uri` holds all of its redirect URIs (OpenID
+/// Connect Registration §5).
 ///
 /// # Errors
 /// A sentence for its developer.
-pub async fn check_sector(app: &App, document: &ClientDocument) -> Result<(), String> {
-    let Some(uri) = &document.authorization.sector_identifier_uri else {
+pub async fn check_sector(
+    app: &App,
+    settings: &AuthorizationSettings,
+    redirect_uris: &[String],
+) -> Result<(), String> {
+    let Some(uri) = &settings.sector_identifier_uri else {
         return Ok(());
     };
     let refuse = |why: String| format!("sector_identifier_uri: {why}");
@@ -118,9 +127,32 @@ pub async fn check_sector(app: &App, document: &ClientDocument) -> Result<(), St
     let body = body.map_err(|why| refuse(why.to_string()))?;
     let listed: Vec<String> = serde_json::from_slice(&body)
         .map_err(|_| refuse("the document is not a JSON list of URIs".to_owned()))?;
-    let missing = document.metadata.redirect_uris.iter();
-    let missing = missing.into_iter().find(|uri| !listed.contains(uri));
+    let missing = redirect_uris.iter().find(|uri| !listed.contains(uri));
     missing.map_or(Ok(()), |uri| {
         Err(refuse(format!("the document does not list '{uri}'")))
     })
+}
+
+/// The same for a client that is declared; what was so before is not looked at again.
+///
+/// # Errors
+/// `invalid_request` with the rule that says no.
+pub async fn check_declared(
+    app: &App,
+    tenant: Option<&Tenant>,
+    declared: &ClientDeclaration,
+) -> Result<()> {
+    let (settings, uris) = (&declared.authorization, &declared.redirect_uris);
+    let known = tenant.and_then(|tenant| tenant.client(&declared.client_id));
+    let known = known.and_then(|client| client.document().ok());
+    let same = known.is_some_and(|known| {
+        known.authorization.sector_identifier_uri == settings.sector_identifier_uri
+            && known.metadata.redirect_uris == *uris
+    });
+    if same {
+        return Ok(());
+    }
+    let checked = check_sector(app, settings, uris).await;
+    let id = &declared.client_id;
+    checked.map_err(|why| OAuthError::invalid_request(format!("client '{id}': {why}.")))
 }

@@ -12,11 +12,12 @@ use serde_json::json;
 use super::extract::{ForTenant, form, parameters};
 use crate::{
     app::{App, AppState},
-    authorize::{self, Channel, Received, Refusal, interaction::PUSHED},
+    authorize::{self, Channel, Received, Refusal, interaction::PUSHED, request_object},
     clients::{self, Authenticated, digest_of},
     error::{OAuthError, Result},
     journal::Command,
     oauth::params::Params,
+    registry::Tenant,
     store::{Change, authorization},
     tokens::{self, dpop},
 };
@@ -44,18 +45,16 @@ pub async fn push(
         token: None,
     };
     let proof = dpop::presented(&app, &tenant, at)?;
-    let pushed = pushed(
-        &authenticated,
-        &params,
-        proof.as_ref().map(|p| p.thumbprint()),
-    )?;
-    let received = Received::read(pushed.as_bytes(), Channel::Pushed)?;
-    if let Err(refusal) = authorize::read(&app, &tenant, &received).await {
-        if let Some(spent) = spent {
-            tokens::spend(&app, spent).await?;
+    let proved = proof.as_ref().map(|proof| proof.thumbprint());
+    let pushed = match checked(&app, &tenant, &authenticated, &params, proved).await {
+        Ok(pushed) => pushed,
+        Err(refusal) => {
+            if let Some(spent) = spent {
+                tokens::spend(&app, spent).await?;
+            }
+            return Err(refusal);
         }
-        return Err(Refusal::into_error(refusal));
-    }
+    };
     let uri = format!("{PUSHED}{}", app.entropy.secret(""));
     let lifetime = app.config.authorization.pushed_request_lifetime;
     let row = pushed_request::Model {
@@ -72,6 +71,30 @@ pub async fn push(
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     let body = Json(json!({ "request_uri": uri, "expires_in": lifetime }));
     Ok((StatusCode::CREATED, headers, body).into_response())
+}
+
+/// The request as it will be kept, once it has passed every check: what is in a signed one and
+/// nothing beside it (RFC 9126 §3).
+async fn checked(
+    app: &App,
+    tenant: &Tenant,
+    authenticated: &Authenticated,
+    params: &Params<'_>,
+    proved: Option<&str>,
+) -> Result<String> {
+    let client = &authenticated.client;
+    let unpacked = match params.get("request") {
+        Some(object) => Some(request_object::unpack(app, tenant, client, object).await?),
+        None => None,
+    };
+    let signed = unpacked.as_ref().map(|text| parameters(text.as_bytes()));
+    let signed = signed.transpose()?;
+    let pushed = pushed(authenticated, signed.as_ref().unwrap_or(params), proved)?;
+    let mut received = Received::read(pushed.as_bytes(), Channel::Pushed)?;
+    received.signed = signed.is_some();
+    let read = authorize::read(app, tenant, &received).await;
+    read.map_err(Refusal::into_error)?;
+    Ok(pushed)
 }
 
 async fn write(app: &App, changes: Vec<Change>) -> Result<()> {

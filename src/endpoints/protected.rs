@@ -225,12 +225,23 @@ pub fn allows(tenant: &Tenant, claims: &AccessClaims, needs: Needs) -> Result<()
         return Ok(());
     }
     let error = OAuthError::insufficient_scope(format!("This needs the scope '{scope}'."));
+    Err(turn_away(tenant, claims, needs, error))
+}
+
+/// The refusal of a token that was let in, with a challenge.
+#[must_use]
+pub fn turn_away(
+    tenant: &Tenant,
+    claims: &AccessClaims,
+    needs: Needs,
+    error: OAuthError,
+) -> OAuthError {
     let scheme = if claims.cnf.is_some() {
         Scheme::Dpop
     } else {
         Scheme::Bearer
     };
-    Err(Challenge { tenant, needs }.on(scheme, error))
+    Challenge { tenant, needs }.on(scheme, error)
 }
 
 /// A bound token comes with a proof by its key and under its scheme (RFC 9449 §7.1, §7.2).

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, header};
 
 use super::{
     extract::{ForTenant, form, parameters},
-    protected::{Needs, Presented, let_in},
+    protected::{Needs, Presented, let_in, turn_away},
 };
 use crate::{
     app::{App, AppState},
@@ -38,7 +38,8 @@ pub async fn answer(
     let in_form = in_form(&app, request).await?;
     let credentials = credentials.with_form(in_form.as_deref())?;
     let claims = let_in(&app, &tenant, &credentials, Needs::Userinfo).await?;
-    let told = person::userinfo(&app, &tenant, &claims).await?;
+    let told = person::userinfo(&app, &tenant, &claims).await;
+    let told = told.map_err(|error| turn_away(&tenant, &claims, Needs::Userinfo, error))?;
     let mut response = match told {
         person::Userinfo::Plain(claims) => Json(claims).into_response(),
         person::Userinfo::Signed(jwt) => {

@@ -60,6 +60,7 @@ async fn run(request: TokenRequest<'_>) -> Result<Issue> {
         false => Some(now + permit.lifetime()),
     };
     let mut changes = vec![code.spend(tenant), code.grant(tenant, now, ends_at)];
+    changes.extend(code.logout(tenant, client));
     let mut refresh_token = None;
     if refreshes {
         // RFC 9449 §5: a public client's is bound to its key, others prove who they are.

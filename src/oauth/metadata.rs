@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::openid::{Acr, IdentityScope};
 use writ_resource::dpop;
 
-/// Algorithms a client may sign its assertions with.
+/// Algorithms a client may sign its assertions and requests with.
 /// (`Ed25519` is the name of RFC 9864 for `EdDSA` on that curve).
 pub const ASSERTION_ALGORITHMS: [&str; 5] = ["EdDSA", "Ed25519", "ES256", "RS256", "PS256"];
 
@@ -53,6 +53,9 @@ pub fn authorization_server(
         "dpop_signing_alg_values_supported": dpop::ALGORITHMS,
         "code_challenge_methods_supported": ["S256"],
         "userinfo_endpoint": format!("{issuer}/userinfo"),
+        "end_session_endpoint": format!("{issuer}/logout"),
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
         "subject_types_supported": ["public", "pairwise"],
         "id_token_signing_alg_values_supported": signing_algorithms,
         "userinfo_signing_alg_values_supported": signing_algorithms,
@@ -62,7 +65,9 @@ pub fn authorization_server(
         "acr_values_supported": Acr::ALL.map(Acr::as_str),
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "ui_locales_supported": ["en"],
-        "request_parameter_supported": false,
+        "request_parameter_supported": true,
+        "request_object_signing_alg_values_supported": ASSERTION_ALGORITHMS,
+        "require_signed_request_object": false,
         // OpenID Connect Discovery §3: left out, it would be true.
         "request_uri_parameter_supported": false,
         "require_pushed_authorization_requests": false,

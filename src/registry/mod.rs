@@ -303,6 +303,7 @@ impl Registry {
             | Change::ForgetUnusedClients { .. }
             | Change::UseOnce { .. }
             | Change::People(_)
+            | Change::Logout(_)
             | Change::AuditCursors(_)
             | Change::CutAudit { .. }
             | Change::Progress(_)

@@ -6,8 +6,8 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use entity::{
-    audit_cursor, audit_event, audit_head, client, consent, courier, credential, grant, node,
-    outbox, pushed_request, refresh_token, replay, resource, revoked_token, session, signal,
+    audit_cursor, audit_event, audit_head, client, consent, courier, credential, grant, logout,
+    node, outbox, pushed_request, refresh_token, replay, resource, revoked_token, session, signal,
     signal_head, signing_key, stream, stream_progress, tenant, user,
 };
 use migration::MigratorTrait as _;
@@ -81,7 +81,7 @@ macro_rules! tables {
 
 tables! {
     tenant client resource grant signing_key revoked_token replay node outbox audit_event audit_head
-    audit_cursor stream stream_progress signal signal_head courier user credential session
+    audit_cursor stream stream_progress signal signal_head courier user credential session logout
     pushed_request refresh_token consent
 }
 

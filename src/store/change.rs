@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{
-    audit_cursor, client, consent, credential, grant, pushed_request, refresh_token, replay,
-    resource, revoked_token, session, signal, signing_key, stream, stream_progress, tenant, user,
+    audit_cursor, client, consent, credential, grant, logout as logout_row, pushed_request,
+    refresh_token, replay, resource, revoked_token, session, signal, signing_key, stream,
+    stream_progress, tenant, user,
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
@@ -17,7 +18,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait as _, LikeExpr, OnConflict, Query},
 };
 
-use super::{audit, authorization, forget, people, progress, streams};
+use super::{audit, authorization, forget, logout, people, progress, streams};
 
 /// Ids in one statement, below any parameter limit: others wait while grants end.
 pub(super) const MANY_IDS: usize = 10_000;
@@ -230,6 +231,8 @@ pub enum Change {
     },
     /// Changes something about people: accounts, credentials, sessions.
     People(people::Change),
+    /// Something about whom to tell of the end of sessions.
+    Logout(logout::Change),
     /// Says how far audit chains have been delivered.
     AuditCursors(Vec<audit_cursor::Model>),
     /// Takes away the beginning of an audit chain; what is left begins at the anchor.
@@ -291,6 +294,7 @@ impl Change {
             | Self::StreamActive { tenant, .. }
             | Self::Keys { tenant, .. } => Some(tenant),
             Self::People(change) => change.tenant(),
+            Self::Logout(change) => Some(change.tenant()),
             Self::AuditCursors(_)
             | Self::CutAudit { .. }
             | Self::Progress(_)
@@ -428,6 +432,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             Ok(Made::if_one(written))
         }
         Change::People(change) => people::apply(db, change).await,
+        Change::Logout(change) => logout::apply(db, change).await,
         Change::AuditCursors(cursors) => {
             audit::put_cursors(db, cursors).await?;
             Ok(Made::AsAsked)
@@ -526,7 +531,8 @@ async fn remove_tenant(db: &impl ConnectionTrait, name: &str) -> Result<Made, Db
         stream_progress,
         user,
         credential,
-        session
+        session,
+        logout_row
     );
     Ok(Made::if_one(gone.rows_affected))
 }

@@ -9,6 +9,7 @@ pub mod backup;
 pub mod change;
 pub mod connection;
 pub mod forget;
+pub mod logout;
 pub mod once;
 pub mod outbox;
 pub mod people;

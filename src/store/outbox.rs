@@ -99,6 +99,7 @@ fn news(change: &Change) -> Vec<(Kind, Cow<'_, str>)> {
         | Change::Authorization(_)
         | Change::UseOnce { .. }
         | Change::People(_)
+        | Change::Logout(_)
         | Change::AuditCursors(_)
         | Change::CutAudit { .. }
         | Change::ForgetExpired { .. }

@@ -1,6 +1,6 @@
 //! People: accounts, what they sign in with, where they are signed in.
 
-use entity::{credential, session, user};
+use entity::{credential, logout as logout_row, session, user};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
@@ -10,6 +10,7 @@ use sea_orm::{
 use super::{
     authorization,
     change::{self, Made, insert_or_ignore, lock, update},
+    logout,
 };
 
 /// Which sessions end.
@@ -176,6 +177,7 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
                 .filter(theirs)
                 .exec(db)
                 .await?;
+            logout::tell(db, tenant, which.told()).await?;
             let mut made = vec![change::Change::People(change.clone())];
             made.extend(authorization::end_with_sessions(db, tenant, &over).await?);
             Ok(Made::Instead(made))
@@ -185,12 +187,24 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
                 .add(session::Column::ExpiresAt.lte(*before))
                 .add(session::Column::LastUsedAt.lte(*idle_since));
             session::Entity::delete_many().filter(over).exec(db).await?;
+            logout::forget(db).await?;
             Ok(Made::AsAsked)
         }
     }
 }
 
 impl Sessions {
+    /// The clients that are told of their end.
+    fn told(&self) -> Condition {
+        use logout_row::Column;
+        let all = Condition::all();
+        match self {
+            Self::One(sid) => all.add(Column::Sid.eq(sid)),
+            Self::Of(user) => all.add(Column::UserId.eq(user)),
+            Self::Others { user, but } => all.add(Column::UserId.eq(user)).add(Column::Sid.ne(but)),
+        }
+    }
+
     fn condition(&self) -> Condition {
         use session::Column;
         let all = Condition::all();
@@ -262,6 +276,7 @@ async fn remove_user(db: &impl ConnectionTrait, tenant: &str, id: &str) -> Resul
         .filter(session::Column::UserId.eq(id))
         .exec(db)
         .await?;
+    logout::tell(db, tenant, Sessions::Of(id.to_owned()).told()).await?;
     authorization::end_consents_of(db, tenant, id).await?;
     Ok(Made::if_one(gone.rows_affected))
 }

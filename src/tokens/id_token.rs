@@ -2,14 +2,16 @@
 
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use writ_resource::jws::Unverified;
 
 use super::{person, subject};
 use crate::{
     app::App,
     error::{OAuthError, Result},
     keys::SigningAlgorithm,
-    oauth::openid::IdentityScope,
+    oauth::{claims::Audience, openid::IdentityScope},
     policy::{Permit, person::Given},
     registry::Tenant,
 };
@@ -48,12 +50,7 @@ impl IdTokenRequest {
         permit: &Permit,
         access_token: &str,
     ) -> Result<String> {
-        let rights = permit.client().rights();
-        // OpenID Connect Core §15.1: RS256 unless the client has registered another.
-        let algorithm = rights
-            .authorization
-            .id_token_signed_response_alg
-            .unwrap_or(rights.profile.rules().id_token);
+        let algorithm = permit.client().rights().id_token_algorithm();
         let mut claims = self.claims(app, tenant, permit, algorithm, access_token);
         let (account, names) = (permit.subject(), self.about(permit));
         claims.extend(person::claims(app, tenant, account, &names).await?);
@@ -108,6 +105,35 @@ impl IdTokenRequest {
         }
         claims
     }
+}
+
+/// An ID token of ours that a client shows to say whom it means. It may have expired.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Hint {
+    iss: String,
+    /// The person, as the client knows them.
+    pub sub: String,
+    /// The client that it was issued to.
+    pub aud: Audience,
+    /// The session.
+    #[serde(default)]
+    pub sid: Option<String>,
+}
+
+/// Reads one; none when it is no ID token of this issuer.
+#[must_use]
+pub fn hint(tenant: &Tenant, token: &str) -> Option<Hint> {
+    let unverified = Unverified::parse(token).ok()?;
+    // RFC 8725 §3.11: nothing else that we sign passes as an ID token.
+    if !unverified.is_typ("JWT") {
+        return None;
+    }
+    let keys = tenant.keys();
+    let key = keys.verifying().iter().find(|key| {
+        key.kid() == unverified.kid() && key.algorithms().contains(&unverified.alg())
+    })?;
+    let hint: Hint = unverified.verify(key).ok()?.claims().ok()?;
+    (hint.iss == tenant.issuer()).then_some(hint)
 }
 
 /// `at_hash` (OpenID Connect Core §3.1.3.6): the left half of the hash that goes with the

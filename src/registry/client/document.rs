@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
+use writ_resource::jws::Algorithm;
 
 use super::{super::SubjectStyle, profile::Profile};
 use crate::{
@@ -92,6 +93,7 @@ impl AuthorizationSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum RequestAlgorithm {
     /// Ed25519.
+    #[serde(alias = "Ed25519")]
     EdDSA,
     /// ECDSA on P-256 with SHA-256.
     ES256,
@@ -99,6 +101,20 @@ pub enum RequestAlgorithm {
     PS256,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     RS256,
+}
+
+impl RequestAlgorithm {
+    /// Whether a signature is made with it.
+    #[must_use]
+    pub fn is(self, algorithm: Algorithm) -> bool {
+        algorithm
+            == match self {
+                Self::EdDSA => Algorithm::EdDSA,
+                Self::ES256 => Algorithm::ES256,
+                Self::PS256 => Algorithm::PS256,
+                Self::RS256 => Algorithm::RS256,
+            }
+    }
 }
 
 /// By which names a client knows people (OpenID Connect Core §8).

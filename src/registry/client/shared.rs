@@ -13,6 +13,7 @@ use super::{
     profile::Profile,
 };
 use crate::{
+    keys::SigningAlgorithm,
     oauth::grant_type::AuthMethod,
     registry::index::{By, Key},
 };
@@ -82,6 +83,13 @@ impl Rights {
     #[must_use]
     pub fn exchange(&self, reference: &str) -> Option<&Access> {
         entry(&self.exchange, reference)
+    }
+
+    /// What its ID tokens and logout tokens are signed with (OpenID Connect Core §15.1).
+    #[must_use]
+    pub fn id_token_algorithm(&self) -> SigningAlgorithm {
+        let asked = self.authorization.id_token_signed_response_alg;
+        asked.unwrap_or(self.profile.rules().id_token)
     }
 
     /// Whether it is the server of the resource with this reference.

@@ -18,6 +18,7 @@ use writ::{
     error::OAuthError,
     journal::{Command, JournalError},
     keys::sealed::Sealer,
+    logout,
     registry::Tenant,
     router::{self, Issuers},
     store::{Change, Store},
@@ -118,7 +119,7 @@ pub(crate) struct TestApp {
     writer: JoinHandle<()>,
     starts: u64,
     /// What brings security events to receivers.
-    delivering: [JoinHandle<()>; 2],
+    delivering: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -195,7 +196,7 @@ impl TestApp {
         let (stop, stopped) = watch::channel(false);
         state.readiness.begin();
         Self {
-            delivering: streams::start(&state, &stopped),
+            delivering: delivering(&state, &stopped),
             stop,
             service: router::service(state.clone()),
             state,
@@ -514,6 +515,16 @@ impl TestApp {
     pub(crate) async fn claims(&self, token: &str) -> Value {
         verify(token, &self.get("/jwks.json").await.ok())
     }
+}
+
+/// What brings news to receivers and clients.
+fn delivering(app: &AppState, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+    let mut tasks = Vec::from(streams::start(app, stopped));
+    tasks.push(tokio::spawn(logout::courier::run(
+        app.clone(),
+        stopped.clone(),
+    )));
+    tasks
 }
 
 /// A path below a tenant's issuer.
