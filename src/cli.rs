@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `serve`, `apply`, `resource`, `client`, `revoke`, `event`, `stream`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
+//! | `serve`, `apply`, `resource`, `client`, `user`, `revoke`, `event`, `stream`, `keys`, `audit`, `tenant`, `token`, `doctor` | one command each |
 //! | `check_metadata` | a client's metadata document, as the server would read it |
 //! | `backup`, `restore` | the database itself, without the server |
 //! | `api`, `token_request`, `possession`, `http` | the admin API from the outside, from top to bottom |
@@ -40,6 +40,7 @@ mod stream;
 mod tenant;
 mod token;
 mod token_request;
+mod user;
 
 use std::{fmt, path::Path, process::ExitCode};
 
@@ -63,12 +64,14 @@ enum Command {
     /// See the whole job done on this machine: a server, an MCP server, an agent.
     #[cfg(feature = "demo")]
     Demo(crate::demo::Demo),
-    /// Make declarations of resources, clients and tenants true.
+    /// Make declarations of resources, clients, users and tenants true.
     Apply(apply::Apply),
     /// MCP servers: their tools and scopes.
     Resource(resource::Resource),
     /// Agents and other clients: how they authenticate and what they may ask for.
     Client(client::Client),
+    /// People: how they are called and what they sign in with.
+    User(user::User),
     /// End tokens before their time.
     Revoke(revoke::Revoke),
     /// Tell receivers of security events something.
@@ -139,6 +142,7 @@ pub fn run() -> ExitCode {
             Command::Apply(apply) => apply.run(json).await,
             Command::Resource(resource) => resource.run(json).await,
             Command::Client(client) => client.run(json).await,
+            Command::User(user) => user.run(json).await,
             Command::Revoke(revoke) => revoke.run(json).await,
             Command::Event(event) => event.run(json).await,
             Command::Stream(stream) => stream.run(json).await,
@@ -198,6 +202,12 @@ mod tests {
             "writ client key generate",
             "writ client check-metadata",
             "writ token",
+            "writ user add",
+            "writ user add alice --password-stdin --password-file a.txt",
+            "writ user add alice --no-password --password-stdin",
+            "writ user add alice --email-verified",
+            "writ user set-password",
+            "writ user import",
             "writ revoke",
             "writ revoke client",
             "writ event emit",

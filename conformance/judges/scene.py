@@ -156,16 +156,17 @@ def binary():
     return Path(os.environ.get("SERVER_BINARY", ROOT / "target/release/writ")).resolve()
 
 
-def serve(directory, document):
-    """Start the server; the process and what it wrote to its ready file."""
+def serve(directory, document, settings=None, listen="127.0.0.1:0"):
+    """Start the server; the process and what it wrote to its ready file. `settings` are its `WRIT_*` variables."""
     (directory / "apply.json").write_text(json.dumps(document, indent=1))
     ready = directory / "ready.json"
     # Settings that whoever runs this has for servers of their own are none of the judges' business.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WRIT_")}
+    environment |= settings or {}
     started = time.monotonic()
     with open(directory / "writ.log", "wb") as log:
         process = subprocess.Popen(
-            [binary(), "serve", "--listen", "127.0.0.1:0", "--data-dir", directory / "data",
+            [binary(), "serve", "--listen", listen, "--data-dir", directory / "data",
              "--apply", directory / "apply.json", "--ready-file", ready],
             stdout=log, stderr=subprocess.STDOUT, cwd=directory, env=environment,
         )
@@ -196,16 +197,24 @@ def stop(process, directory):
     return complaints
 
 
-def main():
-    name, command = sys.argv[1], sys.argv[2:]
+def place_for(name):
+    """The directory of a scene, empty."""
     directory = ROOT / "target/conformance/scenes" / name
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
-    document, private = declarations()
-    process, ready = serve(directory, document)
+    return directory
+
+
+def perform(command, directory, document, private, prepare=None, **how):
+    """Run `command` while a server lives that has what `document` declares; `how` is for `serve`.
+
+    It is told `private`, which `prepare` may add to when the server is there.
+    """
+    process, ready = serve(directory, document, **how)
     try:
         issuer = ready["issuer"]
-        private["tenants"]["acme"]["issuer"] = f"{issuer}/t/acme"
+        if prepare:
+            prepare(private, ready)
         file = directory / "scene.json"
         place = {"issuer": issuer, "directory": str(directory), "binary": str(binary())}
         file.write_text(json.dumps(place | private, indent=1))
@@ -222,6 +231,16 @@ def main():
     if code or complaints:
         print(f"--- the end of the server's log\n{(directory / 'writ.log').read_text(errors='replace')[-3000:]}")
         sys.exit(1)
+
+
+def main():
+    name, command = sys.argv[1], sys.argv[2:]
+    document, private = declarations()
+
+    def tenants(private, ready):
+        private["tenants"]["acme"]["issuer"] = f"{ready['issuer']}/t/acme"
+
+    perform(command, place_for(name), document, private, prepare=tenants)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! `POST /admin/apply`: a declaration of resources, clients and tenants, made true.
+//! `POST /admin/apply`: a declaration of resources, clients, users and tenants, made true.
 //!
 //! The same document twice changes nothing the second time. What it does not mention stays. One
 //! tenant's changes are committed together or not at all.
@@ -27,6 +27,7 @@ use crate::{
     error::{OAuthError, Result},
     registry::{AdminScope, Tenant, check_tenant_name},
     resources::declaration::ResourceDeclaration,
+    users::declaration::UserDeclaration,
 };
 
 /// What `writ apply` reads.
@@ -39,6 +40,9 @@ pub struct Declaration {
     /// Clients with their keys or secrets.
     #[serde(default)]
     pub clients: Vec<ClientDeclaration>,
+    /// People.
+    #[serde(default)]
+    pub users: Vec<UserDeclaration>,
     /// Tenants with what is theirs; at the default tenant only.
     #[serde(default)]
     pub tenants: Vec<DeclaredTenant>,
@@ -60,6 +64,9 @@ pub struct DeclaredTenant {
     /// Its clients.
     #[serde(default)]
     pub clients: Vec<ClientDeclaration>,
+    /// Its people.
+    #[serde(default)]
+    pub users: Vec<UserDeclaration>,
 }
 
 /// What became of one declared thing.
@@ -79,7 +86,7 @@ pub enum Action {
 pub struct Line {
     /// In which tenant.
     pub tenant: String,
-    /// `resource`, `client`, `stream` or `tenant`.
+    /// `resource`, `client`, `stream`, `user` or `tenant`.
     pub kind: String,
     /// Which one.
     pub id: String,
@@ -131,6 +138,9 @@ pub(super) async fn apply(
     if !declaration.clients.is_empty() {
         allows(&tenant, &who, Needs::Admin(AdminScope::Clients))?;
     }
+    if !declaration.users.is_empty() {
+        allows(&tenant, &who, Needs::Admin(AdminScope::Users))?;
+    }
     if !declaration.tenants.is_empty() {
         allows(&tenant, &who, Needs::Admin(AdminScope::Tenants))?;
         if !tenant.is_default() {
@@ -178,6 +188,7 @@ pub async fn make_true(
         &declaration.resources,
         &declaration.clients,
     )?;
+    own.users(app, tenant, &declaration.users).await?;
     let mut others = Vec::new();
     for declared in &declaration.tenants {
         check_tenant_name(&declared.name)
@@ -189,7 +200,8 @@ pub async fn make_true(
         });
         // Who may manage tenants is their operator.
         let by = By::Operator;
-        let planned = plan(app, &stand_in, by, &declared.resources, &declared.clients)?;
+        let mut planned = plan(app, &stand_in, by, &declared.resources, &declared.clients)?;
+        planned.users(app, &stand_in, &declared.users).await?;
         others.push((declared, known, planned));
     }
     if !dry_run {

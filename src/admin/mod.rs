@@ -14,6 +14,7 @@ mod resources;
 mod revocations;
 mod streams;
 pub mod tenants;
+mod users;
 
 use axum::{
     Router,
@@ -58,6 +59,18 @@ pub fn router() -> Router<AppState> {
         .route("/clients/{client_id}/secret", post(clients::new_secret))
         .route("/clients/{client_id}/disable", post(clients::disable))
         .route("/clients/{client_id}/enable", post(clients::enable))
+        .route("/users", get(users::list).post(users::add))
+        .route(
+            "/users/{user}",
+            get(users::show).put(users::replace).delete(users::remove),
+        )
+        .route("/users/{user}/disable", post(users::disable))
+        .route("/users/{user}/enable", post(users::enable))
+        .route("/users/{user}/password", post(users::set_password))
+        .route(
+            "/users/{user}/sessions",
+            get(users::sessions).delete(users::end_sessions),
+        )
         .route("/revocations", post(revocations::revoke))
         .route("/events", post(events::emit))
         .route("/streams", get(streams::list))

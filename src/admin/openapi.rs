@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use super::{apply, audit, clients, events, keys, resources, revocations, streams, tenants};
+use super::{apply, audit, clients, events, keys, resources, revocations, streams, tenants, users};
 use crate::{
     endpoints::extract::ForTenant,
     registry::{AdminScope, Tenant},
@@ -25,7 +25,7 @@ const TOKEN: &str = "token";
 #[openapi(
     info(
         title = "Writ admin API",
-        description = "Manage resources, clients, streams, keys and tenants."
+        description = "Manage resources, clients, users, streams, keys and tenants."
     ),
     paths(
         apply::apply,
@@ -42,6 +42,16 @@ const TOKEN: &str = "token";
         clients::new_secret,
         clients::disable,
         clients::enable,
+        users::list,
+        users::show,
+        users::add,
+        users::replace,
+        users::remove,
+        users::disable,
+        users::enable,
+        users::set_password,
+        users::sessions,
+        users::end_sessions,
         revocations::revoke,
         events::emit,
         streams::list,

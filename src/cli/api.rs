@@ -189,6 +189,14 @@ impl Api {
         read(&self.call(Method::POST, path, Some(body)).await?)
     }
 
+    /// POST of what is answered with nothing.
+    ///
+    /// # Errors
+    /// The server's words.
+    pub(super) async fn send(&self, path: &str, body: &Value) -> Result<(), Failure> {
+        self.call(Method::POST, path, Some(body)).await.map(drop)
+    }
+
     /// DELETE
     ///
     /// # Errors

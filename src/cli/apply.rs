@@ -1,6 +1,9 @@
 //! `writ apply`
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use serde_json::Value;
@@ -9,13 +12,14 @@ use super::{
     Failure,
     api::{Api, Connection},
     document, paste, print,
+    user::secret_from,
 };
 use crate::{
     admin::apply::{Action, Declaration, DeclaredTenant, Line},
     resources::declaration::ResourceDeclaration,
 };
 
-/// Make declarations of resources, clients and tenants true on a running server.
+/// Make declarations of resources, clients, users and tenants true on a running server.
 ///
 /// The same file twice changes nothing the second time, and what a file does not mention stays.
 #[derive(Debug, Args)]
@@ -35,7 +39,8 @@ impl Apply {
         // All files are read and checked before the first one is sent.
         let mut declarations = Vec::new();
         for path in &self.files {
-            let value = document::read_value(path)?;
+            let mut value = document::read_value(path)?;
+            fill_in_passwords(path, &mut value)?;
             let declaration: Declaration = document::check(path, value.clone())?;
             declarations.push((path, value, declaration));
         }
@@ -58,6 +63,32 @@ impl Apply {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Puts passwords in the place of the files that hold them: `password_file`, beside the document
+/// unless its path says otherwise.
+fn fill_in_passwords(document: &Path, value: &mut Value) -> Result<(), Failure> {
+    let directory = document.parent().unwrap_or(Path::new(""));
+    let fill = |part: &mut Value| -> Result<(), Failure> {
+        let users = part.get_mut("users").and_then(Value::as_array_mut);
+        for user in users.into_iter().flatten() {
+            let Some(user) = user.as_object_mut() else {
+                continue;
+            };
+            let Some(Value::String(file)) = user.remove("password_file") else {
+                continue;
+            };
+            let password = secret_from(&directory.join(file))?;
+            if user.insert("password".into(), password.into()).is_some() {
+                let why = "users: there is a password and a password_file";
+                return Err(Failure::new(why).at(document));
+            }
+        }
+        Ok(())
+    };
+    fill(value)?;
+    let tenants = value.get_mut("tenants").and_then(Value::as_array_mut);
+    tenants.into_iter().flatten().try_for_each(fill)
 }
 
 /// Sends one declaration.

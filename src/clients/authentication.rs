@@ -13,7 +13,7 @@ use http::{HeaderMap, header};
 use subtle::ConstantTimeEq as _;
 use writ_resource::jws::Unverified;
 
-use super::{assertion, digest_of, find::claimed};
+use super::{assertion, cimd, digest_of, find::claimed};
 use crate::{
     app::App,
     audit::{Event, Kind, refusals::printable},
@@ -99,8 +99,10 @@ pub async fn authenticate(
     let address = context::address();
     app.limits.authentication(address)?;
     let mut proved = prove(app, tenant, headers, params).await;
-    // Another node may have registered the client, or given it a new secret, a moment ago.
-    if is_refused(&proved) && app.feed.catch_up().await {
+    // Another node may have registered the client, or given it a new secret, a moment ago. What a
+    // document says no node knows better.
+    let by_document = || presented(headers, params).is_some_and(|id| cimd::is_meant(&id));
+    if is_refused(&proved) && !by_document() && app.feed.catch_up().await {
         proved = prove(app, tenant, headers, params).await;
     }
     if let Err(refusal) = &proved {

@@ -244,13 +244,15 @@ pub enum AdminScope {
     Events,
     /// Introspect every token (RFC 7662).
     TokenIntrospect,
+    /// Manage people's accounts; reading them takes it too.
+    Users,
     /// All of the above.
     Admin,
 }
 
 impl AdminScope {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Read,
         Self::Resources,
         Self::Clients,
@@ -263,6 +265,7 @@ impl AdminScope {
         Self::Revocations,
         Self::Events,
         Self::TokenIntrospect,
+        Self::Users,
         Self::Admin,
     ];
 
@@ -282,6 +285,7 @@ impl AdminScope {
             Self::Revocations => "writ:revocations",
             Self::Events => "writ:events",
             Self::TokenIntrospect => "token:introspect",
+            Self::Users => "writ:users",
             Self::Admin => "writ:admin",
         }
     }
@@ -304,6 +308,7 @@ impl AdminScope {
                 Self::Revocations,
                 Self::Events,
                 Self::TokenIntrospect,
+                Self::Users,
             ],
             Self::Read
             | Self::Audit
@@ -311,7 +316,8 @@ impl AdminScope {
             | Self::ResourceRegister
             | Self::ClientRegister
             | Self::Revocations
-            | Self::TokenIntrospect => &[],
+            | Self::TokenIntrospect
+            | Self::Users => &[],
         }
     }
 
@@ -331,6 +337,7 @@ impl AdminScope {
             Self::Revocations => "Revoke tokens and end grants",
             Self::Events => "Tell receivers of security events, and manage their streams",
             Self::TokenIntrospect => "Introspect every token",
+            Self::Users => "Read, make, change and remove people's accounts",
             Self::Admin => "Everything an administrator may do",
         }
     }

@@ -11,6 +11,7 @@
 //! | [`webauthn`] | passkeys |
 //! | [`sign_in`] | from what a person shows to who they are |
 //! | [`change`] | changes of accounts, with what hangs from them |
+//! | [`declaration`] | what administrators say of a person, and see |
 //! | [`pages`] | what people see |
 
 pub mod account;
@@ -19,6 +20,7 @@ pub mod change;
 pub mod cookie;
 pub mod credential;
 pub mod csrf;
+pub mod declaration;
 pub mod device;
 pub mod errand;
 pub mod pages;

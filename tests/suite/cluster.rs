@@ -8,11 +8,12 @@ use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 use writ::{
     app::StartError,
+    clients::{cimd, find},
     journal::JournalError,
     store::{Change, Whose},
 };
 
-use crate::support::{DELEGATION, Key, TestApp, WEATHER, parts, secret_of};
+use crate::support::{DELEGATION, DocumentHost, Key, TestApp, WEATHER, parts, secret_of};
 
 /// Waits until it is so; a change is late after ten seconds, and lost for all we know.
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -291,4 +292,33 @@ async fn clients_that_nobody_uses_are_forgotten_once_and_everywhere() {
         one.tenant(None).registered_clients() + two.tenant(None).registered_clients() == 0
     })
     .await;
+}
+
+#[tokio::test]
+#[ignore = "two nodes need PostgreSQL"]
+async fn a_client_that_one_has_let_in_by_its_document_the_other_serves_at_once() {
+    let here = |config: &mut writ::config::Config| {
+        config.fetch.allow_private_addresses_for_tests = true;
+    };
+    let one = TestApp::with(here).await;
+    one.declare_weather(None).await;
+    let two = one.another_node("2").await;
+    let (host, key) = (DocumentHost::start().await, Key::ed(1));
+    host.publish(&host.document(&json!({
+        "token_endpoint_auth_method": "private_key_jwt", "jwks": key.jwks(),
+        "grant_types": ["authorization_code", "client_credentials"],
+    })));
+    let client = find(&one.state, &one.tenant(None), &host.url()).await;
+    let row = cimd::row(&one.state, &one.tenant(None), &client.unwrap());
+    one.commit(vec![row.unwrap()]).await.unwrap();
+    let assertion = two.assertion(&key, &host.url(), &json!({}));
+    two.ask_with(&assertion, &[("resource", WEATHER)])
+        .await
+        .ok();
+    // Both were the first to allow it something.
+    let other = find(&two.state, &two.tenant(None), &host.url()).await;
+    let mut row = other.unwrap().row("default");
+    row.created_at += 1;
+    let again = Change::PutClient { row, before: None };
+    two.commit(vec![again]).await.unwrap();
 }

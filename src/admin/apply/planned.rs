@@ -12,6 +12,10 @@ use crate::{
     resources::declaration::{self as resource_declaration, ResourceDeclaration},
     store::Change,
     streams::declared::{self, StreamDeclaration},
+    users::{
+        account::key,
+        declaration::{self as user_declaration, UserDeclaration},
+    },
 };
 
 /// One tenant's part.
@@ -120,6 +124,28 @@ impl Planned {
         Ok(())
     }
 
+    /// Adds people.
+    pub(super) async fn users(
+        &mut self,
+        app: &App,
+        tenant: &Tenant,
+        declared: &[UserDeclaration],
+    ) -> Result<()> {
+        let names: Vec<String> = declared.iter().map(|user| key(&user.username)).collect();
+        refuse_twice("user", names.iter().map(String::as_str))?;
+        for declaration in declared {
+            let plan = user_declaration::plan(app, tenant, declaration).await?;
+            let action = match (plan.exists, plan.changes.is_empty()) {
+                (false, _) => Action::Created,
+                (true, false) => Action::Changed,
+                (true, true) => Action::Unchanged,
+            };
+            self.add(tenant, "user", &declaration.username, None).action = action;
+            self.changes.extend(plan.changes);
+        }
+        Ok(())
+    }
+
     pub(super) async fn commit(&mut self, app: &App, tenant: &Tenant, who: &str) -> Result<()> {
         let changes = std::mem::take(&mut self.changes);
         if changes.is_empty() {
@@ -133,6 +159,7 @@ impl Planned {
                 let kind = match line.kind.as_str() {
                     "client" => Kind::ClientChanged,
                     "stream" => Kind::StreamChanged,
+                    "user" => Kind::UserChanged,
                     _ => Kind::ResourceChanged,
                 };
                 let event = Event {

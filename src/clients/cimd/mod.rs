@@ -99,7 +99,11 @@ pub async fn find(app: &App, tenant: &Tenant, url: &str, age: Age) -> Result<Arc
     identifier::check(url, private)
         .map_err(|why| Refusal::new(format!("client_id '{url}': {why}")))?;
     identifier::admit(&app.config.metadata_documents, url).map_err(Refusal::new)?;
-    let row = tenant.client(url);
+    // Another node may have made it a row a moment ago.
+    let row = match tenant.client(url) {
+        None if app.feed.catch_up().await => tenant.client(url),
+        known => known,
+    };
     if row.as_ref().is_some_and(|row| row.is_disabled()) {
         return Err(Refusal::disabled(url));
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Key, ServerKey, TestApp, WEATHER, parts};
 
 /// Every operation and the one scope it needs.
-pub(crate) const OPERATIONS: [(&str, &str, &str); 32] = [
+pub(crate) const OPERATIONS: [(&str, &str, &str); 42] = [
     ("GET", "/resources", "writ:read"),
     ("POST", "/resources", "writ:resources"),
     ("GET", "/resources/weather", "writ:read"),
@@ -19,6 +19,16 @@ pub(crate) const OPERATIONS: [(&str, &str, &str); 32] = [
     ("POST", "/clients/agent/secret", "writ:clients"),
     ("POST", "/clients/agent/disable", "writ:clients"),
     ("POST", "/clients/agent/enable", "writ:clients"),
+    ("GET", "/users", "writ:users"),
+    ("POST", "/users", "writ:users"),
+    ("GET", "/users/nobody", "writ:users"),
+    ("PUT", "/users/nobody", "writ:users"),
+    ("DELETE", "/users/nobody", "writ:users"),
+    ("POST", "/users/nobody/disable", "writ:users"),
+    ("POST", "/users/nobody/enable", "writ:users"),
+    ("POST", "/users/nobody/password", "writ:users"),
+    ("GET", "/users/nobody/sessions", "writ:users"),
+    ("DELETE", "/users/nobody/sessions", "writ:users"),
     ("POST", "/revocations", "writ:revocations"),
     ("POST", "/events", "writ:events"),
     ("GET", "/streams", "writ:read"),
@@ -40,7 +50,7 @@ pub(crate) const OPERATIONS: [(&str, &str, &str); 32] = [
     ("DELETE", "/tenants/nobody", "writ:tenants"),
 ];
 
-const SCOPES: [&str; 12] = [
+const SCOPES: [&str; 13] = [
     "writ:events",
     "writ:read",
     "writ:resources",
@@ -53,6 +63,7 @@ const SCOPES: [&str; 12] = [
     "client:register",
     "writ:revocations",
     "token:introspect",
+    "writ:users",
 ];
 
 const CHANGING: [&str; 5] = [

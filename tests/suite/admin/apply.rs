@@ -95,7 +95,8 @@ async fn a_dry_run_says_the_same_and_does_nothing() {
     );
     assert!(app.tenant(None).client("agent").is_none());
     assert!(app.state.registry.find("acme").is_none());
-    assert_eq!(app.tenant(None).resources().all().len(), 2);
+    // The server's own.
+    assert_eq!(app.tenant(None).resources().all().len(), 3);
 }
 
 #[tokio::test]
@@ -117,7 +118,8 @@ async fn one_wrong_line_and_nothing_is_done() {
     send(&app, "", &body).await.refused(400, "invalid_request");
     assert!(app.state.registry.find("acme").is_none());
     assert!(app.tenant(None).client("agent").is_none());
-    assert_eq!(app.tenant(None).resources().all().len(), 2);
+    // The server's own.
+    assert_eq!(app.tenant(None).resources().all().len(), 3);
 }
 
 #[tokio::test]

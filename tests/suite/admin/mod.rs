@@ -12,3 +12,4 @@ mod resources;
 mod revocations;
 mod streams;
 mod tenants;
+mod users;

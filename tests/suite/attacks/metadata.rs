@@ -97,7 +97,12 @@ async fn what_is_advertised_works_and_nothing_else_does() {
     }
     assert_eq!(
         list("grant_types_supported"),
-        ["client_credentials", DELEGATION]
+        [
+            "authorization_code",
+            "refresh_token",
+            "client_credentials",
+            DELEGATION
+        ]
     );
 }
 

@@ -6,6 +6,7 @@ mod check_metadata;
 mod commands;
 mod doctor;
 mod serve;
+mod users;
 
 use std::{
     io::Write as _,

@@ -162,7 +162,12 @@ async fn the_advertised_grant_types_are_those_the_token_endpoint_knows() {
     let advertised = body["grant_types_supported"].as_array().unwrap();
     assert_eq!(
         advertised,
-        &[json!("client_credentials"), json!(DELEGATION)]
+        &[
+            json!("authorization_code"),
+            json!("refresh_token"),
+            json!("client_credentials"),
+            json!(DELEGATION)
+        ]
     );
     for grant_type in [
         "client_credentials",

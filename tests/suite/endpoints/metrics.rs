@@ -67,7 +67,7 @@ async fn what_happens_is_counted() {
     assert_eq!(of(&format!("{took}_count{{route=\"/token\"}}")), 6.0);
     assert!(of(&format!("{took}_sum{{route=\"/token\"}}")) > 0.0);
     assert_eq!(of("writ_registry_entries{kind=\"clients\"}"), 2.0);
-    assert_eq!(of("writ_registry_entries{kind=\"resources\"}"), 4.0);
+    assert_eq!(of("writ_registry_entries{kind=\"resources\"}"), 5.0);
     assert_eq!(of("writ_registry_entries{kind=\"tenants\"}"), 1.0);
     assert_eq!(of("writ_registry_entries{kind=\"grants\"}"), 2.0);
     assert_eq!(of("writ_journal_queue"), 0.0);

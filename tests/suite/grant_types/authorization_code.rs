@@ -25,6 +25,7 @@ async fn a_code_becomes_tokens_in_the_name_of_the_person() {
             "iss": "https://as.example", "sub": person.user.id, "client_id": "app", "aud": WEATHER,
             "iat": NOW, "exp": NOW + 300, "jti": claims["jti"], "grant_id": claims["grant_id"],
             "scope": "tool:forecast tool:history", "auth_time": NOW, "amr": ["pwd"],
+            "acr": "urn:writ:acr:single-factor",
         })
     );
     assert!(app.is_active(body["access_token"].as_str().unwrap()).await);

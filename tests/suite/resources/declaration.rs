@@ -77,7 +77,8 @@ async fn a_rule_that_is_broken_is_named() {
         let description = error.description().into_owned();
         assert!(description.contains(word), "{members}: {description}");
     }
-    assert_eq!(app.tenant(None).resources().all().len(), 2);
+    // The server's own.
+    assert_eq!(app.tenant(None).resources().all().len(), 3);
 }
 
 #[tokio::test]

@@ -237,6 +237,7 @@ async fn a_declaration_that_does_not_hold_is_refused_and_leaves_nothing() {
         .raw("text/plain", notes().to_string())
         .await
         .refused(400, "invalid_request");
-    assert_eq!(app.tenant(None).resources().all().len(), 2);
+    // The server's own.
+    assert_eq!(app.tenant(None).resources().all().len(), 3);
     assert_eq!(app.tenant(None).clients().len(), 2);
 }

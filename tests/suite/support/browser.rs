@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::{Answer, TestApp};
 
 /// A browser with its cookies.
@@ -22,6 +24,8 @@ pub(crate) struct Page {
 #[derive(Debug)]
 pub(crate) struct Form {
     pub(crate) action: String,
+    /// What it asks the browser's authenticator for.
+    pub(crate) passkey: Option<Value>,
     /// Names and values of the fields that nobody sees.
     pub(crate) hidden: Vec<(String, String)>,
 }
@@ -85,6 +89,8 @@ impl<'a> Browser<'a> {
     ) -> Page {
         let form = page.form(action);
         let hidden = form.hidden.iter();
+        // A script puts its own value in the place of what is there.
+        let hidden = hidden.filter(|(name, _)| fields.iter().all(|(known, _)| known != name));
         let mut all: Vec<(&str, &str)> = hidden.map(|(n, v)| (n.as_str(), v.as_str())).collect();
         all.extend(fields);
         self.post(&form.action, &all).await
@@ -174,6 +180,8 @@ impl Page {
             let hidden = inputs.filter(|input| input.starts_with("type=\"hidden\""));
             Form {
                 action: attribute(form, "action").unwrap(),
+                passkey: attribute(form, "data-passkey")
+                    .map(|options| serde_json::from_str(&options).unwrap()),
                 hidden: hidden
                     .map(|input| {
                         let value = attribute(input, "value").unwrap_or_default();

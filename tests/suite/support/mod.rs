@@ -7,6 +7,7 @@
 
 mod app;
 mod at_rest;
+mod authenticator;
 mod browser;
 mod document_host;
 mod dpop;
@@ -25,6 +26,7 @@ pub(crate) use self::{
         overlay, secret_of, short_limits,
     },
     at_rest::AtRest,
+    authenticator::Authenticator,
     browser::{Browser, Page},
     document_host::DocumentHost,
     dpop::{ath, proof_header, thumbprint},

@@ -128,3 +128,21 @@ async fn who_guesses_codes_is_slowed_down() {
     let page = half_way(&mut alice).await;
     assert_eq!(send(&mut alice, &page, &right).await.path, "/account");
 }
+
+#[tokio::test]
+async fn the_key_of_an_app_is_sealed_where_it_is_kept() {
+    let (app, codes) = scene().await;
+    let tenant = app.tenant(None);
+    let alice = writ::users::account::find_by_username(&app.state, &tenant, "alice").await;
+    let alice = alice.unwrap().unwrap();
+    let rows = writ::store::people::credentials(&app.state.db, "default", &alice.id);
+    let rows = rows.await.unwrap();
+    let kept = |needle: &[u8]| {
+        rows.iter()
+            .any(|row| row.secret.windows(needle.len()).any(|part| part == needle))
+    };
+    assert_eq!(rows.len(), 12);
+    assert!(!kept(&KEY));
+    assert!(!kept(PASSWORD.as_bytes()));
+    assert!(codes.iter().all(|code| !kept(code.as_bytes())));
+}

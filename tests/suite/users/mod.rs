@@ -1,6 +1,9 @@
 //! People: signing in, sessions, accounts.
 
+mod account;
 mod factor;
+mod passkeys;
 mod sessions;
 mod sign_in;
 mod sign_up;
+mod webauthn;

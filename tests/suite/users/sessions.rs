@@ -174,3 +174,30 @@ async fn a_session_is_one_tenants_and_so_are_its_people() {
         .await;
     assert_eq!(browser.get("/t/acme/account").await.answer.status, 303);
 }
+
+#[tokio::test]
+async fn what_has_ended_is_forgotten() {
+    let app = TestApp::new().await;
+    let alice = app.person("alice", PASSWORD).await;
+    let (mut idle, mut used) = (Browser::new(&app), Browser::new(&app));
+    idle.sign_in("alice", PASSWORD).await;
+    used.sign_in("alice", PASSWORD).await;
+    app.advance(1000);
+    assert!(is_in(&mut used).await);
+    let forget = async |idle: i64| {
+        let change = writ::store::people::Change::ForgetSessions {
+            before: app.now(),
+            idle_since: app.now() - idle,
+        };
+        app.commit(vec![writ::store::Change::People(change)])
+            .await
+            .unwrap();
+        let rows = writ::store::people::sessions(&app.state.db, "default", &alice.id).await;
+        rows.unwrap().len()
+    };
+    assert_eq!(forget(2000).await, 2);
+    assert_eq!(forget(500).await, 1);
+    assert!(is_in(&mut used).await);
+    app.advance(14 * 86_400);
+    assert_eq!(forget(i64::MAX / 2).await, 0);
+}

@@ -1,0 +1,377 @@
+//! `/admin/users`
+
+use axum::{
+    Json,
+    extract::{Query, Request, State},
+};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{commit, may, read};
+use crate::{
+    app::{App, AppState},
+    audit::Kind,
+    endpoints::{
+        extract::{ForTenant, Id},
+        protected::Presented,
+    },
+    error::{OAuthError, Result},
+    registry::{AdminScope, Tenant},
+    store::people::{self, Sessions},
+    users::{
+        User, account, change,
+        credential::{self, Credentials, PASSWORD},
+        declaration::{CredentialsView, UserDeclaration, UserView, check_secret, plan},
+        password, session,
+    },
+};
+
+/// Users of one answer, unless it is asked for fewer.
+const PAGE: u64 = 1000;
+
+/// A user with what they sign in with.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct UserAnswer {
+    /// The user.
+    #[serde(flatten)]
+    user: UserView,
+    /// What they sign in with.
+    credentials: CredentialsView,
+}
+
+/// A browser in which a user is signed in.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct SessionView {
+    /// Its public id.
+    sid: String,
+    /// How they proved who they are (RFC 8176).
+    amr: Vec<String>,
+    /// When, Unix seconds.
+    authenticated_at: i64,
+    /// What the browser says it is.
+    user_agent: String,
+    /// Where it signed in from.
+    address: String,
+    /// When it began, Unix seconds.
+    created_at: i64,
+    /// When it was last seen, to the minute, Unix seconds.
+    last_used_at: i64,
+    /// When it ends in any case, Unix seconds.
+    expires_at: i64,
+}
+
+/// A new password, or its hash.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPassword {
+    /// The password.
+    #[serde(default)]
+    password: Option<String>,
+    /// Its hash: bcrypt, scrypt or argon2.
+    #[serde(default)]
+    password_hash: Option<String>,
+}
+
+/// Which users.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Selection {
+    /// Those whose names come after this one.
+    #[serde(default)]
+    after: Option<String>,
+    /// At most this many, 1000 otherwise.
+    #[serde(default)]
+    limit: Option<u64>,
+}
+
+/// Lists users by name.
+#[utoipa::path(get, path = "/admin/users", params(Selection),
+    responses((status = 200, body = Vec<UserView>)),
+    security(("token" = ["writ:users"]))
+)]
+pub(super) async fn list(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    which: Result<Query<Selection>, axum::extract::rejection::QueryRejection>,
+    credentials: Presented,
+) -> Result<Json<Vec<UserView>>> {
+    let Query(which) = which.map_err(|why| OAuthError::invalid_request(why.body_text()))?;
+    may(&app, &tenant, &credentials, AdminScope::Users).await?;
+    let after = which.after.as_deref().map(account::key);
+    let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE);
+    let rows = people::users(&app.db, tenant.name(), after.as_deref(), limit).await?;
+    let views = rows.into_iter().map(|row| User::from_row(row).into());
+    Ok(Json(views.collect()))
+}
+
+/// Shows a user.
+#[utoipa::path(
+    get,
+    path = "/admin/users/{user}",
+    params(("user" = String, Path, description = "Their id or their user name")),
+    responses((status = 200, body = UserAnswer), (status = 404)),
+    security(("token" = ["writ:users"]))
+)]
+pub(super) async fn show(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(user): Id,
+    credentials: Presented,
+) -> Result<Json<UserAnswer>> {
+    may(&app, &tenant, &credentials, AdminScope::Users).await?;
+    let user = named(&app, &tenant, &user).await?;
+    answer(&app, &tenant, user).await.map(Json)
+}
+
+/// Makes a user.
+#[utoipa::path(
+    post,
+    path = "/admin/users",
+    request_body = UserDeclaration,
+    responses((status = 201, body = UserAnswer), (status = 400), (status = 409)),
+    security(("token" = ["writ:users"]))
+)]
+pub(super) async fn add(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    credentials: Presented,
+    request: Request,
+) -> Result<(StatusCode, Json<UserAnswer>)> {
+    let who = may(&app, &tenant, &credentials, AdminScope::Users).await?;
+    let declared: UserDeclaration = read(&app, request).await?;
+    let plan = plan(&app, &tenant, &declared).await?;
+    if plan.exists {
+        let name = &declared.username;
+        return Err(OAuthError::conflict(format!("User '{name}' exists.")));
+    }
+    let (kind, id) = (Kind::UserChanged, &plan.user.id);
+    commit(&app, &tenant, &who, kind, id, "created", plan.changes).await?;
+    let answer = answer(&app, &tenant, plan.user).await?;
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Changes what is known of a user; a password only when there is none.
+#[utoipa::path(
+    put,
+    path = "/admin/users/{user}",
+    params(("user" = String, Path, description = "Their id or their user name")),
+    request_body = UserDeclaration,
+    responses((status = 200, body = UserAnswer), (status = 400), (status = 404), (status = 409)),
+    security(("token" = ["writ:users"]))
+)]
+pub(super) async fn replace(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(user): Id,
+    credentials: Presented,
+    request: Request,
+) -> Result<Json<UserAnswer>> {
+    let who = may(&app, &tenant, &credentials, AdminScope::Users).await?;
+    let declared: UserDeclaration = read(&app, request).await?;
+    let user = named(&app, &tenant, &user).await?;
+    if account::key(&declared.username) != account::key(&user.username) {
+        return Err(OAuthError::invalid_request(
+            "The username in the body is not the one in the URL.",
+        ));
+    }
+    let plan = plan(&app, &tenant, &declared).await?;
+    if !plan.changes.is_empty() {
+        let (kind, id) = (Kind::UserChanged, &plan.user.id);
+        commit(&app, &tenant, &who, kind, id, "changed", plan.changes).await?;
+    }
+    answer(&app, &tenant, plan.user).await.map(Json)
+}
+
+/// Removes a user; all that they granted ends.
+#[utoipa::path(
+    delete,
+    path = "/admin/users/{user}",
+    params(("user" = String, Path, description = "Their id or their user name")),
+    responses((status = 204), (status = 404)),
+    security(("token" = ["writ:users"]))
+)]
+pub(super) async fn remove(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(user): Id,
+    credentials: Presented,
+) -> Result<StatusCode> {
+    let who = may(&app, &tenant, &credentials, AdminScope::Users).await?;
+    let user = named(&app, &tenant, &user).await?;
+    let changes = change::removed(&tenant, &user.id);
+    let kind = Kind::UserChanged;
+    commit(&app, &tenant, &who, kind, &user.id, "removed", changes).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Keeps a user from signing in, and ends their sessions and all that they granted.
+#[utoipa::path(
+    post,
+    path = "/admin/users/{user}/disable",
+    params(("user" = String, Path, description = "Their id or their user name")),
+    responses((status = 200, body = UserAnswer), (status = 404), (status = 409)),
+    security(("token" = ["writ:users"]))
+)]
+pub(super) async fn disable(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(user): Id,
+    credentials: Presented,
+) -> Result<Json<UserAnswer>> {
+    switch(&app, &tenant, &credentials, &user, true).await
+}
+
+/// Lets a user sign in again; what they granted has ended.
+#[utoipa::path(
+    post,
+    path = "/admin/users/{user}/enable",
+    params(("user" = String, Path, description = "Their id or their user name")),
+    responses((status = 200, body = UserAnswer), (status = 404), (status = 409)),
+    security(("token" = ["writ:users"]))
+)]
+pub(super) async fn enable(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(user): Id,
+    credentials: Presented,
+) -> Result<Json<UserAnswer>> {
+    switch(&app, &tenant, &credentials, &user, false).await
+}
+
+async fn switch(
+    app: &App,
+    tenant: &Tenant,
+    credentials: &Presented,
+    user: &str,
+    disabled: bool,
+) -> Result<Json<UserAnswer>> {
+    let who = may(app, tenant, credentials, AdminScope::Users).await?;
+    let before = named(app, tenant, user).await?;
+    let mut user = before.clone();
+    if before.disabled != disabled {
+        user.disabled = disabled;
+        user.updated_at = app.clock.seconds();
+        let changes = change::replaced(tenant, &before, &user);
+        let reason = if disabled { "disabled" } else { "enabled" };
+        let (kind, id) = (Kind::UserChanged, &user.id);
+        commit(app, tenant, &who, kind, id, reason, changes).await?;
+    }
+    answer(app, tenant, user).await.map(Json)
+}
+
+/// Gives a user another password, and ends their sessions.
+#[utoipa::path(
+    post,
+    path = "/admin/users/{user}/password",
+    params(("user" = String, Path, description = "Their id or their user name")),
+    request_body = NewPassword,
+    responses((status = 204), (status = 400), (status = 404), (status = 409)),
+    security(("token" = ["writ:users"]))
+)]
+pub(super) async fn set_password(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(user): Id,
+    credentials: Presented,
+    request: Request,
+) -> Result<StatusCode> {
+    let who = may(&app, &tenant, &credentials, AdminScope::Users).await?;
+    let new: NewPassword = read(&app, request).await?;
+    let user = named(&app, &tenant, &user).await?;
+    let (text, hash) = (new.password.as_deref(), new.password_hash);
+    check_secret(&app, &user.username, text, hash.as_deref())
+        .map_err(|why| OAuthError::invalid_request(format!("{why}.")))?;
+    let hash = match (text, hash) {
+        (Some(text), _) => password::hash(&app, text).await?,
+        (None, Some(hash)) => hash,
+        (None, None) => {
+            return Err(OAuthError::invalid_request(
+                "There must be a password or a password_hash.",
+            ));
+        }
+    };
+    let known = Credentials::of(&app, &tenant, &user).await?;
+    let before = known.first(PASSWORD);
+    let mut changes = vec![credential::password(&app, &tenant, &user.id, hash, before)];
+    changes.extend(session::ending(&tenant, Sessions::Of(user.id.clone())));
+    let (kind, reason) = (Kind::UserChanged, "password set");
+    commit(&app, &tenant, &who, kind, &user.id, reason, changes).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists the browsers in which a user is signed in.
+#[utoipa::path(
+    get,
+    path = "/admin/users/{user}/sessions",
+    params(("user" = String, Path, description = "Their id or their user name")),
+    responses((status = 200, body = Vec<SessionView>), (status = 404)),
+    security(("token" = ["writ:users"]))
+)]
+pub(super) async fn sessions(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(user): Id,
+    credentials: Presented,
+) -> Result<Json<Vec<SessionView>>> {
+    may(&app, &tenant, &credentials, AdminScope::Users).await?;
+    let user = named(&app, &tenant, &user).await?;
+    let sessions = session::list(&app, &tenant, &user).await?.into_iter();
+    let views = sessions.map(|session| SessionView {
+        sid: session.sid,
+        amr: session.amr,
+        authenticated_at: session.authenticated_at,
+        user_agent: session.user_agent,
+        address: session.address,
+        created_at: session.created_at,
+        last_used_at: session.last_used_at,
+        expires_at: session.expires_at,
+    });
+    Ok(Json(views.collect()))
+}
+
+/// Ends all sessions of a user.
+#[utoipa::path(
+    delete,
+    path = "/admin/users/{user}/sessions",
+    params(("user" = String, Path, description = "Their id or their user name")),
+    responses((status = 204), (status = 404)),
+    security(("token" = ["writ:users"]))
+)]
+pub(super) async fn end_sessions(
+    State(app): State<AppState>,
+    ForTenant(tenant): ForTenant,
+    Id(user): Id,
+    credentials: Presented,
+) -> Result<StatusCode> {
+    let who = may(&app, &tenant, &credentials, AdminScope::Users).await?;
+    let user = named(&app, &tenant, &user).await?;
+    let changes = session::ending(&tenant, Sessions::Of(user.id.clone()));
+    let (kind, reason) = (Kind::SignedOut, "sessions ended");
+    commit(&app, &tenant, &who, kind, &user.id, reason, changes).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A user by id, or by name.
+async fn named(app: &App, tenant: &Tenant, text: &str) -> Result<User> {
+    if text.contains('\0') {
+        return Err(nothing());
+    }
+    if let Some(user) = account::find(app, tenant, text).await? {
+        return Ok(user);
+    }
+    let found = account::find_by_username(app, tenant, text).await?;
+    found.ok_or_else(nothing)
+}
+
+async fn answer(app: &App, tenant: &Tenant, user: User) -> Result<UserAnswer> {
+    let credentials = Credentials::of(app, tenant, &user).await?;
+    Ok(UserAnswer {
+        user: user.into(),
+        credentials: (&credentials).into(),
+    })
+}
+
+fn nothing() -> OAuthError {
+    OAuthError::not_found("There is no such user.")
+}
