@@ -1,3 +1,4 @@
+mod acr;
 mod checks;
 mod interaction;
 mod pushed;

@@ -62,10 +62,15 @@ impl TestApp {
 
     /// The same person again, with another browser.
     pub(crate) async fn sign_in(&self, user: User) -> Person<'_> {
+        self.sign_in_by(user, &["pwd"]).await
+    }
+
+    /// The same by these methods (RFC 8176).
+    pub(crate) async fn sign_in_by(&self, user: User, amr: &[&'static str]) -> Person<'_> {
         let tenant: &Tenant = &self.tenant(None);
         let who = session::Authenticated {
             user: &user,
-            amr: &["pwd"],
+            amr,
             spent: Vec::new(),
             audit: Vec::new(),
         };
