@@ -268,6 +268,7 @@ fn axum_stays_where_http_is_spoken() {
         "src/admin/",
         "src/web/",
         "src/users/",
+        "src/logout/",
         "src/error.rs",
         "src/context.rs",
         "src/router",
