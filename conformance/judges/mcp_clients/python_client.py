@@ -60,7 +60,7 @@ class Host:
         )
 
     async def ask(self, url):
-        agent = UserAgent(self.stage["issuer"], self.stage["people"]["ada"])
+        agent = UserAgent(self.stage["issuer"], self.stage["people"]["alice"])
         self.asked.append(url)
         self.where = await asyncio.to_thread(agent.visit, url)
 

@@ -18,8 +18,7 @@ export const launch = () =>
 
 /** One browser profile of one person, whose pages are looked at. */
 export class Person {
-  complaints = []; // what the browser itself found wrong since `quiet` was asked last
-  looks = 0;
+  complaints = []; // what the browser itself found wrong with pages of ours since `quiet` was asked last
 
   constructor(judge, stage, name, page) {
     this.judge = judge;
@@ -38,13 +37,16 @@ export class Person {
 
   async listen() {
     const { page } = this;
+    const complain = (what) => {
+      if (page.url().startsWith(this.stage.issuer)) this.complaints.push(what);
+    };
     // A page that is an error is in the console as well: that is no complaint.
     page.on('console', (line) => {
       const expected = /the server responded with a status of 4\d\d/.test(line.text()) && line.location().url === page.url();
-      if (line.type() === 'error' && !expected) this.complaints.push(line.text());
+      if (line.type() === 'error' && !expected) complain(line.text());
     });
-    page.on('pageerror', (error) => this.complaints.push(`${error}`));
-    await page.exposeFunction('__violated', (what) => this.complaints.push(`CSP: ${what}`));
+    page.on('pageerror', (error) => complain(`${error}`));
+    await page.exposeFunction('__violated', (what) => complain(`CSP: ${what}`));
     await page.addInitScript(() => {
       addEventListener('securitypolicyviolation', (event) =>
         globalThis.__violated(`${event.violatedDirective} ${event.blockedURI}`));
