@@ -112,21 +112,21 @@ export class Person {
   }
 }
 
-/** A program on the person's machine that waits for answers: its URL, and the parameters of each. */
-export async function listener() {
+/** A program on the person's machine that waits for answers: its URL, and the parameters of each. It has a page to end at. */
+export async function listener(port) {
   const answers = [];
   const waiting = [];
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, 'http://127.0.0.1');
-    if (url.pathname !== '/callback') return response.writeHead(404).end();
+    if (!['/callback', '/bye.html'].includes(url.pathname)) return response.writeHead(404).end();
     let body = '';
     for await (const part of request) body += part;
     const parameters = Object.fromEntries(request.method === 'POST' ? new URLSearchParams(body) : url.searchParams);
     response.writeHead(200, { 'content-type': 'text/html' });
     response.end('<!doctype html><html lang="en"><link rel="icon" href="data:,"><title>Done</title><p id="done">Done.');
-    (waiting.shift() ?? ((answer) => answers.push(answer)))(parameters);
+    if (url.pathname === '/callback') (waiting.shift() ?? ((answer) => answers.push(answer)))(parameters);
   });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${server.address().port}/callback`,
     /** The next answer, if there is one in time. */
