@@ -194,8 +194,6 @@ impl App {
         let codes = Tickets::new(&sealer, "code")?;
         let interactions = Tickets::new(&sealer, "interaction")?;
         let errands = Tickets::new(&sealer, "errand")?;
-        let subjects = sealer.derive("pairwise subjects")?;
-        let subjects = hmac::Key::new(hmac::HMAC_SHA256, &*subjects);
         let logouts = Tickets::new(&sealer, "logout")?;
         let sign_ins = Tickets::new(&sealer, "sign-in")?;
         let devices = Tickets::new(&sealer, "device")?;

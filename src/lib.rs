@@ -26,9 +26,9 @@
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
 //! | [`clients`] | who is asking | the above; `grant_types` for its list |
 //! | [`tokens`] | the only place tokens begin | the above |
+//! | [`users`] | a room: people, how they sign in, where they are signed in | the above; `endpoints` for what handlers take |
 //! | [`authorize`] | the front channel: from a request to a code | the above |
 //! | [`grant_types`] | the back channel, one file for each | the above |
-//! | [`users`] | a room: people, how they sign in, where they are signed in | the above; `endpoints` for what handlers take |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |
 //! | [`logout`] | a room: the end of a session, at a client's wish and told to clients | the above |
 //! | [`streams`] | a room: receivers of security events, their streams, delivery | the above |

@@ -6,14 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     code::{self, SignedIn},
     consent::Remembered,
-    machine,
     request::{Answer, AuthorizationRequest, Channel, Received, Refusal},
     request_object,
 };
 use crate::{
     app::App,
     audit::{Event, Kind},
-    clients::{cimd, digest_of},
+    clients::{self, cimd, digest_of},
     error::{OAuthError, Result},
     journal::{Command, JournalError},
     oauth::{error_code::ErrorCode, openid::Acr, redirect_uri},
@@ -137,7 +136,7 @@ async fn signed(app: &App, tenant: &Tenant, received: &Received<'_>) -> Result<O
             "{name} is given more than once."
         )));
     }
-    let client = machine::find(app, tenant, client_id).await?;
+    let client = clients::find(app, tenant, client_id).await?;
     let unpacked = request_object::unpack(app, tenant, &client, object).await?;
     Ok(Some(unpacked))
 }

@@ -183,7 +183,7 @@ async fn bind(
     client_id: &str,
     params: &Params<'_>,
 ) -> Result<Bound, OAuthError> {
-    let client = find(app, tenant, client_id).await?;
+    let client = clients::find(app, tenant, client_id).await?;
     let document = client.document().map_err(OAuthError::server_error)?;
     let registered = document.metadata.redirect_uris;
     let redirect_uri = match params.get("redirect_uri") {
@@ -211,19 +211,6 @@ async fn bind(
             mode: super::ResponseMode::default(),
             state: params.get("state").map(str::to_owned),
         },
-    })
-}
-
-/// Nobody can be told but the person: it is a wrong request and no failed authentication.
-pub(super) async fn find(
-    app: &App,
-    tenant: &Tenant,
-    client_id: &str,
-) -> Result<Arc<Client>, OAuthError> {
-    let found = clients::find(app, tenant, client_id).await;
-    found.map_err(|error| match error.code {
-        ErrorCode::InvalidClient => OAuthError::invalid_request(error.description().into_owned()),
-        _ => error,
     })
 }
 

@@ -10,7 +10,7 @@ use crate::{
     oauth::grant_type,
     policy::{Facts, OnBehalf, Request, decide, person::Given},
     store::{Change, authorization},
-    tokens::{IdTokenRequest, Issue, Rests, revocation},
+    tokens::{self, IdTokenRequest, Issue, Rests, revocation},
 };
 
 /// The grant type.
@@ -33,7 +33,7 @@ async fn run(request: TokenRequest<'_>) -> Result<Issue> {
         .get("refresh_token")
         .ok_or_else(|| OAuthError::invalid_request("refresh_token is missing."))?;
     let client = &authenticated.client;
-    let (line, place) = find(request, token).await?;
+    let (line, place) = tokens::refresh_token::line(app, tenant, client.id(), token).await?;
     check_key(&line, proved_key)?;
     let now = app.clock.seconds();
     let grace = app.config.authorization.refresh_token_grace;
@@ -71,36 +71,6 @@ async fn run(request: TokenRequest<'_>) -> Result<Issue> {
         // OpenID Connect Core §12.2: without the nonce of the first one.
         id_token: IdTokenRequest::of(&given, None),
     })
-}
-
-/// The line of a token, if it holds for this client.
-async fn find(request: TokenRequest<'_>, token: &str) -> Result<(refresh_token::Model, Place)> {
-    let TokenRequest {
-        app,
-        tenant,
-        authenticated,
-        ..
-    } = request;
-    let gone = || OAuthError::invalid_grant("refresh_token has expired or was revoked.");
-    let place = app.refresh_tokens.read(tenant.name(), token);
-    let place = place
-        .ok_or_else(|| OAuthError::invalid_grant("refresh_token is not one of this server's."))?;
-    let line = authorization::refresh_line(&app.db, tenant.name(), &place.line)
-        .await
-        .map_err(OAuthError::server_error)?
-        .ok_or_else(gone)?;
-    if line.client_id != authenticated.client.id() {
-        return Err(OAuthError::invalid_grant(
-            "refresh_token was issued to another client.",
-        ));
-    }
-    let holds = || tenant.holds_grant(&line.client_id, &line.grant_id);
-    // Another node may have made the grant a moment ago.
-    let holds = holds() || (app.feed.catch_up().await && holds());
-    if !holds || app.clock.seconds() >= line.expires_at {
-        return Err(gone());
-    }
-    Ok((line, place))
 }
 
 /// The token that is handed out, and the change that makes it hold.

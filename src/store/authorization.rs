@@ -178,7 +178,8 @@ async fn put_consent(
     before: Option<&consent::Model>,
 ) -> Result<u64, DbErr> {
     use consent::Column;
-    // The client may have been removed since it was shown.
+    // The client may have been removed since it was shown, and must not be until this is written.
+    change::hold_grants(db, &row.tenant, change::Hold::ToMake).await?;
     let holder = (row.tenant.clone(), row.client_id.clone());
     let holder = client::Entity::find_by_id(holder).one(db).await?;
     if holder.is_none_or(|client| client.disabled) {

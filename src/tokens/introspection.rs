@@ -8,19 +8,21 @@
 //! | everyone else | that it is not active |
 //!
 //! A token that does not hold is not active to anyone, and nothing says why (RFC 7662 §2.2). Asking
-//! writes nothing and reads no database.
+//! writes nothing, and reads the database for refresh tokens alone, of which only their holders
+//! are told.
 
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::verify;
+use super::{refresh_token, verify};
 use crate::{
     app::{App, VerifiedToken},
     error::{OAuthError, Result},
     keys::SigningAlgorithm,
-    oauth::claims::{AccessClaims, Actor, Audience},
+    oauth::claims::{AccessClaims, Actor, Audience, Confirmation},
+    policy::person::Given,
     registry::{Client, Resource, Tenant},
 };
 
@@ -68,6 +70,8 @@ struct Told {
     token: Arc<VerifiedToken>,
     /// In place of what the token says, for one of several resources.
     narrowed: Option<Narrowed>,
+    /// Whether it is a refresh token, which no resource takes.
+    refreshes: bool,
 }
 
 #[derive(Debug)]
@@ -82,15 +86,60 @@ struct Narrowed {
 pub async fn introspect(app: &App, tenant: &Tenant, caller: &Caller, token: &str) -> Introspection {
     let resource = caller.resource(tenant);
     let algorithm = resource.as_ref().map(|r| r.document().signing_algorithm);
-    let told = verify::seen_before(app, tenant, token)
-        .await
-        .inspect_err(|why| tracing::debug!(%why, "introspected token"))
-        .ok()
-        .and_then(|token| tell(caller, resource.as_deref(), token));
+    let told = match verify::seen_before(app, tenant, token).await {
+        Ok(token) => tell(caller, resource.as_deref(), token),
+        Err(why) => {
+            tracing::debug!(%why, "introspected token");
+            refresh(app, tenant, caller, token).await
+        }
+    };
     Introspection {
         told,
         algorithm: algorithm.unwrap_or_default(),
     }
+}
+
+/// What a refresh token stands for, as if it were an access token without a type.
+async fn refresh(app: &App, tenant: &Tenant, caller: &Caller, token: &str) -> Option<Told> {
+    let (line, place) = refresh_token::any_line(app, tenant, token).await.ok()?;
+    let may_know = match caller {
+        Caller::Administrator(_) => true,
+        Caller::Client(client) => client.id() == line.client_id,
+    };
+    if !may_know || place.generation != line.generation {
+        return None;
+    }
+    let given: Given = serde_json::from_str(&line.document).ok()?;
+    let resources = tenant.resources();
+    let uris = given.authorized.resources.iter();
+    let uris = uris.filter_map(|reference| Some(resources.by_uri(reference)?.uri().to_owned()));
+    let claims = AccessClaims {
+        iss: tenant.issuer().to_owned(),
+        sub: given.authorized.subject,
+        aud: uris.collect(),
+        exp: line.expires_at,
+        iat: line.created_at,
+        nbf: None,
+        jti: line.id,
+        client_id: line.client_id,
+        scope: Some(given.authorized.scope.to_string()),
+        grant_id: Some(line.grant_id),
+        act: None,
+        may_act: None,
+        cnf: line.bound_to.as_deref().map(Confirmation::to_key),
+        authorization_details: None,
+        tenant: (!tenant.is_default()).then(|| tenant.name().to_owned()),
+        extra: std::collections::BTreeMap::new(),
+    };
+    Some(Told {
+        token: Arc::new(VerifiedToken {
+            claims,
+            kid: "".into(),
+            length: token.len(),
+        }),
+        narrowed: None,
+        refreshes: true,
+    })
 }
 
 fn tell(caller: &Caller, resource: Option<&Resource>, token: Arc<VerifiedToken>) -> Option<Told> {
@@ -102,12 +151,17 @@ fn tell(caller: &Caller, resource: Option<&Resource>, token: Arc<VerifiedToken>)
         return Some(Told {
             token,
             narrowed: None,
+            refreshes: false,
         });
     }
     // RFC 9701 §5: not active to a resource server that it is not meant for.
     let resource = resource.filter(|resource| token.claims.aud.contains(resource.uri()))?;
     let narrowed = Some(narrow(&token.claims, resource));
-    Some(Told { token, narrowed })
+    Some(Told {
+        token,
+        narrowed,
+        refreshes: false,
+    })
 }
 
 /// What one resource need know of a token that may be for others too (RFC 7662 §2.2 and §5,
@@ -188,7 +242,7 @@ struct Members<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     may_act: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cnf: Option<&'a writ_resource::claims::Confirmation>,
+    cnf: Option<&'a Confirmation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorization_details: Option<&'a [Value]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,7 +266,7 @@ fn members(told: &Told) -> Members<'_> {
         active: true,
         scope: narrowed.map_or(claims.scope.as_deref(), |n| Some(&n.scope)),
         client_id: Some(&claims.client_id),
-        token_type: Some(if bound { "DPoP" } else { "Bearer" }),
+        token_type: (!told.refreshes).then_some(if bound { "DPoP" } else { "Bearer" }),
         exp: Some(claims.exp),
         iat: Some(claims.iat),
         nbf: claims.nbf,

@@ -7,6 +7,7 @@
 //! | [`person`] | what is told of them |
 //! | [`subject`] | by which name |
 //! | [`verify`] | whether one of ours still holds: asked by everyone who takes one |
+//! | [`refresh_token`] | refresh tokens where they are presented to us |
 //! | [`introspection`] | what is told of one |
 //! | [`revocation`] | ended before its time |
 
@@ -15,6 +16,7 @@ mod grants;
 pub mod id_token;
 pub mod introspection;
 pub mod person;
+pub mod refresh_token;
 pub mod revocation;
 pub mod subject;
 pub mod verify;

@@ -15,7 +15,7 @@
 
 use entity::revoked_token;
 
-use super::{commit, spend, verify};
+use super::{commit, refresh_token, spend, verify};
 use crate::{
     app::App,
     audit::{Event, Kind},
@@ -46,6 +46,9 @@ pub async fn by_client(
     token: &str,
     spent: Option<Change>,
 ) -> Result<()> {
+    if let Ok((line, _)) = refresh_token::line(app, tenant, client.id(), token).await {
+        return end_line(app, tenant, line, spent).await;
+    }
     let claims = verify::access_token(app, tenant, token)
         .await
         .inspect_err(|why| tracing::debug!(%why, "token to revoke"))
@@ -69,6 +72,28 @@ pub async fn by_client(
     let audit = vec![app.record(tenant, Kind::TokenRevoked, &event)];
     let mut changes = vec![end_of(tenant, &claims)];
     changes.extend(spent);
+    let cause = Cause::new(&app.entropy, Initiator::User, "revoked by its client");
+    commit(app, Command::new(changes, audit).because(cause)).await
+}
+
+/// Ends what a refresh token stands for, with the access tokens that hang from it (RFC 7009 §2.1).
+async fn end_line(
+    app: &App,
+    tenant: &Tenant,
+    line: entity::refresh_token::Model,
+    spent: Option<Change>,
+) -> Result<()> {
+    let event = Event {
+        client_id: Some(&line.client_id),
+        grant_id: Some(&line.grant_id),
+        ..Event::default()
+    };
+    let audit = vec![app.record(tenant, Kind::TokenRevoked, &event)];
+    let end = Change::EndGrants {
+        tenant: tenant.name().to_owned(),
+        whose: Whose::Grant(line.grant_id.clone()),
+    };
+    let changes = [end].into_iter().chain(spent).collect();
     let cause = Cause::new(&app.entropy, Initiator::User, "revoked by its client");
     commit(app, Command::new(changes, audit).because(cause)).await
 }

@@ -23,6 +23,8 @@ fn grant_of(app: &TestApp, user: &str) -> grant::Model {
         resources: "https://weather.example/mcp".into(),
         parent: None,
         created_at: app.now(),
+        session: None,
+        expires_at: None,
     }
 }
 

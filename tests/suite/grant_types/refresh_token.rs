@@ -166,7 +166,10 @@ async fn it_is_one_of_ours_or_nothing() {
     app.refresh(&token, &without)
         .await
         .refused(400, "invalid_request");
-    assert!(!app.is_active(&token).await);
+    app.get("/userinfo")
+        .bearer(&token)
+        .await
+        .refused(401, "invalid_token");
     app.refresh(&token, &json!({})).await.ok();
 }
 
@@ -220,4 +223,50 @@ async fn no_grant_without_the_right_to_it() {
     assert_eq!(body["scope"], "tool:forecast");
     let any = app.refresh("wrt_x.0.x", &json!({})).await;
     any.refused(400, "unauthorized_client");
+}
+
+#[tokio::test]
+async fn its_holder_may_ask_about_it_and_end_it() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    let code = person.code(&json!({ "client_id": "web" })).await;
+    let web = json!({ "client_id": "web", "client_secret": secret_of("web") });
+    let body = app.redeem(&code, &web).await.ok();
+    let (token, access) = (refresh_token(&body), body["access_token"].as_str().unwrap());
+    let told = app.introspect("web", &token).await.ok();
+    assert_eq!(told["active"], true);
+    assert_eq!(told["client_id"], "web");
+    assert_eq!(told["sub"], json!(person.user.id));
+    assert_eq!(told["scope"], "tool:forecast tool:history");
+    assert_eq!(told.get("token_type"), None);
+    // AC-280: nobody else, the servers of its resources neither.
+    app.weather_server().await;
+    for other in ["agent", "weather-server"] {
+        let told = app.introspect(other, &token).await.ok();
+        assert_eq!(told, json!({ "active": false }), "{other}");
+    }
+    // AC-284.
+    app.revoke("agent", &token).await.with(http::StatusCode::OK);
+    assert_eq!(app.introspect("web", &token).await.ok()["active"], true);
+    // AC-285, AC-286: with what hangs from it, whatever the hint.
+    let hinted = [
+        ("token", token.as_str()),
+        ("token_type_hint", "access_token"),
+    ];
+    let answer = app.post("/revoke").basic("web", &secret_of("web"));
+    assert_eq!(answer.form(&hinted).await.status, 200);
+    assert_eq!(
+        app.introspect("web", &token).await.ok(),
+        json!({ "active": false })
+    );
+    assert!(!app.is_active(access).await);
+    app.refresh(&token, &web)
+        .await
+        .refused(400, "invalid_grant");
+    assert_eq!(app.revoke("web", &token).await.status, 200);
+    // A token that was used is not the one of its line any more.
+    let public = refresh_token(&person.tokens(&json!({})).await);
+    assert!(app.is_active(&public).await);
+    app.refresh(&public, &json!({})).await.ok();
+    assert!(!app.is_active(&public).await);
 }

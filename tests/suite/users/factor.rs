@@ -134,8 +134,8 @@ async fn the_key_of_an_app_is_sealed_where_it_is_kept() {
     let (app, codes) = scene().await;
     let tenant = app.tenant(None);
     let alice = writ::users::account::find_by_username(&app.state, &tenant, "alice").await;
-    let rows =
-        writ::store::people::credentials(&app.state.db, "default", &alice.unwrap().unwrap().id);
+    let alice = alice.unwrap().unwrap();
+    let rows = writ::store::people::credentials(&app.state.db, "default", &alice.id);
     let rows = rows.await.unwrap();
     let kept = |needle: &[u8]| {
         rows.iter()
