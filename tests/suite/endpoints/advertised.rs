@@ -176,7 +176,10 @@ async fn every_advertised_prompt_scope_and_response_is_known_and_no_other() {
         let given = answer["scope"].as_str().unwrap();
         assert!(given.split(' ').any(|one| one == scope), "{scope}: {given}");
     }
-    for member in ["backchannel_logout_supported", "backchannel_logout_session_supported"] {
+    for member in [
+        "backchannel_logout_supported",
+        "backchannel_logout_session_supported",
+    ] {
         assert_eq!(document[member], true, "{member}");
     }
     // Neither is offered.
