@@ -77,7 +77,7 @@ const alone = await authorize(DPoP, { scope: 'openid email', resource: [] });
 const who = await openid.authorizationCodeGrant(configuration, alone.answer, alone.checks, undefined, { DPoP });
 const userinfo = await judge.accepted('userinfo takes the token with a proof',
   () => openid.fetchUserInfo(configuration, who.access_token, who.claims().sub, { DPoP }));
-judge.equal('and tells who it is', userinfo?.email, stage.people.ada.email);
+judge.equal('and tells who it is', userinfo?.email, stage.people.alice.email);
 const status = async (headers) => (await fetch(server.userinfo_endpoint, { headers })).status;
 judge.equal('as a bearer token it is worth nothing', await status({ authorization: `Bearer ${who.access_token}` }), 401);
 judge.equal('nor without a proof', await status({ authorization: `DPoP ${who.access_token}` }), 401);

@@ -40,19 +40,63 @@ async function withInspector(work) {
   }
 }
 
-async function explore(url) {
-  const browser = await launch();
-  const ada = await Person.open(browser, judge, stage, 'ada');
-  const { page } = ada;
+/** What somebody does in the inspector. */
+async function inspects(alice, url) {
+  const { page } = alice;
+  /** Signs in and consents at Writ; the browser comes back to the inspector by itself. */
+  const authorizes = async (...scopes) => {
+    await page.waitForURL((at) => at.origin === stage.issuer);
+    if (await page.locator('#login-submit').isVisible()) await alice.signIn();
+    await page.waitForSelector('#consent-allow');
+    const asked = await page.locator('[name=scope]').evaluateAll((boxes) => boxes.map((box) => box.value).sort());
+    judge.equal(`it asks for ${scopes.join(' and ')}`, asked.filter((scope) => scope.startsWith('tool:')), scopes);
+    await alice.look(`consent to ${scopes.join(' and ')}`);
+    await alice.allow();
+    await page.waitForURL((at) => at.origin === new URL(url).origin);
+  };
+  const calls = async (tool, parameters) => {
+    await page.getByRole('button', { name: tool, exact: true }).click();
+    for (const [name, value] of Object.entries(parameters)) await page.getByRole('textbox', { name, exact: true }).fill(value);
+    await page.getByRole('button', { name: 'Execute Tool' }).click();
+  };
+  const answer = () => page.getByRole('heading', { name: 'Results' }).waitFor();
+
   await page.goto(url);
-  await page.getByRole('switch').click({force: true});
-  for (let i = 0; i < 8; i++) { await sleep(2000); await page.screenshot({path: `/tmp/writ/judges/insp/x${i}.png`}); console.log(page.url().slice(0, 200)); console.log((await page.locator('body').ariaSnapshot()).slice(0, 3000));
-    if (await page.locator('#login-submit').isVisible()) { await ada.signIn(); }
-    else if (await page.locator('#consent-allow').isVisible()) { await ada.allow(); }
+  await page.getByRole('switch', { name: /^Connect/ }).click({ force: true });
+  await authorizes('tool:read_note');
+  await page.getByText('Authentication succeeded').waitFor();
+  judge.check('it is connected after signing in', true);
+  await page.getByText('Tools', { exact: true }).click();
+  judge.check('it lists the tools', await page.getByText('Tools (2)').isVisible());
+  await calls('read_note', { name: 'plan' });
+  await answer();
+  judge.check('it calls one', (await page.textContent('main')).includes('asked_by'));
+  await alice.picture('a tool was called');
+
+  await calls('write_note', { name: 'plan', text: 'walk' });
+  await page.getByText('Additional permissions required').waitFor();
+  await alice.picture('step-up');
+  await page.getByRole('button', { name: 'Authorize' }).click();
+  await authorizes('tool:read_note', 'tool:write_note');
+  await page.getByText('Tools', { exact: true }).click();
+  await calls('write_note', { name: 'plan', text: 'walk' });
+  await answer();
+  judge.check('it calls the one that needed more', (await page.textContent('main')).includes('wrote plan'));
+  await alice.picture('after step-up');
+}
+
+async function inTheBrowser(url) {
+  const browser = await launch();
+  const alice = await Person.open(browser, judge, stage, 'alice');
+  try {
+    await inspects(alice, url);
+  } catch (error) {
+    await alice.picture('where it ended').catch(() => undefined);
+    judge.check('the inspector came to its end', false, `${error.message} at ${alice.page.url()}`.slice(0, 500));
   }
   await browser.close();
 }
 
 await withServer(process.execPath, [here('mcp_typescript/server.mjs'), stage.issuer, notes.resource, notes.port], notes.resource,
-  `${stage.directory}/notes.log`, () => withInspector(explore));
+  `${stage.directory}/notes.log`, () => withInspector(inTheBrowser));
 judge.finish();

@@ -37,7 +37,7 @@ def run(judge, stage, results, more):
             asks = ASKS.search(line)
             if asks and not opened:
                 opened = asks[1]
-                agent = UserAgent(stage["issuer"], stage["people"]["ada"])
+                agent = UserAgent(stage["issuer"], stage["people"]["alice"])
                 try:
                     agent.visit(opened, go=True)
                     judge.equal("the person signed in and was asked", agent.pages, ["/login", "/authorize/resume"])

@@ -4,18 +4,18 @@ import { createHmac } from 'node:crypto';
 import { Person } from '../people/browser.mjs';
 
 export async function signUp({ judge, stage, browser }) {
-  stage.people.edsger = { username: 'edsger', email: 'edsger@people.example', password: 'go to is not for me' };
-  const edsger = await Person.open(browser, judge, stage, 'edsger');
-  const { page, account } = edsger;
+  stage.people.carol = { username: 'carol', email: 'carol@people.example', password: 'correct horse staple' };
+  const carol = await Person.open(browser, judge, stage, 'carol');
+  const { page, account } = carol;
   await page.goto(`${stage.issuer}/account`);
   await page.click('#login-signup');
-  await edsger.look('sign up');
+  await carol.look('sign up');
   await page.fill('#signup-username', account.username);
   await page.fill('#signup-email', account.email);
   await page.fill('#signup-password', account.password);
   await page.click('#signup-submit');
-  judge.equal('who has made an account is signed in', await page.textContent('#account-username'), 'edsger');
-  await edsger.look('account');
+  judge.equal('who has made an account is signed in', await page.textContent('#account-username'), 'carol');
+  await carol.look('account');
 }
 
 /** A browser with an authenticator in it that always agrees. */
@@ -35,27 +35,27 @@ async function withAuthenticator(person) {
 }
 
 export async function passkey({ judge, stage, browser }) {
-  const ada = await Person.open(browser, judge, stage, 'ada');
-  const { page } = ada;
-  const authenticator = await withAuthenticator(ada);
+  const alice = await Person.open(browser, judge, stage, 'alice');
+  const { page } = alice;
+  const authenticator = await withAuthenticator(alice);
   await page.goto(`${stage.issuer}/account`);
-  await ada.signIn();
+  await alice.signIn();
   await page.click('#account-passkeys');
-  await ada.look('add a passkey');
+  await alice.look('add a passkey');
   await page.fill('#passkey-name', 'Laptop');
   await page.click('#passkey-submit');
   await page.waitForURL(`${stage.issuer}/account*`);
   judge.check('it is on the page of the account', await page.getByText('Laptop').first().isVisible());
   judge.equal('and in the authenticator', (await authenticator.credentials()).map(({ rpId, isResidentCredential }) => [rpId, isResidentCredential]),
     [['localhost', true]]);
-  await ada.look('account with a passkey');
+  await alice.look('account with a passkey');
 
   await page.click('#account-signout');
   await page.goto(`${stage.issuer}/account`);
-  await ada.look('sign in with a passkey');
+  await alice.look('sign in with a passkey');
   await page.click('#login-passkey');
   await page.waitForSelector('#account-username');
-  judge.equal('with it one signs in, without a name or a password', await page.textContent('#account-username'), 'ada');
+  judge.equal('with it one signs in, without a name or a password', await page.textContent('#account-username'), 'alice');
   judge.check('and it was used', (await authenticator.credentials())[0].signCount >= 1);
 
   await page.click('#account-signout');
@@ -64,8 +64,8 @@ export async function passkey({ judge, stage, browser }) {
   await page.click('#login-passkey');
   await page.locator('form[data-passkey] [data-problem]').waitFor();
   judge.check('a browser that has none says so', await page.locator('[data-problem]').isVisible());
-  await ada.look('no passkey here');
-  await ada.signIn();
+  await alice.look('no passkey here');
+  await alice.signIn();
   await page.getByRole('button', { name: 'Remove Laptop' }).click();
   judge.equal('it can be removed', await page.getByText('Laptop').count(), 0);
 }
@@ -83,42 +83,42 @@ function totp(secret, at = Date.now()) {
 }
 
 export async function secondFactor({ judge, stage, browser }) {
-  const grace = await Person.open(browser, judge, stage, 'grace');
-  const { page } = grace;
+  const bob = await Person.open(browser, judge, stage, 'bob');
+  const { page } = bob;
   const again = async () => {
     await page.click('#account-signout');
     await page.goto(`${stage.issuer}/account`);
-    await grace.signIn();
+    await bob.signIn();
     await page.waitForSelector('#login-code');
   };
   await page.goto(`${stage.issuer}/account`);
-  await grace.signIn();
+  await bob.signIn();
   await page.click('#account-authenticator');
   const secret = await page.textContent('#authenticator-secret');
   judge.check('the key is there for an app, and as a picture', (await page.locator('svg.qr').count()) === 1
     && (await page.getAttribute('#authenticator-uri', 'href')).startsWith('otpauth://totp/'));
-  await grace.look('add an authenticator app');
+  await bob.look('add an authenticator app');
   await page.fill('#authenticator-code', '000000');
   await page.click('#authenticator-submit');
   judge.check('a wrong code adds nothing', await page.locator('.problem').isVisible());
-  await grace.look('add an authenticator app with a wrong code');
+  await bob.look('add an authenticator app with a wrong code');
   const used = Date.now();
   await page.fill('#authenticator-code', totp(await page.textContent('#authenticator-secret')));
   await page.click('#authenticator-submit');
   const codes = await page.locator('#recovery-codes code').allTextContents();
   judge.check('recovery codes come with it', codes.length >= 8 && new Set(codes).size === codes.length, codes.length);
-  await grace.look('recovery codes');
+  await bob.look('recovery codes');
   await page.goto(`${stage.issuer}/account`);
-  await grace.look('account with a second factor');
+  await bob.look('account with a second factor');
 
   await again();
-  await grace.look('second step');
+  await bob.look('second step');
   await page.fill('#login-code', '000000');
   await page.click('#login-submit');
   judge.check('a wrong code is refused, in words', (await page.textContent('#login-problem')).length > 20);
   await page.fill('#login-code', codes[0]);
   await page.click('#login-submit');
-  judge.equal('a recovery code will do', await page.textContent('#account-username'), 'grace');
+  judge.equal('a recovery code will do', await page.textContent('#account-username'), 'bob');
   judge.equal('and is used up', Number(await page.textContent('#recovery-left')), codes.length - 1);
   await again();
   await page.fill('#login-code', codes[0]);
@@ -127,7 +127,7 @@ export async function secondFactor({ judge, stage, browser }) {
   // The code that enrolled it has been used: the next one is accepted a step ahead of its time.
   await page.fill('#login-code', totp(secret, Math.max(Date.now(), used + 30_000)));
   await page.click('#login-submit');
-  judge.equal('the code of the app will', await page.textContent('#account-username'), 'grace');
+  judge.equal('the code of the app will', await page.textContent('#account-username'), 'bob');
   await page.click('#authenticator-remove');
   judge.check('it can be removed', await page.locator('#account-authenticator').isVisible());
 }

@@ -7,30 +7,30 @@ import { redeem, request } from '../people/flow.mjs';
 const BOTH = 'openid tool:list_files tool:delete_file';
 
 export async function passwordAndConsent({ judge, stage, browser, callback }) {
-  const ada = await Person.open(browser, judge, stage, 'ada');
-  const { page } = ada;
+  const alice = await Person.open(browser, judge, stage, 'alice');
+  const { page } = alice;
   const resource = stage.resources.files.resource;
   const ask = (scope, more) => request(stage, 'public-app', callback.url, { resource, scope, ...more });
 
   const asked = ask(BOTH);
   await page.goto(asked.url);
   judge.equal('whoever is not signed in is asked to', new URL(page.url()).pathname, '/login');
-  await ada.look('sign in');
-  await ada.signIn('not her password');
+  await alice.look('sign in');
+  await alice.signIn('not her password');
   judge.check('a wrong password is refused, in words', (await page.textContent('#login-problem')).length > 20);
-  await ada.look('sign in with a wrong password');
-  await ada.signIn();
+  await alice.look('sign in with a wrong password');
+  await alice.signIn();
   await page.waitForSelector('#consent-allow');
   judge.equal('who asks is named', await page.textContent('#consent-client'), 'Desk calendar');
-  judge.equal('and who is asked', await page.textContent('#consent-user'), 'ada');
+  judge.equal('and who is asked', await page.textContent('#consent-user'), 'alice');
   judge.equal('and where the answer goes', await page.textContent('#consent-redirect-host'), '127.0.0.1');
   const words = await page.textContent('main');
   judge.check('each tool is there in words', words.includes('list_files of Files') && words.includes('delete_file of Files'));
   judge.check('what is sensitive is marked', (await page.locator('.sensitive').count()) === 1);
-  await ada.look('consent');
+  await alice.look('consent');
 
   await page.locator('[name=scope][value="tool:delete_file"]').uncheck();
-  await ada.allow();
+  await alice.allow();
   const answer = await callback.next();
   judge.equal('the answer is for this request, by this issuer', [answer.state, answer.iss], [asked.state, stage.issuer]);
   const tokens = await redeem(stage, asked, answer.code);
@@ -45,39 +45,39 @@ export async function passwordAndConsent({ judge, stage, browser, callback }) {
   await page.goto(ask(BOTH).url);
   await page.waitForSelector('#consent-allow');
   judge.equal('more is, and what was allowed before is marked', await page.getByText('allowed before').count() > 0, true);
-  await ada.look('consent to more');
+  await alice.look('consent to more');
   await page.goto(ask('openid tool:list_files', { prompt: 'consent' }).url);
   judge.check('prompt=consent asks again', await page.locator('#consent-allow').isVisible());
   await page.goto(ask('openid tool:list_files', { prompt: 'login' }).url);
   judge.check('prompt=login has them sign in again', await page.locator('#login-submit').isVisible());
-  await ada.look('sign in again');
+  await alice.look('sign in again');
   const quiet = ask(BOTH, { prompt: 'none' });
   await page.goto(quiet.url);
   judge.equal('prompt=none never asks', (await callback.next()).error, 'consent_required');
 }
 
 export async function denial({ judge, stage, browser, callback }) {
-  const grace = await Person.open(browser, judge, stage, 'grace');
+  const bob = await Person.open(browser, judge, stage, 'bob');
   const asked = request(stage, 'web-app', callback.url, { resource: stage.resources.files.resource, scope: BOTH });
-  await grace.page.goto(asked.url);
-  await grace.signIn();
-  await grace.page.click('#consent-deny');
+  await bob.page.goto(asked.url);
+  await bob.signIn();
+  await bob.page.click('#consent-deny');
   const answer = await callback.next();
   judge.equal('who denies has denied', [answer.error, answer.state, answer.iss], ['access_denied', asked.state, stage.issuer]);
   judge.equal('and no code is given', answer.code, undefined);
-  await grace.page.goto(asked.url);
-  await grace.page.waitForSelector('#consent-allow');
-  for (const box of await grace.page.locator('[name=scope]:not([disabled])').all()) await box.uncheck();
-  await grace.allow();
+  await bob.page.goto(asked.url);
+  await bob.page.waitForSelector('#consent-allow');
+  for (const box of await bob.page.locator('[name=scope]:not([disabled])').all()) await box.uncheck();
+  await bob.allow();
   judge.check('allowing nothing at all is no error', ['access_denied', undefined].includes((await callback.next()).error));
   const nobody = request(stage, 'web-app', callback.url, { prompt: 'none', scope: 'openid profile email' });
-  await grace.page.context().clearCookies();
-  await grace.page.goto(nobody.url);
+  await bob.page.context().clearCookies();
+  await bob.page.goto(nobody.url);
   judge.equal('prompt=none for nobody is login_required', (await callback.next()).error, 'login_required');
 }
 
 export async function errors({ judge, stage, browser, callback }) {
-  const ada = await Person.open(browser, judge, stage, 'ada');
+  const alice = await Person.open(browser, judge, stage, 'alice');
   const good = request(stage, 'public-app', callback.url, { scope: 'openid' }).url;
   const spoilt = (name, value) => {
     const url = new URL(good);
@@ -91,28 +91,28 @@ export async function errors({ judge, stage, browser, callback }) {
     'no client at all': [`${stage.issuer}/authorize`, 'invalid_request'],
   };
   for (const [what, [url, code]] of Object.entries(cases)) {
-    const answer = await ada.page.goto(url);
-    judge.equal(`${what}: a page, and no redirect`, [answer.status(), new URL(ada.page.url()).origin], [400, stage.issuer]);
-    judge.equal(`${what}: the code of the error`, await ada.page.textContent('#error'), code);
-    await ada.look(`error ${what}`);
+    const answer = await alice.page.goto(url);
+    judge.equal(`${what}: a page, and no redirect`, [answer.status(), new URL(alice.page.url()).origin], [400, stage.issuer]);
+    judge.equal(`${what}: the code of the error`, await alice.page.textContent('#error'), code);
+    await alice.look(`error ${what}`);
   }
   const without = new URL(good);
   for (const name of ['code_challenge', 'code_challenge_method']) without.searchParams.delete(name);
-  await ada.page.goto(without.href);
+  await alice.page.goto(without.href);
   judge.equal('without PKCE the client is told', (await callback.next()).error, 'invalid_request');
 }
 
 export async function formPost({ judge, stage, browser, callback }) {
-  const ada = await Person.open(browser, judge, stage, 'ada');
+  const alice = await Person.open(browser, judge, stage, 'alice');
   const asked = request(stage, 'web-app', callback.url, { scope: 'openid profile', response_mode: 'form_post' });
-  await ada.page.goto(asked.url);
-  await ada.signIn();
-  await ada.allow();
+  await alice.page.goto(asked.url);
+  await alice.signIn();
+  await alice.allow();
   const answer = await callback.next();
   judge.equal('form_post posts by itself', [answer.state, answer.iss], [asked.state, stage.issuer]);
   const tokens = await redeem(stage, asked, answer.code);
   judge.equal('and the code is good', tokens.status, 200);
   const again = await redeem(stage, asked, answer.code);
   judge.equal('once', [again.status, again.error], [400, 'invalid_grant']);
-  ada.quiet('form_post');
+  alice.quiet('form_post');
 }

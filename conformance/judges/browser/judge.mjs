@@ -8,7 +8,7 @@ const judge = new Judge('browser');
 const stage = scene();
 const browser = await launch();
 judge.note(`Chromium ${browser.version()}`);
-const callback = await listener();
+const callback = await listener(stage.parties['web-app'].port);
 
 for (const act of acts) {
   const { name } = act;
@@ -20,7 +20,7 @@ for (const act of acts) {
   }
   for (const context of browser.contexts()) {
     const page = context.pages()[0];
-    if (page) judge.note(`left at ${page.url()}`);
+    if (page) judge.note(`left at ${page.url().slice(0, 100)}`);
     await context.close();
   }
 }

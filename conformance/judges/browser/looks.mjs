@@ -6,44 +6,44 @@ import { redeem, request } from '../people/flow.mjs';
 
 async function signInAndConsent(setting, name, options) {
   const { judge, stage, browser, callback } = setting;
-  const ada = await Person.open(browser, judge, stage, 'ada', options);
+  const alice = await Person.open(browser, judge, stage, 'alice', options);
   const resource = stage.resources.files.resource;
   const scope = 'openid email profile tool:list_files tool:read_file tool:delete_file';
   const asked = request(stage, 'web-app', callback.url, { resource, scope, prompt: 'consent' });
-  await ada.page.goto(asked.url);
-  await ada.look(`${name} sign in`);
-  await ada.signIn();
-  await ada.page.waitForSelector('#consent-allow');
-  await ada.look(`${name} consent`);
-  await ada.page.goto(`${stage.issuer}/authorize?client_id=nobody`);
-  await ada.look(`${name} error`);
-  return ada;
+  await alice.page.goto(asked.url);
+  await alice.look(`${name} sign in`);
+  await alice.signIn();
+  await alice.page.waitForSelector('#consent-allow');
+  await alice.look(`${name} consent`);
+  await alice.page.goto(`${stage.issuer}/authorize?client_id=nobody`);
+  await alice.look(`${name} error`);
+  return alice;
 }
 
 export async function smallScreen(setting) {
-  const ada = await signInAndConsent(setting, 'small screen', { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true });
-  await ada.page.goto(`${setting.stage.issuer}/account`);
-  const small = await ada.page.evaluate(() =>
+  const alice = await signInAndConsent(setting, 'small screen', { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true });
+  await alice.page.goto(`${setting.stage.issuer}/account`);
+  const small = await alice.page.evaluate(() =>
     [...document.querySelectorAll('button')].filter((b) => b.getBoundingClientRect().height < 24).map((b) => b.outerHTML));
   setting.judge.equal('every button is large enough for a finger', small, []);
-  await ada.look('small screen account');
+  await alice.look('small screen account');
 }
 
 export async function dark(setting) {
-  const ada = await signInAndConsent(setting, 'dark', { colorScheme: 'dark' });
-  const light = await ada.page.evaluate(() => {
+  const alice = await signInAndConsent(setting, 'dark', { colorScheme: 'dark' });
+  const light = await alice.page.evaluate(() => {
     const [r, g, b] = getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number);
     return (r + g + b) / 3;
   });
   setting.judge.check('what is dark is dark', light < 80, light);
-  await ada.page.goto(`${setting.stage.issuer}/account`);
-  await ada.look('dark account');
+  await alice.page.goto(`${setting.stage.issuer}/account`);
+  await alice.look('dark account');
 }
 
 export async function withoutScripts({ judge, stage, browser, callback }) {
   const context = await browser.newContext({ javaScriptEnabled: false });
   const page = await context.newPage();
-  const { username, password } = stage.people.grace;
+  const { username, password } = stage.people.bob;
   for (const mode of ['query', 'form_post']) {
     const asked = request(stage, 'public-app', callback.url, { scope: 'openid email', response_mode: mode, prompt: 'login consent' });
     await page.goto(asked.url);

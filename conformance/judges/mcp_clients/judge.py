@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from documents import host
-from judging import Judge, background, claims, http, scene
+from judging import Judge, background, scene
 from sdk_python import environment
 
 LIMIT = 200  # seconds for one client
@@ -45,54 +44,27 @@ async def client(judge, name, program, *arguments):
     judge.check(f"{name} ran to its end", code in (0, 1) and f"judge {name}: " in out, err[-1500:])
 
 
-async def fastmcp(judge, stage, python, origin):
-    """Signs in by registration and by document; then three processes with one store, when the token has run out."""
+async def fastmcp(judge, stage, python, document):
+    """FastMCP at FastMCP: registered, and by its document. It opens a browser: that is the person."""
     wiki = stage["resources"]["wiki"]["resource"]
-    program = HERE / "fastmcp_client.py"
-    person = " ".join([shlex.quote(sys.executable), shlex.quote(str(HERE.parent / "people/user_agent.py")), "%s", "--go", "&"])
-    nobody = f"{shlex.quote(sys.executable)} -c 'raise SystemExit(1)' %s"
-    lines = []
-
-    def said(code, out, err, what):
-        try:
-            told = json.loads(out.strip().splitlines()[-1])
-        except (IndexError, ValueError):
-            told = {}
-        lines.append((f"FastMCP {what}: a tool is called", code == 0 and told.get("said", {}).get("words") == "dikes",
-                      told.get("said") or err[-800:]))
-        return told
-
-    async def sign_in(store, *more):
-        return await run(python, program, "sign-in", wiki, Path(stage["directory"]) / store, *more, BROWSER=person)
-
-    registered, documented = await asyncio.gather(sign_in("dcr"), sign_in("cimd", f"{origin}/fastmcp.json"))
-    first = said(*registered, "registered")
-    second = said(*documented, "by its document")
-    lines.append(("FastMCP is known by its document", second.get("said", {}).get("asked_by") == f"{origin}/fastmcp.json", ""))
-    if first:
-        out_at = claims(first["access_token"])["exp"]
-        begin = max(out_at, time.time()) + 6
-        together = [run(python, program, "later", wiki, Path(stage["directory"]) / "dcr", begin, BROWSER=nobody)
-                    for _ in range(3)]
-        answers = [said(*answer, f"process {number}") for number, answer in enumerate(await asyncio.gather(*together), 1)]
-        for number, told in enumerate(answers, 1):
-            asked = told.get("token_requests", [])
-            lines.append((f"FastMCP process {number} refreshed, and asked nobody", len(asked) == 1 and "200" in asked[0], asked))
-        tokens = {told.get("refresh_token") for told in answers}
-        still = [refresh(stage, client_of(first), token) for token in tokens if token]
-        lines.append(("all three of them are still signed in", len(still) == len(tokens) and set(still) == {200}, still))
+    person = f"{shlex.quote(sys.executable)} {shlex.quote(str(HERE.parent / 'people/user_agent.py'))} %s --go &"
+    ways = {"registered": [], "by its document": [document]}
+    answers = await asyncio.gather(*(
+        run(python, HERE / "fastmcp_client.py", wiki, *arguments, BROWSER=person) for arguments in ways.values()
+    ))
     print("==== FastMCP")
-    for line in lines:
-        judge.check(*line)
-
-
-def client_of(told):
-    return claims(told["access_token"])["client_id"]
-
-
-def refresh(stage, client_id, token):
-    form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": client_id}
-    return http("POST", f"{stage['issuer']}/token", form=form).status
+    for way, (code, out, err) in zip(ways, answers, strict=True):
+        if not judge.check(f"{way}: it came to its end", code == 0, err[-1500:] if code else ""):
+            continue
+        told = json.loads(out.strip().splitlines()[-1])
+        first, second = told["first"], told["second"]
+        judge.equal(f"{way}: a tool is called", (first["words"], second["words"]), ("dikes", "dams"))
+        if ways[way]:
+            judge.equal(f"{way}: as this client", first["asked_by"], document)
+        judge.equal(f"{way}: with the same scopes later", second["scopes"], first["scopes"])
+        judge.check(f"{way}: the token was got, and refreshed", len(told["tokens"]) == 2
+                    and all("200 OK" in line for line in told["tokens"]), told["tokens"])
+        judge.equal(f"{way}: the person was asked once", len(told["asked"]), 1)
 
 
 async def main(directory):
@@ -113,7 +85,7 @@ async def main(directory):
         await asyncio.gather(
             client(judge, "python", sys.executable, HERE / "python_client.py", origin),
             client(judge, "typescript", node, HERE / "typescript_client.mjs", origin),
-            fastmcp(judge, stage, fast, origin),
+            fastmcp(judge, stage, fast, f"{origin}/fastmcp.json"),
         )
     judge.check("each document was fetched once and kept", all(
         asked.get(path) == 1 for path in ("/python.json", "/typescript.json", "/fastmcp.json", "/keyed.json")), asked)

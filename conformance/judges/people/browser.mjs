@@ -18,8 +18,7 @@ export const launch = () =>
 
 /** One browser profile of one person, whose pages are looked at. */
 export class Person {
-  complaints = []; // what the browser itself found wrong since `quiet` was asked last
-  looks = 0;
+  complaints = []; // what the browser itself found wrong with pages of ours since `quiet` was asked last
 
   constructor(judge, stage, name, page) {
     this.judge = judge;
@@ -38,13 +37,16 @@ export class Person {
 
   async listen() {
     const { page } = this;
+    const complain = (what) => {
+      if (page.url().startsWith(this.stage.issuer)) this.complaints.push(what);
+    };
     // A page that is an error is in the console as well: that is no complaint.
     page.on('console', (line) => {
       const expected = /the server responded with a status of 4\d\d/.test(line.text()) && line.location().url === page.url();
-      if (line.type() === 'error' && !expected) this.complaints.push(line.text());
+      if (line.type() === 'error' && !expected) complain(line.text());
     });
-    page.on('pageerror', (error) => this.complaints.push(`${error}`));
-    await page.exposeFunction('__violated', (what) => this.complaints.push(`CSP: ${what}`));
+    page.on('pageerror', (error) => complain(`${error}`));
+    await page.exposeFunction('__violated', (what) => complain(`CSP: ${what}`));
     await page.addInitScript(() => {
       addEventListener('securitypolicyviolation', (event) =>
         globalThis.__violated(`${event.violatedDirective} ${event.blockedURI}`));
@@ -110,21 +112,21 @@ export class Person {
   }
 }
 
-/** A program on the person's machine that waits for answers: its URL, and the parameters of each. */
-export async function listener() {
+/** A program on the person's machine that waits for answers: its URL, and the parameters of each. It has a page to end at. */
+export async function listener(port) {
   const answers = [];
   const waiting = [];
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, 'http://127.0.0.1');
-    if (url.pathname !== '/callback') return response.writeHead(404).end();
+    if (!['/callback', '/bye.html'].includes(url.pathname)) return response.writeHead(404).end();
     let body = '';
     for await (const part of request) body += part;
     const parameters = Object.fromEntries(request.method === 'POST' ? new URLSearchParams(body) : url.searchParams);
     response.writeHead(200, { 'content-type': 'text/html' });
     response.end('<!doctype html><html lang="en"><link rel="icon" href="data:,"><title>Done</title><p id="done">Done.');
-    (waiting.shift() ?? ((answer) => answers.push(answer)))(parameters);
+    if (url.pathname === '/callback') (waiting.shift() ?? ((answer) => answers.push(answer)))(parameters);
   });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${server.address().port}/callback`,
     /** The next answer, if there is one in time. */

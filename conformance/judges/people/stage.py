@@ -15,7 +15,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from account import Person, add
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -70,18 +69,26 @@ def applications(keys):
     return declared, parties
 
 
+def person(name):
+    """Somebody with a password."""
+    return {"username": name, "email": f"{name}@people.example", "email_verified": True,
+            "claims": {"name": name.capitalize()}, "password": secrets.token_urlsafe(16)}
+
+
 def declarations():
     """The apply document, and the private side of it for the judges."""
     keys = {algorithm: key(algorithm) for algorithm in ("RS256", "PS256", "ES256", "EdDSA")}
     resources, places = servers()
     clients, parties = applications(keys)
+    users = {name: person(name) for name in ("alice", "bob")}
     private = {
         "keys": keys,
         "resources": places,
         "parties": parties,
+        "people": {name: {k: user[k] for k in ("username", "email", "password")} for name, user in users.items()},
         "clients": {c["client_id"]: {k: c.get(k) for k in ("client_id", "client_secret")} for c in clients},
     }
-    return {"resources": resources, "clients": clients}, private
+    return {"resources": resources, "clients": clients, "users": list(users.values())}, private
 
 
 def certificate(directory):
@@ -110,14 +117,6 @@ def main():
     document, private = declarations()
     port = free_port()
     private["loopback"] = certificate(directory)
-    people = {who: Person(who, f"{who}@people.example", secrets.token_urlsafe(16)) for who in ("ada", "grace")}
-
-    def prepare(private, ready):
-        for person in people.values():
-            add(person, ready["issuer"])
-        private["people"] = {who: vars(person) for who, person in people.items()}
-        private["administrator"] = str(directory / "data" / "admin.json")
-
     settings = {
         "WRIT_SERVER__ISSUER": f"http://localhost:{port}",
         "WRIT_USERS__SIGN_UP": "open",
@@ -125,7 +124,7 @@ def main():
         "WRIT_FETCH__EXTRA_CA": private["loopback"]["certificate"],
         "WRIT_FETCH__ALLOW_PRIVATE_ADDRESSES_FOR_TESTS": "true",
     }
-    perform(command, directory, document, private, prepare, settings=settings, listen=f"127.0.0.1:{port}")
+    perform(command, directory, document, private, settings=settings, listen=f"127.0.0.1:{port}")
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class UserAgent:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
-    parser.add_argument("--as", dest="who", default="ada")
+    parser.add_argument("--as", dest="who", default="alice")
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--deny", action="store_true")
     parser.add_argument("--go", action="store_true")

@@ -53,35 +53,35 @@ async function signIn(person, name) {
 /** One party: what it is told, and that signing out of it is signing out of the issuer. */
 const alone = (name) => withParty(name, async () => {
   const { origin, bye } = stage.parties[name];
-  const ada = await Person.open(browser, judge, stage, 'ada');
-  const { id_token, userinfo } = await signIn(ada, name);
+  const alice = await Person.open(browser, judge, stage, 'alice');
+  const { id_token, userinfo } = await signIn(alice, name);
   judge.equal('it takes the ID token', [id_token?.iss, [id_token?.aud].flat()], [stage.issuer, [stage.clients[name].client_id]]);
   judge.equal('and the userinfo, which is about the same person', userinfo?.sub, id_token?.sub);
-  judge.equal('and is told who that is', [userinfo?.preferred_username, userinfo?.email], ['ada', ada.account.email]);
+  judge.equal('and is told who that is', [userinfo?.preferred_username, userinfo?.email], ['alice', alice.account.email]);
   judge.check('it knows when and in which session', id_token?.auth_time > 0 && id_token?.sid?.length > 0, JSON.stringify(id_token));
 
-  await ada.page.goto(parties[name].logout(origin));
-  await ada.through((url) => url.href.startsWith(bye));
-  judge.check('after signing out the browser is back', await parties[name].over(ada));
-  await ada.page.goto(`${origin}/`);
-  await ada.page.waitForSelector('#login-submit');
-  judge.equal('and the person is signed out at the issuer too', new URL(ada.page.url()).origin, stage.issuer);
-  judge.equal('they can sign in again', (await signIn(ada, name)).userinfo?.preferred_username, 'ada');
-  ada.quiet(name);
+  await alice.page.goto(parties[name].logout(origin));
+  await alice.through((url) => url.href.startsWith(bye));
+  judge.check('after signing out the browser is back', await parties[name].over(alice));
+  await alice.page.goto(`${origin}/`);
+  await alice.page.waitForSelector('#login-submit');
+  judge.equal('and the person is signed out at the issuer too', new URL(alice.page.url()).origin, stage.issuer);
+  judge.equal('they can sign in again', (await signIn(alice, name)).userinfo?.preferred_username, 'alice');
+  alice.quiet(name);
 });
 
 /** Two parties in one session: who signs out of one is signed out of the other, which is told behind the browser's back. */
 const together = () => withParty('apache', () => withParty('openid-client', async () => {
-  const grace = await Person.open(browser, judge, stage, 'grace');
-  await signIn(grace, 'apache');
-  await grace.page.goto(`${stage.parties['openid-client'].origin}/`);
-  const asked = grace.page.waitForSelector('#login-submit', { timeout: 1000 }).then(() => true, () => false);
-  await signIn(grace, 'openid-client');
+  const bob = await Person.open(browser, judge, stage, 'bob');
+  await signIn(bob, 'apache');
+  await bob.page.goto(`${stage.parties['openid-client'].origin}/`);
+  const asked = bob.page.waitForSelector('#login-submit', { timeout: 1000 }).then(() => true, () => false);
+  await signIn(bob, 'openid-client');
   judge.equal('one session does for both', await asked, false);
-  const info = () => grace.page.context().request.get(`${stage.parties.apache.origin}/callback?info=json`);
+  const info = () => bob.page.context().request.get(`${stage.parties.apache.origin}/callback?info=json`);
   judge.equal('Apache has a session', (await info()).status(), 200);
-  await grace.page.goto(parties['openid-client'].logout(stage.parties['openid-client'].origin));
-  await grace.through((url) => url.href.startsWith(stage.parties['openid-client'].bye));
+  await bob.page.goto(parties['openid-client'].logout(stage.parties['openid-client'].origin));
+  await bob.through((url) => url.href.startsWith(stage.parties['openid-client'].bye));
   let status;
   for (let tries = 0; tries < 50 && status !== 401; tries++) {
     status = (await info()).status();
