@@ -86,7 +86,10 @@ enum KeyAction {
 #[derive(Debug, Args)]
 struct Add {
     /// One client: .toml, .json, .yaml or .yml.
-    #[arg(conflicts_with_all = ["id", "name", "credential", "access", "grant", "serves"])]
+    #[arg(conflicts_with_all = [
+        "id", "name", "credential", "access", "grant", "serves", "profile", "redirect_uri",
+        "post_logout_redirect_uri", "backchannel_logout_uri",
+    ])]
     file: Option<PathBuf>,
     /// Its client_id.
     #[arg(long, required_unless_present = "file")]
@@ -103,10 +106,26 @@ struct Add {
     /// Where its public keys are.
     #[arg(long, value_name = "URL", group = "credential")]
     jwks_uri: Option<String>,
+    /// It keeps no secret: an app on people's own devices.
+    #[arg(long, group = "credential")]
+    public: bool,
+    /// Its set of rules.
+    #[arg(long, value_name = "NAME", value_parser = ["strict", "fapi2", "oidc_compat"])]
+    profile: Option<String>,
+    /// Where the answers to its authorization requests may go; repeat for more.
+    #[arg(long, value_name = "URI")]
+    redirect_uri: Vec<String>,
+    /// Where a browser may be sent after logout; repeat for more.
+    #[arg(long, value_name = "URI")]
+    post_logout_redirect_uri: Vec<String>,
+    /// Where it is told that a session of a person has ended.
+    #[arg(long, value_name = "URL")]
+    backchannel_logout_uri: Option<String>,
     /// What it may ask for: RESOURCE=SCOPE,SCOPE with '*' for all that is not sensitive.
     #[arg(long, value_name = "RESOURCE=SCOPE,…", value_parser = access)]
     access: Vec<Value>,
-    /// A grant type; repeat for more. Without it client_credentials.
+    /// A grant type; repeat for more. Without it the code grant and refresh tokens where there is a
+    /// redirect URI, else client_credentials.
     #[arg(long, value_name = "TYPE")]
     grant: Vec<String>,
     /// The resource whose server this client is, by id or URI: it hears what becomes of its tokens.
@@ -209,6 +228,23 @@ impl Add {
         if let Some(uri) = &self.jwks_uri {
             declaration["jwks_uri"] = json!(uri);
         }
+        if self.public {
+            declaration["token_endpoint_auth_method"] = json!("none");
+        }
+        if let Some(profile) = &self.profile {
+            declaration["profile"] = json!(profile);
+        }
+        for (name, uris) in [
+            ("redirect_uris", &self.redirect_uri),
+            ("post_logout_redirect_uris", &self.post_logout_redirect_uri),
+        ] {
+            if !uris.is_empty() {
+                declaration[name] = json!(uris);
+            }
+        }
+        if let Some(uri) = &self.backchannel_logout_uri {
+            declaration["authorization"] = json!({ "backchannel_logout_uri": uri });
+        }
         if !self.grant.is_empty() {
             declaration["grant_types"] = json!(self.grant);
         }
@@ -282,6 +318,19 @@ fn show(client: &Value, what: &str, json: bool) {
     }
     row("jwks_uri", text(client, "jwks_uri"));
     row("grant types", strings(&client["grant_types"]).join(" "));
+    for list in ["redirect_uris", "post_logout_redirect_uris"] {
+        for uri in strings(&client[list]) {
+            row(list.trim_end_matches('s'), uri.to_owned());
+        }
+    }
+    if let Some(settings) = client["authorization"].as_object() {
+        for (name, value) in settings {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            row(name, text);
+        }
+    }
     for list in ["access", "exchange"] {
         for entry in entries(client, list) {
             row(list, entry);

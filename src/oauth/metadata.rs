@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::openid::{Acr, IdentityScope};
+use super::openid::{Acr, IdentityScope, PROMPTS};
 use writ_resource::dpop;
 
 /// Algorithms a client may sign its assertions and requests with.
@@ -63,7 +63,7 @@ pub fn authorization_server(
         "claims_supported": claims(),
         "claims_parameter_supported": true,
         "acr_values_supported": Acr::ALL.map(Acr::as_str),
-        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "prompt_values_supported": PROMPTS,
         "ui_locales_supported": ["en"],
         "request_parameter_supported": true,
         "request_object_signing_alg_values_supported": ASSERTION_ALGORITHMS,

@@ -100,6 +100,9 @@ impl IdentityScope {
     }
 }
 
+/// The words of `prompt` (§3.1.2.1), in the order metadata lists them.
+pub const PROMPTS: [&str; 4] = ["none", "login", "consent", "select_account"];
+
 /// What `prompt` asks for (§3.1.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Prompt {
@@ -124,9 +127,6 @@ impl FromStr for Prompt {
                 "login" => prompt.login = true,
                 "consent" => prompt.consent = true,
                 "select_account" => prompt.select_account = true,
-                // Initiating User Registration 1.0 is not served; whoever asks gets the page on
-                // which one may sign up where that is allowed.
-                "create" => prompt.login = true,
                 _ => {
                     return Err(
                         "prompt holds a word that is not none, login, consent or select_account."

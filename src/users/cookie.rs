@@ -68,8 +68,6 @@ fn is_secure(tenant: &Tenant) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
     use crate::config::RegistrationMode;
 

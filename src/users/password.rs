@@ -223,8 +223,6 @@ pub fn check_new(app: &App, password: &str, username: &str) -> Result<(), String
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     #[test]

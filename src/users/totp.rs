@@ -37,7 +37,7 @@ pub fn step_of(key: &[u8], typed: &str, now: i64, last_used: i64) -> Option<i64>
         subtle::ConstantTimeEq::ct_eq(right.as_bytes(), typed.as_bytes()).into()
     };
     // All of them, so that time does not tell which.
-    steps.filter(fits).last()
+    steps.filter(fits).max()
 }
 
 /// A key as people type it.

@@ -186,8 +186,6 @@ pub type SharedPages = Arc<Pages>;
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
     use crate::config::RegistrationMode;
 

@@ -35,12 +35,12 @@ pub async fn as_page(State(pages): State<SharedPages>, request: Request, next: N
     let refused = next.run(request).await;
     let tenant = context::current().and_then(|request| request.tenant_itself().cloned());
     match (refused.extensions().get::<Said>().cloned(), tenant) {
-        (Some(said), Some(tenant)) => in_words(&pages, &tenant, &said, refused),
+        (Some(said), Some(tenant)) => in_words(&pages, &tenant, &said, &refused),
         _ => refused,
     }
 }
 
-fn in_words(pages: &SharedPages, tenant: &Tenant, said: &Said, refused: Response) -> Response {
+fn in_words(pages: &SharedPages, tenant: &Tenant, said: &Said, refused: &Response) -> Response {
     let status = refused.status();
     let page = ErrorPage {
         error: said.code.as_str(),

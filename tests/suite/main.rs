@@ -22,6 +22,7 @@ mod endpoints;
 mod grant_types;
 mod journal;
 mod keys;
+mod logout;
 mod properties;
 mod resources;
 mod serve;

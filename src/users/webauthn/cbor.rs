@@ -143,8 +143,6 @@ fn map(mut rest: &[u8], count: u64, depth: usize) -> Option<(Value<'_>, &[u8])> 
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use proptest::prelude::*;
 
     use super::*;

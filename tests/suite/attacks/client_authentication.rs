@@ -249,7 +249,10 @@ async fn rs256_is_not_for_fapi_clients() {
         let members = json!({ "profile": "fapi2", "jwks": { "keys": [jwk] } });
         app.robot(&key, members).await;
         let assertion = app.assertion(&key, "robot", &json!({}));
-        assert_eq!(app.ask_with(&assertion, &[]).await.status, status, "{alg}");
+        // Tokens of this profile are bound to a key.
+        let asked = app.ask_with(&assertion, &[]);
+        let asked = asked.header("dpop", &app.proof(&Key::ed(2), &json!({})));
+        assert_eq!(asked.await.status, status, "{alg}");
     }
 }
 
@@ -281,9 +284,9 @@ async fn an_assertion_for_someone_else_or_for_several_is_refused() {
                 .await
                 .refused(401, "invalid_client");
         }
-        app.ask_with(&app.assertion(&key, "robot", &json!({})), &[])
-            .await
-            .ok();
+        let honest = app.ask_with(&app.assertion(&key, "robot", &json!({})), &[]);
+        let proof = app.proof(&Key::ed(2), &json!({}));
+        honest.header("dpop", &proof).await.ok();
     }
 }
 

@@ -1,3 +1,5 @@
+mod acr;
 mod checks;
 mod interaction;
 mod pushed;
+mod signed;

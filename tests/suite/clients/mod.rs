@@ -4,5 +4,6 @@ mod assertion;
 mod authentication;
 pub(crate) mod cimd;
 mod declaration;
+mod profiles;
 mod registration;
 mod unused;

@@ -1,5 +1,6 @@
 //! OAuth over HTTP. What must be refused is in `attacks`.
 
+mod advertised;
 mod discovery;
 mod health;
 mod introspect;

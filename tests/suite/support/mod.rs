@@ -35,6 +35,6 @@ pub(crate) use self::{
     jose::{Key, ServerKey, b64, parts, unsigned, verify},
     key_host::KeyHost,
     live::{Connection, LiveServer, status},
-    person::{CALLBACK, CHALLENGE, Person, VERIFIER, pairs, refusal, request, told},
+    person::{CALLBACK, CHALLENGE, Person, VERIFIER, fields, pairs, refusal, request, told},
     tls::Certificate,
 };

@@ -62,10 +62,15 @@ impl TestApp {
 
     /// The same person again, with another browser.
     pub(crate) async fn sign_in(&self, user: User) -> Person<'_> {
+        self.sign_in_by(user, &["pwd"]).await
+    }
+
+    /// The same by these methods (RFC 8176).
+    pub(crate) async fn sign_in_by(&self, user: User, amr: &[&'static str]) -> Person<'_> {
         let tenant: &Tenant = &self.tenant(None);
         let who = session::Authenticated {
             user: &user,
-            amr: &["pwd"],
+            amr,
             spent: Vec::new(),
             audit: Vec::new(),
         };
@@ -150,6 +155,13 @@ impl Person<'_> {
         self.post("/authorize/decision").form(&form)
     }
 
+    /// Sends the form of a page as it is.
+    pub(crate) fn send(&self, page: &Answer, path: &str) -> Call {
+        let form = fields(&page.text());
+        let form: Vec<_> = form.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        self.post(path).form(&form)
+    }
+
     /// What the client is told once the person has allowed it what it asks for.
     pub(crate) async fn allow(&self, over: &Value) -> Told {
         let answer = self.open(over).await;
@@ -205,7 +217,7 @@ pub(crate) fn refusal(answer: &Answer) -> String {
 }
 
 /// Hidden fields and boxes of a page's form that a browser would send.
-fn fields(page: &str) -> Vec<(String, String)> {
+pub(crate) fn fields(page: &str) -> Vec<(String, String)> {
     let tags = page.split('<').filter(|tag| tag.starts_with("input"));
     let sent = tags.filter(|tag| !tag.contains(" disabled"));
     let attribute = |tag: &str, name: &str| {

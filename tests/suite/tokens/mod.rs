@@ -1,3 +1,4 @@
 //! Where tokens begin.
 
 mod dpop;
+mod subject;

@@ -109,11 +109,11 @@ fn what_was_made_for_another_question_or_place_is_refused() {
         ("a shorter challenge", |a| a.challenge = Some(b64([42; 31]))),
         ("no challenge", |a| a.challenge = Some(String::new())),
         ("another origin", |a| {
-            a.origin = "https://evil.example".into()
+            a.origin = "https://evil.example".into();
         }),
         ("another scheme", |a| a.origin = "http://as.example".into()),
         ("another port", |a| {
-            a.origin = "https://as.example:8443".into()
+            a.origin = "https://as.example:8443".into();
         }),
         ("a subdomain", |a| a.origin = "https://x.as.example".into()),
         ("a frame", |a| a.cross_origin = true),
