@@ -86,7 +86,7 @@ async function inspects(alice, url) {
 }
 
 async function inTheBrowser(url) {
-  const browser = await launch();
+  const browser = await launch(stage);
   const alice = await Person.open(browser, judge, stage, 'alice');
   try {
     await inspects(alice, url);

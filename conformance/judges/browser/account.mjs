@@ -3,6 +3,19 @@
 import { createHmac } from 'node:crypto';
 import { Person } from '../people/browser.mjs';
 
+/** A session is of this one origin, and out of reach for scripts and other sites. */
+export async function cookies({ judge, stage, browser }) {
+  const alice = await Person.open(browser, judge, stage, 'alice');
+  await alice.page.goto(`${stage.issuer}/account`);
+  await alice.signIn();
+  await alice.page.waitForSelector('#account-username');
+  const all = await alice.page.context().cookies();
+  judge.check('there is a session', all.some(({ name }) => name === '__Host-writ-session'), all.map(({ name }) => name));
+  judge.equal('every cookie is guarded', all.filter(({ name, secure, httpOnly, sameSite, path }) =>
+    !(name.startsWith('__Host-') && secure && httpOnly && ['Lax', 'Strict'].includes(sameSite) && path === '/')), []);
+  judge.equal('scripts see none', await alice.page.evaluate('document.cookie'), '');
+}
+
 export async function signUp({ judge, stage, browser }) {
   stage.people.carol = { username: 'carol', email: 'carol@people.example', password: 'correct horse staple' };
   const carol = await Person.open(browser, judge, stage, 'carol');

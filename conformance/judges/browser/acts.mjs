@@ -1,13 +1,13 @@
 // What people do, one act after the other; each has a browser of its own.
 
-import { passkey, secondFactor, signUp } from './account.mjs';
-import { denial, errors, formPost, passwordAndConsent } from './consent.mjs';
+import { cookies, passkey, secondFactor, signUp } from './account.mjs';
+import { clientOfADocument, denial, errors, formPost, passwordAndConsent } from './consent.mjs';
 import { connectedApps, logout, signOut } from './leaving.mjs';
 import { dark, framed, smallScreen, withoutScripts } from './looks.mjs';
 
 export const acts = [
-  passwordAndConsent, denial, errors, formPost,
-  signUp, passkey, secondFactor,
+  passwordAndConsent, clientOfADocument, denial, errors, formPost,
+  cookies, signUp, passkey, secondFactor,
   connectedApps, signOut, logout,
   smallScreen, dark, withoutScripts, framed,
 ];

@@ -1,5 +1,7 @@
 // Signing in by password and deciding about a client.
 
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import { claims } from '../judging.mjs';
 import { Person } from '../people/browser.mjs';
 import { redeem, request } from '../people/flow.mjs';
@@ -115,4 +117,38 @@ export async function formPost({ judge, stage, browser, callback }) {
   const again = await redeem(stage, asked, answer.code);
   judge.equal('once', [again.status, again.error], [400, 'invalid_grant']);
   alice.quiet('form_post');
+}
+
+/** A client that nobody here knows, by the document that it publishes about itself. */
+export async function clientOfADocument({ judge, stage, browser, callback }) {
+  const { certificate, key } = stage.loopback;
+  const server = createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, (_, response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({
+      client_id: id, client_name: 'Your bank, really', redirect_uris: ['http://127.0.0.1/callback'],
+      grant_types: ['authorization_code'], response_types: ['code'], token_endpoint_auth_method: 'none',
+    }));
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const id = `https://localhost:${server.address().port}/client.json`;
+  try {
+    const alice = await Person.open(browser, judge, stage, 'alice');
+    const place = { ...stage, clients: { [id]: {} } };
+    const asked = request(place, id, callback.url, { resource: stage.resources.files.resource });
+    await alice.page.goto(asked.url);
+    await alice.signIn();
+    await alice.page.waitForSelector('#consent-allow');
+    judge.equal('its name is shown, and where it says that', [await alice.page.textContent('#consent-client'),
+      await alice.page.textContent('#consent-document-host')], ['Your bank, really', 'localhost']);
+    judge.equal('and where the answer goes', await alice.page.textContent('#consent-redirect-host'), '127.0.0.1');
+    judge.check('with a warning, for that is the own device', await alice.page.locator('#consent-local').isVisible());
+    judge.equal('without a scope it asks for the defaults',
+      await alice.page.locator('[name=scope]').evaluateAll((boxes) => boxes.map((box) => box.value)), ['tool:list_files', 'tool:read_file']);
+    await alice.look('consent to a client of a document');
+    await alice.allow();
+    const tokens = await redeem(place, asked, (await callback.next()).code);
+    judge.equal('it gets a token in its name', [tokens.status, claims(tokens.access_token).client_id], [200, id]);
+  } finally {
+    server.close();
+  }
 }

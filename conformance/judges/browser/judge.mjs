@@ -6,7 +6,7 @@ import { acts } from './acts.mjs';
 
 const judge = new Judge('browser');
 const stage = scene();
-const browser = await launch();
+const browser = await launch(stage);
 judge.note(`Chromium ${browser.version()}`);
 const callback = await listener(stage.parties['web-app'].port);
 
@@ -16,13 +16,10 @@ for (const act of acts) {
   try {
     await act({ judge, stage, browser, callback });
   } catch (error) {
-    judge.check(`${name} came to its end`, false, `${error.message}`.split('\n').slice(0, 6).join(' | ').slice(0, 600));
+    const at = browser.contexts().flatMap((context) => context.pages()).map((page) => page.url().slice(0, 100));
+    judge.check(`${name} came to its end`, false, `${error.message} at ${at}`.replaceAll('\n', ' | ').slice(0, 700));
   }
-  for (const context of browser.contexts()) {
-    const page = context.pages()[0];
-    if (page) judge.note(`left at ${page.url().slice(0, 100)}`);
-    await context.close();
-  }
+  for (const context of browser.contexts()) await context.close();
 }
 
 await browser.close();

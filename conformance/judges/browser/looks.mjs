@@ -41,11 +41,12 @@ export async function dark(setting) {
 }
 
 export async function withoutScripts({ judge, stage, browser, callback }) {
-  const context = await browser.newContext({ javaScriptEnabled: false });
-  const page = await context.newPage();
   const { username, password } = stage.people.bob;
   for (const mode of ['query', 'form_post']) {
-    const asked = request(stage, 'public-app', callback.url, { scope: 'openid email', response_mode: mode, prompt: 'login consent' });
+    const context = await browser.newContext({ javaScriptEnabled: false });
+    context.setDefaultTimeout(10_000);
+    const page = await context.newPage();
+    const asked = request(stage, 'public-app', callback.url, { scope: 'openid email', response_mode: mode, prompt: 'consent' });
     await page.goto(asked.url);
     await page.fill('#login-username', username);
     await page.fill('#login-password', password);
@@ -55,6 +56,7 @@ export async function withoutScripts({ judge, stage, browser, callback }) {
     const answer = await callback.next();
     judge.equal(`${mode}: signed in, consented, answered`, [answer.state, answer.iss], [asked.state, stage.issuer]);
     judge.equal(`${mode}: with a good code`, (await redeem(stage, asked, answer.code)).status, 200);
+    await context.close();
   }
 }
 

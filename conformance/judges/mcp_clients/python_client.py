@@ -50,8 +50,8 @@ class Memory:
 class Host:
     """A host application with the SDK in it: its storage, what it sent, and the person in front of it."""
 
-    def __init__(self, stage, resource, *, document=None, declared=None):
-        self.stage, self.resource, self.exchanges, self.asked = stage, resource, [], []
+    def __init__(self, stage, resource, *, document=None, declared=None, deny=False):
+        self.stage, self.resource, self.deny, self.exchanges, self.asked = stage, resource, deny, [], []
         self.storage = Memory(declared and OAuthClientInformationFull(**declared))
         metadata = OAuthClientMetadata(client_name="Assistant", redirect_uris=[REDIRECT], token_endpoint_auth_method="none")
         self.provider = OAuthClientProvider(
@@ -60,7 +60,7 @@ class Host:
         )
 
     async def ask(self, url):
-        agent = UserAgent(self.stage["issuer"], self.stage["people"]["alice"])
+        agent = UserAgent(self.stage["issuer"], self.stage["people"]["alice"], deny=self.deny)
         self.asked.append(url)
         self.where = await asyncio.to_thread(agent.visit, url)
 
@@ -124,11 +124,34 @@ async def way(judge, name, host, client_id=None):
         judge.check(f"{name}: a public client's refresh token is another one", host.storage.tokens.refresh_token != rotated)
 
 
-async def offline(judge, host):
-    """At the Python server: tokens of the defaults, and the denial that a person may answer with."""
+async def at_the_python_server(judge, host):
     async with host.connect() as client:
         said = await client.call_tool("forecast", {"city": "Lund"})
         judge.check("at the Python server: a tool is called", not said.is_error, said.content[0].text[:100])
+
+
+async def refused(judge, what, host, *words):
+    """The flow has to end, with some of `words`."""
+    try:
+        async with host.connect():
+            judge.check(f"{what} is refused", False)
+    except BaseException as error:  # noqa: BLE001 -- a group carries what the user agent or the SDK saw
+        said = f"{type(leaf(error)).__name__}: {leaf(error)}"
+        judge.check(f"{what} is refused", any(word in said for word in words), said[:160])
+
+
+def leaf(error):
+    """The SDK's task groups wrap the error of the flow; this is the flow's own."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def guarded(judge, name, work):
+    try:
+        await asyncio.wait_for(work, 150)
+    except BaseException as error:  # noqa: BLE001 -- a group carries the SDK's error
+        judge.check(f"{name} came to its end", False, f"{type(leaf(error)).__name__}: {leaf(error)}"[:800])
 
 
 async def main():
@@ -137,32 +160,20 @@ async def main():
     declared = {"client_id": "public-app", "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none",
                 "issuer": stage["issuer"]}
     document = f"{origin}/python.json"
-    refused = {path: Host(stage, notes, document=f"{origin}/{path}") for path in ("liar.json", "secret.json", "none.json")}
-
-    async def refusal(path, host):
-        try:
-            async with host.connect():
-                judge.check(f"{path} is refused", False)
-        except BaseException as error:  # noqa: BLE001 -- a group carries what the user agent saw
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            judge.check(f"{path} is refused with a page, not a redirect", str(error).startswith("400 "), str(error)[:200])
-
-    async def guarded(name, work):
-        try:
-            await asyncio.wait_for(work, 150)
-        except BaseException as error:  # noqa: BLE001 -- a group carries the SDK's error
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            judge.check(f"{name} came to its end", False, f"{type(error).__name__}: {error}"[:800])
-
-    await asyncio.gather(
-        guarded("DCR", way(judge, "DCR", Host(stage, notes))),
-        guarded("CIMD", way(judge, "CIMD", Host(stage, notes, document=document), document)),
-        guarded("declared", way(judge, "declared", Host(stage, notes, declared=declared), "public-app")),
-        guarded("weather", offline(judge, Host(stage, weather))),
-        *(guarded(path, refusal(path, host)) for path, host in refused.items()),
-    )
+    work = {
+        "DCR": way(judge, "DCR", Host(stage, notes)),
+        "CIMD": way(judge, "CIMD", Host(stage, notes, document=document), document),
+        "declared": way(judge, "declared", Host(stage, notes, declared=declared), "public-app"),
+        "the Python server": at_the_python_server(judge, Host(stage, weather)),
+        "a denial": refused(judge, "what the person denies", Host(stage, weather, deny=True), "No authorization code"),
+    }
+    for path, what in {
+        "liar.json": "a document of another client", "secret.json": "a document with a secret in it",
+        "none.json": "a document that is not there",
+    }.items():
+        # With a page: nobody is sent to a redirect URI that such a document names.
+        work[path] = refused(judge, what, Host(stage, notes, document=f"{origin}/{path}"), "Lost: 400 ")
+    await asyncio.gather(*(guarded(judge, name, task) for name, task in work.items()))
     judge.finish()
 
 

@@ -8,12 +8,15 @@ import { chromium } from 'playwright-core';
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const PATIENCE = 10_000; // milliseconds for one step
 
-/** Chromium, without a window. */
-export const launch = () =>
+/** Chromium, without a window; it believes the certificate of the scene. */
+export const launch = (stage) =>
   chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    // Chromium's sandbox does not work for root.
-    args: process.getuid() === 0 ? ['--no-sandbox'] : [],
+    args: [
+      `--ignore-certificate-errors-spki-list=${stage.loopback.pin}`,
+      // Chromium's sandbox does not work for root.
+      ...(process.getuid() === 0 ? ['--no-sandbox'] : []),
+    ],
   });
 
 /** One browser profile of one person, whose pages are looked at. */

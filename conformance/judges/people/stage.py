@@ -1,13 +1,17 @@
 """Start `writ serve` with people, and run one judge of the authorization code flow against it.
 
-    python stage.py NAME COMMAND [ARGUMENT...]
+    python stage.py [--tls] NAME COMMAND [ARGUMENT...]
 
-As `scene.py`, but what is declared is for people in front of browsers. The issuer is `http://localhost:PORT`:
-passkeys need a name, and are allowed on this one without TLS.
+As `scene.py`, but what is declared is for people in front of browsers. The issuer is `http://localhost:PORT`, or
+`https://localhost:PORT` with a certificate that signs itself.
 """
 
+import argparse
+import base64
 import datetime
+import hashlib
 import ipaddress
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -18,7 +22,7 @@ sys.path.insert(0, str(HERE.parent))
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from scene import free_port, key, perform, place_for, public, resource, secret
 
 LOOPBACK = "http://127.0.0.1/callback"  # with whatever port the client has got
@@ -92,7 +96,7 @@ def declarations():
 
 
 def certificate(directory):
-    """A certificate for loopback that signs itself, and its key; for hosts of metadata documents."""
+    """A certificate for loopback that signs itself, its key, and what browsers know its key by."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -108,23 +112,32 @@ def certificate(directory):
     files = {"certificate": directory / "loopback.pem", "key": directory / "loopback.key"}
     files["certificate"].write_bytes(certificate.public_bytes(Encoding.PEM))
     files["key"].write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return {name: str(file) for name, file in files.items()}
+    public_key = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    pin = base64.b64encode(hashlib.sha256(public_key).digest()).decode()
+    return {name: str(file) for name, file in files.items()} | {"pin": pin}
 
 
 def main():
-    name, command = sys.argv[1], sys.argv[2:]
-    directory = place_for(name)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tls", action="store_true")
+    parser.add_argument("name")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    asked = parser.parse_args()
+    directory = place_for(asked.name)
     document, private = declarations()
     port = free_port()
-    private["loopback"] = certificate(directory)
+    loopback = private["loopback"] = certificate(directory)
     settings = {
-        "WRIT_SERVER__ISSUER": f"http://localhost:{port}",
+        "WRIT_SERVER__ISSUER": f"http{'s' if asked.tls else ''}://localhost:{port}",
         "WRIT_USERS__SIGN_UP": "open",
         # The hosts of metadata documents and the applications that are told of a logout are on loopback.
-        "WRIT_FETCH__EXTRA_CA": private["loopback"]["certificate"],
+        "WRIT_FETCH__EXTRA_CA": loopback["certificate"],
         "WRIT_FETCH__ALLOW_PRIVATE_ADDRESSES_FOR_TESTS": "true",
     }
-    perform(command, directory, document, private, settings=settings, listen=f"127.0.0.1:{port}")
+    if asked.tls:
+        settings |= {"WRIT_TLS__CERTIFICATE": loopback["certificate"], "WRIT_TLS__PRIVATE_KEY": loopback["key"]}
+        os.environ["NODE_EXTRA_CA_CERTS"] = loopback["certificate"]
+    perform(asked.command, directory, document, private, settings=settings, listen=f"127.0.0.1:{port}")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ const together = () => withParty('apache', () => withParty('openid-client', asyn
   judge.equal('and none any more after signing out elsewhere', status, 401);
 }));
 
-const browser = await launch();
+const browser = await launch(stage);
 const plays = { ...Object.fromEntries(Object.keys(parties).map((name) => [name, () => alone(name)])), 'back-channel logout': together };
 for (const [name, play] of Object.entries(plays)) {
   console.log(`-- ${name}`);
