@@ -1,6 +1,7 @@
 //! What a running server is made of, taken whole by every handler.
 
 pub mod documents;
+pub mod providers;
 pub mod readiness;
 mod strangers;
 
@@ -14,7 +15,11 @@ use tokio::{
 };
 use writ_resource::{dpop::Nonces, jws::KeySet};
 
-use self::{documents::Documents, readiness::Readiness};
+use self::{
+    documents::Documents,
+    providers::{ProviderError, Providers},
+    readiness::Readiness,
+};
 use crate::{
     audit::{
         Event, FIRST_KEYS, Kind, Record,
@@ -64,6 +69,9 @@ pub enum StartError {
     /// The HTTP client.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// A provider that people sign in with.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
 }
 
 /// A server without its sockets.
@@ -91,6 +99,8 @@ pub struct App {
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
     /// Metadata documents of clients.
     pub documents: Documents,
+    /// Other providers that people sign in with.
+    pub providers: Providers,
     /// How much is written down of strangers.
     pub refusals: Refusals,
     /// How far the trail has been handed on.
@@ -117,6 +127,8 @@ pub struct App {
     pub sign_ins: Tickets,
     /// Browsers that people have signed in with.
     pub devices: Tickets,
+    /// What a browser carries to another provider and back.
+    pub departures: Tickets,
     /// Challenges that passkeys answer.
     pub challenges: Tickets,
     /// How often somebody may try to sign in.
@@ -194,6 +206,7 @@ impl App {
         let errands = Tickets::new(&sealer, "errand")?;
         let sign_ins = Tickets::new(&sealer, "sign-in")?;
         let devices = Tickets::new(&sealer, "device")?;
+        let departures = Tickets::new(&sealer, "departure")?;
         let challenges = Tickets::new(&sealer, "challenge")?;
         let guesses = Guesses::new(&config.users, clock.clone());
         let hashing = Arc::new(Semaphore::new(config.users.hashing));
@@ -237,6 +250,7 @@ impl App {
             .time_to_live(Duration::from_secs(3600))
             .build();
         let fetch = Fetch::new(&config.fetch, &config.events)?;
+        let providers = Providers::new(&config)?;
         let deliveries = deliveries(&config.audit);
         let refusals = Refusals::new(config.audit.refusals_per_minute);
         let numbers = journal.state().numbers().clone();
@@ -254,6 +268,7 @@ impl App {
             limits,
             client_keys,
             documents: Documents::default(),
+            providers,
             refusals,
             deliveries,
             metrics: Metrics::new(numbers),
@@ -267,6 +282,7 @@ impl App {
             errands,
             sign_ins,
             devices,
+            departures,
             challenges,
             guesses,
             hashing,

@@ -66,6 +66,7 @@ impl TestApp {
         let who = session::Authenticated {
             user: &user,
             amr: &["pwd"],
+            authenticated_at: None,
             spent: Vec::new(),
             audit: Vec::new(),
         };
