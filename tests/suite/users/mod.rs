@@ -4,3 +4,4 @@ mod factor;
 mod sessions;
 mod sign_in;
 mod sign_up;
+mod upstream;
