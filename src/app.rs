@@ -1,6 +1,7 @@
 //! What a running server is made of, taken whole by every handler.
 
 pub mod documents;
+pub mod providers;
 pub mod readiness;
 mod strangers;
 
@@ -14,7 +15,11 @@ use tokio::{
 };
 use writ_resource::{dpop::Nonces, jws::KeySet};
 
-use self::{documents::Documents, readiness::Readiness};
+use self::{
+    documents::Documents,
+    providers::{ProviderError, Providers},
+    readiness::Readiness,
+};
 use crate::{
     audit::{
         Event, FIRST_KEYS, Kind, Record,
@@ -64,6 +69,9 @@ pub enum StartError {
     /// The HTTP client.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// A provider that people sign in with.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
 }
 
 /// A server without its sockets.
@@ -91,6 +99,8 @@ pub struct App {
     pub client_keys: moka::future::Cache<String, Arc<FetchedKeys>>,
     /// Metadata documents of clients.
     pub documents: Documents,
+    /// Other providers that people sign in with.
+    pub providers: Providers,
     /// How much is written down of strangers.
     pub refusals: Refusals,
     /// How far the trail has been handed on.
@@ -119,6 +129,8 @@ pub struct App {
     pub sign_ins: Tickets,
     /// Browsers that people have signed in with.
     pub devices: Tickets,
+    /// What a browser carries to another provider and back.
+    pub departures: Tickets,
     /// Challenges that passkeys answer.
     pub challenges: Tickets,
     /// How often somebody may try to sign in.
@@ -197,6 +209,7 @@ impl App {
         let logouts = Tickets::new(&sealer, "logout")?;
         let sign_ins = Tickets::new(&sealer, "sign-in")?;
         let devices = Tickets::new(&sealer, "device")?;
+        let departures = Tickets::new(&sealer, "departure")?;
         let challenges = Tickets::new(&sealer, "challenge")?;
         let guesses = Guesses::new(&config.users, clock.clone());
         let hashing = Arc::new(Semaphore::new(config.users.hashing));
@@ -240,6 +253,7 @@ impl App {
             .time_to_live(Duration::from_secs(3600))
             .build();
         let fetch = Fetch::new(&config.fetch, &config.events)?;
+        let providers = Providers::new(&config)?;
         let deliveries = deliveries(&config.audit);
         let refusals = Refusals::new(config.audit.refusals_per_minute);
         let numbers = journal.state().numbers().clone();
@@ -257,6 +271,7 @@ impl App {
             limits,
             client_keys,
             documents: Documents::default(),
+            providers,
             refusals,
             deliveries,
             metrics: Metrics::new(numbers),
@@ -271,6 +286,7 @@ impl App {
             logouts,
             sign_ins,
             devices,
+            departures,
             challenges,
             guesses,
             hashing,

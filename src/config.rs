@@ -2,7 +2,10 @@
 //!
 //! `config/default.toml` documents every key; a test keeps it equal to the defaults here.
 
+mod upstream;
+
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -11,12 +14,14 @@ use std::{
 use figment::{
     Figment, Metadata, Profile, Provider, Source,
     providers::{Format as _, Serialized, Toml},
+    util::nest,
     value::{Dict, Map, Value},
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use writ_resource::claims::MAX_ACTORS;
 
+pub use self::upstream::Upstream;
 use crate::{
     oauth::{resource::is_loopback, uri},
     telemetry,
@@ -56,6 +61,8 @@ pub struct Config {
     pub audit: Audit,
     /// People.
     pub users: Users,
+    /// Other providers that people sign in with, by names that we give them.
+    pub upstream: BTreeMap<String, Upstream>,
     /// How pages look.
     pub pages: Pages,
     /// Logs.
@@ -844,6 +851,40 @@ const KEYS: &[(&str, Allowed)] = {
         ("users.hashing", Number(1, 64)),
         ("users.guesses", Number(1, 1000)),
         ("users.guess_interval", Number(1, 3600)),
+        ("upstream.*.name", Words("a name that people know")),
+        (
+            "upstream.*.issuer",
+            Words(
+                "the https URL that the provider calls itself, to the letter, for example \
+                 https://accounts.google.com",
+            ),
+        ),
+        (
+            "upstream.*.client_id",
+            Words("the client_id that the provider has given to this server"),
+        ),
+        (
+            "upstream.*.client_secret_file",
+            Words("the path of a file that holds the client's secret, or nothing for none"),
+        ),
+        (
+            "upstream.*.private_key_file",
+            Words(
+                "the path of a PEM file with a PKCS#8 private key (RSA, P-256 or Ed25519), or \
+                 nothing for none; not together with client_secret_file",
+            ),
+        ),
+        (
+            "upstream.*.scopes",
+            Words("scopes with a space between them, openid among them"),
+        ),
+        ("upstream.*.sign_up", Words("open or off")),
+        ("upstream.*.link_by_verified_email", Words("true or false")),
+        (
+            "upstream.*.allowed_domains",
+            List("domains in lower case, for example [\"example.com\"]"),
+        ),
+        ("upstream.*.private_addresses", Words("true or false")),
         ("pages.product", Words("a name that people know")),
         (
             "pages.theme",
@@ -875,7 +916,8 @@ fn allowed(key: &str) -> String {
     // An element of a list is named by its position.
     let key = key.trim_end_matches(|c: char| c.is_ascii_digit());
     let key = key.strip_suffix('.').unwrap_or(key);
-    match KEYS.iter().find(|(known, _)| *known == key) {
+    let key = &pattern(key);
+    match KEYS.iter().find(|(known, _)| known == key) {
         Some((_, Allowed::Number(low, high))) => format!("a whole number, {low}..={high}"),
         Some((_, Allowed::Words(words) | Allowed::List(words))) => (*words).to_owned(),
         None => {
@@ -893,6 +935,15 @@ fn allowed(key: &str) -> String {
     }
 }
 
+/// A key as [`KEYS`] lists it: providers have names of their own.
+fn pattern(key: &str) -> String {
+    let mut parts: Vec<&str> = key.split('.').collect();
+    if let ["upstream", name, ..] = parts.as_mut_slice() {
+        *name = "*";
+    }
+    parts.join(".")
+}
+
 /// Values from one place, which their errors name.
 struct Layer {
     place: String,
@@ -902,10 +953,7 @@ struct Layer {
 impl Layer {
     /// One value that was set by itself.
     fn one(place: String, key: &str, value: Value) -> Self {
-        let mut values = Dict::new();
-        if let Some((section, name)) = key.split_once('.') {
-            values.insert(section.into(), Dict::from([(name.into(), value)]).into());
-        }
+        let values = nest(key, value).into_dict().unwrap_or_default();
         Self { place, values }
     }
 }
@@ -931,6 +979,17 @@ fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
 
+/// The key that a variable sets, if it is this one: `[upstream.a] issuer` is
+/// `WRIT_UPSTREAM__A__ISSUER`.
+fn key_of(key: &str, name: &str) -> Option<String> {
+    let variable = variable(key);
+    let Some((before, after)) = variable.split_once('*') else {
+        return (variable == name).then(|| key.to_owned());
+    };
+    let id = name.strip_prefix(before)?.strip_suffix(after)?;
+    Some(key.replace('*', &id.to_ascii_lowercase()))
+}
+
 /// What the variables of the environment set.
 fn environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -947,11 +1006,14 @@ fn environment(
             origin: "the environment".into(),
             allowed,
         };
-        let Some((key, kind)) = KEYS.iter().find(|(key, _)| variable(key) == name) else {
+        let Some((key, kind)) = KEYS.iter().find_map(|(key, kind)| {
+            let key = key_of(key, &name)?;
+            Some((key, kind))
+        }) else {
             return Err(refuse("there is no such variable", instead_of(&name)));
         };
         let Ok(text) = value.into_string() else {
-            return Err(refuse("is not UTF-8", allowed(key)));
+            return Err(refuse("is not UTF-8", allowed(&key)));
         };
         // A node may be called 1, and an issuer is no date: only what is not text is parsed.
         let value = match kind {
@@ -962,7 +1024,7 @@ fn environment(
         };
         let Ok(value) = value;
         let place = format!("the environment ({name})");
-        layers.push(Layer::one(place, key, value));
+        layers.push(Layer::one(place, &key, value));
     }
     Ok(layers)
 }
@@ -1084,6 +1146,13 @@ impl Config {
         self.metadata_documents
             .check()
             .or_else(|(key, problem)| refuse(key, &problem))?;
+        for (id, upstream) in &self.upstream {
+            let http = upstream.private_addresses || self.fetch.allow_private_addresses_for_tests;
+            upstream.check(id, http).or_else(|(key, problem)| {
+                let key = format!("upstream.{id}.{key}");
+                refuse(key.trim_end_matches('.'), &problem)
+            })?;
+        }
         let node = &self.storage.node;
         if node.is_empty() || node.len() > 64 || !node.bytes().all(|b| b.is_ascii_graphic()) {
             return refuse("storage.node", &format!("'{node}' cannot name a node"));
@@ -1326,14 +1395,30 @@ mod tests {
 
     #[test]
     fn every_key_says_what_it_may_hold() {
-        let built_in = toml::Table::try_from(Config::default()).unwrap();
-        let keys = built_in.iter().flat_map(|(section, keys)| {
-            let keys = keys.as_table().unwrap().keys();
-            keys.map(move |key| format!("{section}.{key}"))
-        });
+        let provider = Upstream {
+            sign_up: Some(SignUp::Off),
+            ..Upstream::default()
+        };
+        let config = Config {
+            upstream: BTreeMap::from([("*".into(), provider)]),
+            ..Config::default()
+        };
+        let built_in = toml::Value::try_from(config).unwrap();
         let mut known: Vec<_> = KEYS.iter().map(|(key, _)| (*key).to_owned()).collect();
         known.sort();
-        assert_eq!(keys.collect::<Vec<_>>(), known);
+        assert_eq!(keys_below("", &built_in), known);
+    }
+
+    /// The keys of a table and of all tables in it.
+    fn keys_below(prefix: &str, value: &toml::Value) -> Vec<String> {
+        let Some(table) = value.as_table() else {
+            return vec![prefix.to_owned()];
+        };
+        let keys = table.iter().flat_map(|(key, value)| {
+            let dot = if prefix.is_empty() { "" } else { "." };
+            keys_below(&format!("{prefix}{dot}{key}"), value)
+        });
+        keys.collect()
     }
 
     fn with(variables: &[(&str, &str)], overrides: &Overrides) -> Result<Config, String> {
@@ -1502,6 +1587,70 @@ mod tests {
             error.contains("metadata_documents.default_age: 3600 is not between"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_provider_is_named_with_what_is_wrong_with_it() {
+        const ISSUER: (&str, &str) = ("WRIT_UPSTREAM__CORP__ISSUER", "https://id.example/a/");
+        const CLIENT: (&str, &str) = ("WRIT_UPSTREAM__CORP__CLIENT_ID", "writ");
+        let config = with(&[ISSUER, CLIENT], &Overrides::default()).unwrap();
+        let provider = &config.upstream["corp"];
+        assert_eq!(provider.issuer, ISSUER.1);
+        assert_eq!(provider.scopes, "openid profile email");
+        assert_eq!(provider.sign_up, None);
+        for (variables, wanted) in [
+            (&[ISSUER][..], "upstream.corp.client_id: is not set"),
+            (&[CLIENT], "upstream.corp.issuer: is not set\n  set in: the"),
+            (
+                &[("WRIT_UPSTREAM__CORP__ISSUER", "http://id.example"), CLIENT],
+                "upstream.corp.issuer: 'http://id.example' cannot be an issuer\n  set in: the \
+                 environment (WRIT_UPSTREAM__CORP__ISSUER)\n  allowed: the https URL",
+            ),
+            (
+                &[
+                    ("WRIT_UPSTREAM__CORP__ISSUER", "https://id.example/?a"),
+                    CLIENT,
+                ],
+                "upstream.corp.issuer:",
+            ),
+            (
+                &[ISSUER, CLIENT, ("WRIT_UPSTREAM__CORP__SCOPES", "email")],
+                "upstream.corp.scopes: 'email' lacks openid",
+            ),
+            (
+                &[ISSUER, CLIENT, ("WRIT_UPSTREAM__CORP__SIGN_UP", "maybe")],
+                "upstream.corp.sign_up: 'maybe' is not known\n  set in: the environment \
+                 (WRIT_UPSTREAM__CORP__SIGN_UP)\n  allowed: open or off",
+            ),
+            (
+                &[
+                    ISSUER,
+                    CLIENT,
+                    ("WRIT_UPSTREAM__CORP__ALLOWED_DOMAINS", "[\"@a.example\"]"),
+                ],
+                "upstream.corp.allowed_domains: '@a.example' is no domain",
+            ),
+            (
+                &[
+                    ISSUER,
+                    CLIENT,
+                    ("WRIT_UPSTREAM__CORP__CLIENT_SECRET_FILE", "a"),
+                    ("WRIT_UPSTREAM__CORP__PRIVATE_KEY_FILE", "b"),
+                ],
+                "upstream.corp.private_key_file: is set, and client_secret_file too",
+            ),
+            (
+                &[("WRIT_UPSTREAM__A_B__ISSUER", "https://id.example")],
+                "upstream.a_b: 'a_b' cannot name a provider",
+            ),
+            (
+                &[("WRIT_UPSTREAM__CORP__SECRET", "a")],
+                "WRIT_UPSTREAM__CORP__SECRET: there is no such variable",
+            ),
+        ] {
+            let error = with(variables, &Overrides::default()).unwrap_err();
+            assert!(error.contains(wanted), "{variables:?}: {error}");
+        }
     }
 
     #[test]

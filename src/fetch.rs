@@ -5,6 +5,7 @@
 //! the MCP specification). No redirects, bounded in size and time.
 
 mod address;
+mod answer;
 mod document;
 
 use std::{error::Error as _, fs, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use url::{Host, Url};
 use self::address::Guard;
 pub use self::{
     address::is_public,
+    answer::Answer,
     document::{Document, Wanted},
 };
 use crate::config;

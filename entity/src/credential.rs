@@ -1,4 +1,5 @@
-//! What a person signs in with: a password, a passkey, a second factor, a recovery code.
+//! What a person signs in with: a password, a passkey, an identity at another provider, a second
+//! factor, a recovery code.
 
 use sea_orm::entity::prelude::*;
 
@@ -9,12 +10,13 @@ pub struct Model {
     /// Tenant.
     #[sea_orm(primary_key, auto_increment = false)]
     pub tenant: String,
-    /// Of a passkey its credential ID, base64url; of the others their kind and their person.
+    /// Of a passkey its credential ID, base64url; of the others their kind and their person, or of
+    /// an identity at another provider the SHA-256 of issuer and subject.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
     /// Whose.
     pub user_id: String,
-    /// `password`, `passkey`, `totp` or `recovery`.
+    /// `password`, `passkey`, `upstream`, `totp` or `recovery`.
     pub kind: String,
     /// What the person calls it.
     pub name: String,

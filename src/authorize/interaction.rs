@@ -187,9 +187,11 @@ pub async fn next(
                 "The person cannot sign in as the claims request wants it (acr).",
             ));
         }
-        // An old session is no good if there is one: another person, or too long ago.
+        // An old session is no good if there is one: another person, or too long ago. The same
+        // holds of a session at another provider when the client wants somebody to sign in.
+        let anew = session.is_some() || prompt.login || request.details.max_age.is_some();
         return Ok(Step::SignIn {
-            authenticated_after: session.map(|_| asked_at),
+            authenticated_after: anew.then_some(asked_at),
         });
     };
     let client_id = request.client.id();

@@ -27,7 +27,7 @@ pub fn rotates(client: &Client) -> bool {
 }
 
 /// What becomes of a token that is presented.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// The next one takes its place.
     Rotate,

@@ -56,7 +56,7 @@ impl RefreshTokens {
 }
 
 fn named(tenant: &str, text: &str) -> Vec<u8> {
-    format!("{} {text}", tenant).into_bytes()
+    format!("{tenant} {text}").into_bytes()
 }
 
 #[cfg(test)]

@@ -64,8 +64,6 @@ fn is_of_shape(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     // RFC 7636, appendix B.

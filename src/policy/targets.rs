@@ -87,11 +87,10 @@ pub fn of_person(
     let some = |r: &Arc<Resource>| of_resources.iter().any(|scope| knows(r, scope));
     let default = |r: &Arc<Resource>| resources.by_name(default).is_some_and(|d| d.id() == r.id());
     // The narrower choice counts where it leaves any.
-    let narrower: [&dyn Fn(&Arc<Resource>) -> bool; 2] = [&some, &all];
-    for choice in narrower {
-        if candidates.len() > 1 && candidates.iter().any(choice) {
-            candidates.retain(choice);
-        }
+    if candidates.iter().any(all) {
+        candidates.retain(all);
+    } else if candidates.len() > 1 && candidates.iter().any(some) {
+        candidates.retain(some);
     }
     if candidates.len() > 1 {
         candidates.retain(default);

@@ -45,6 +45,8 @@ pub enum Once {
     PushedRequest,
     /// The challenge of a passkey (WebAuthn level 2 §13.4.3).
     Challenge,
+    /// What a browser carried to another provider and back: the `state` (RFC 6749 §10.12).
+    Departure,
 }
 
 /// Whose grants end.

@@ -91,7 +91,10 @@ impl IdTokenRequest {
             json!(now + app.config.authorization.id_token_lifetime),
         );
         say("iat", json!(now));
-        say("at_hash", json!(half_hash(algorithm, access_token)));
+        say(
+            "at_hash",
+            json!(half_hash(algorithm.as_str(), access_token)),
+        );
         say("sid", json!(self.given.sid));
         say("auth_time", json!(authorized.auth_time));
         if !authorized.amr.is_empty() {
@@ -138,10 +141,11 @@ pub fn hint(tenant: &Tenant, token: &str) -> Option<Hint> {
 
 /// `at_hash` (OpenID Connect Core §3.1.3.6): the left half of the hash that goes with the
 /// algorithm, which for Ed25519 is the one that it uses itself.
-fn half_hash(algorithm: SigningAlgorithm, token: &str) -> String {
+#[must_use]
+pub fn half_hash(algorithm: &str, token: &str) -> String {
     let hash = match algorithm {
-        SigningAlgorithm::RS256 | SigningAlgorithm::ES256 => &SHA256,
-        SigningAlgorithm::EdDSA => &SHA512,
+        "EdDSA" => &SHA512,
+        _ => &SHA256,
     };
     let hash = digest(hash, token.as_bytes());
     URL_SAFE_NO_PAD.encode(hash.as_ref().split_at(hash.as_ref().len() / 2).0)

@@ -18,6 +18,8 @@ use crate::{
 pub const PASSWORD: &str = "password";
 /// A passkey (WebAuthn).
 pub const PASSKEY: &str = "passkey";
+/// Who somebody is at another provider.
+pub const UPSTREAM: &str = "upstream";
 /// An authenticator app (RFC 6238).
 pub const TOTP: &str = "totp";
 /// A recovery code.
@@ -46,6 +48,13 @@ impl Credentials {
     /// All of a kind.
     pub fn all(&self, kind: &'static str) -> impl Iterator<Item = &Model> {
         self.0.iter().filter(move |row| row.kind == kind)
+    }
+
+    /// Whether its person could not sign in without this one.
+    #[must_use]
+    pub fn is_last_way_in(&self, row: &Model) -> bool {
+        let opens = |other: &&Model| [PASSWORD, PASSKEY, UPSTREAM].contains(&other.kind.as_str());
+        !self.0.iter().filter(opens).any(|other| other.id != row.id)
     }
 
     /// The hash of the password, if there is one.
@@ -131,6 +140,12 @@ pub fn password(
 #[must_use]
 pub fn passkey(app: &App, tenant: &Tenant, user: &str, id: String, key: Vec<u8>) -> Model {
     row(app, tenant, user, PASSKEY, id, key)
+}
+
+/// An identity at another provider.
+#[must_use]
+pub fn identity(app: &App, tenant: &Tenant, user: &str, id: String) -> Model {
+    row(app, tenant, user, UPSTREAM, id, Vec::new())
 }
 
 /// Where the key of an authenticator app is sealed for.

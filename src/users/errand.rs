@@ -11,13 +11,28 @@ use crate::{
 /// Seconds for which an errand can be carried on.
 const LIFETIME: i64 = 3600;
 
+/// A client that sends a person, as the person is told of it before anything else happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sender {
+    /// What it calls itself, or its id.
+    pub client_name: String,
+    /// Whether nobody here answers for it.
+    pub unknown: bool,
+    /// The host that its document is at, if that is what it is known by.
+    pub document_host: Option<String>,
+    /// Where the answer goes.
+    pub redirect_host: String,
+    /// Whether that is a program on the person's own machine.
+    pub local: bool,
+}
+
 /// What a browser comes back to after signing in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Errand {
     /// Path and query below the issuer: of the authorization endpoint or of the account pages.
     pub to: String,
-    /// The client that sent the person here, as its id.
-    pub client: Option<String>,
+    /// The client that sent the person here.
+    pub client: Option<Sender>,
     /// Who the client believes it is (OpenID Connect Core §3.1.2.1).
     pub login_hint: Option<String>,
     /// When it began, Unix seconds.

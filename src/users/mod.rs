@@ -9,6 +9,7 @@
 //! | [`credential`] | what a person signs in with |
 //! | [`password`], [`totp`], [`recovery`] | each kind of it |
 //! | [`webauthn`] | passkeys |
+//! | [`upstream`] | who somebody is at another provider |
 //! | [`sign_in`] | from what a person shows to who they are |
 //! | [`change`] | changes of accounts, with what hangs from them |
 //! | [`declaration`] | what administrators say of a person, and see |
@@ -29,6 +30,7 @@ pub mod recovery;
 pub mod session;
 pub mod sign_in;
 pub mod totp;
+pub mod upstream;
 pub mod webauthn;
 
 pub use self::{account::User, errand::Errand, session::Session};

@@ -56,7 +56,7 @@ impl Session {
             sid: row.sid,
             user,
             authenticated_at: row.authenticated_at,
-            amr: row.amr.split(' ').map(str::to_owned).collect(),
+            amr: row.amr.split_whitespace().map(str::to_owned).collect(),
             user_agent: row.user_agent,
             address: row.address,
             created_at: row.created_at,
@@ -120,6 +120,8 @@ pub struct Authenticated<'a> {
     pub user: &'a User,
     /// How (RFC 8176).
     pub amr: &'a [&'static str],
+    /// When, if that was not just now, Unix seconds.
+    pub authenticated_at: Option<i64>,
     /// What that used up or changed, committed together with the session.
     pub spent: Vec<Change>,
     /// What is remembered of that.
@@ -153,7 +155,7 @@ pub async fn begin(
         digest: digest(&SHA256, secret.as_bytes()).as_ref().to_vec(),
         user_id: who.user.id.clone(),
         amr: who.amr.join(" "),
-        authenticated_at: now,
+        authenticated_at: who.authenticated_at.map_or(now, |at| at.min(now)),
         user_agent: user_agent(headers),
         address: context::address().map_or_else(String::new, |address| address.to_string()),
         created_at: same.as_ref().map_or(now, |session| session.created_at),
@@ -169,7 +171,10 @@ pub async fn begin(
     changes.push(Change::People(people::Change::PutSession(Box::new(
         row.clone(),
     ))));
-    let methods = row.amr.clone();
+    let methods = match row.amr.as_str() {
+        "" => "another provider".to_owned(),
+        methods => methods.to_owned(),
+    };
     let mut audit = who.audit;
     audit.push(record(
         app,

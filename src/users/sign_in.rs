@@ -4,6 +4,8 @@
 //! factor has to show that too; in between, the browser carries a ticket that says how far it has
 //! come, and nothing is written.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +38,9 @@ pub struct Proved {
     /// Who.
     pub user: User,
     /// How (RFC 8176 §2).
-    pub amr: &'static [&'static str],
+    pub amr: Cow<'static, [&'static str]>,
+    /// When, if that was not just now, Unix seconds.
+    pub authenticated_at: Option<i64>,
     /// What that used up.
     pub spent: Vec<Change>,
     /// What is remembered of that.
@@ -143,7 +147,8 @@ pub async fn with_password(
     }
     Ok(Outcome::Proved(Box::new(Proved {
         user,
-        amr: &["pwd"],
+        amr: Cow::Borrowed(&["pwd"]),
+        authenticated_at: None,
         spent: row
             .map(|row| credential::used(app, row, 0))
             .into_iter()
@@ -185,7 +190,8 @@ pub async fn with_factor(
     app.guesses.was_right(&guess);
     Ok(Outcome::Proved(Box::new(Proved {
         user,
-        amr: &["pwd", "otp", "mfa"],
+        amr: Cow::Borrowed(&["pwd", "otp", "mfa"]),
+        authenticated_at: None,
         spent: vec![spent],
         audit: Vec::new(),
     })))

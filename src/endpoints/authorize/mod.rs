@@ -117,7 +117,7 @@ fn sign_in(
     let ticket = interaction.seal(app, tenant)?;
     let errand = Errand {
         to: format!("/authorize/resume?interaction={ticket}"),
-        client: Some(request.client.id().to_owned()),
+        client: Some(page::sender(request)?),
         login_hint: request.details.login_hint.clone(),
         asked_at: interaction.asked_at(),
         authenticated_after,

@@ -11,7 +11,7 @@ use crate::{
     error::{OAuthError, Result},
     oauth::redirect_uri,
     registry::{Origin, Tenant},
-    users::{Session, csrf},
+    users::{Session, csrf, errand::Sender},
     web::{Asset, Page, form_target},
 };
 
@@ -20,17 +20,9 @@ use crate::{
 pub(super) struct Consent {
     /// Who is asked.
     username: String,
-    /// Who asks, in its own words.
-    client_name: String,
-    client_id: String,
-    /// Whether nobody here answers for it.
-    unknown: bool,
-    /// The host that the client's document is at, if that is what it is known by.
-    document_host: Option<String>,
-    /// Where the answer goes.
-    redirect_host: String,
-    /// Whether that is a program on the person's own machine.
-    local: bool,
+    /// Who asks.
+    #[serde(flatten)]
+    sender: Sender,
     groups: Vec<Group>,
     interaction: String,
     csrf: String,
@@ -59,24 +51,10 @@ impl Consent {
         remembered: &Remembered,
         interaction: String,
     ) -> Result<Self> {
-        let client = &request.client;
-        let document = client.document().map_err(OAuthError::server_error)?;
         let redirect_uri = Url::parse(&request.to.redirect_uri).ok();
-        let document_host = Url::parse(client.id()).ok();
-        let document_host = document_host.and_then(|url| url.host_str().map(str::to_owned));
-        let client_name = Some(document.name).filter(|name| !name.is_empty());
-        let redirect_host = redirect_uri.as_ref().map(|url| match url.host_str() {
-            Some(host) => host.to_owned(),
-            None => format!("{}:", url.scheme()),
-        });
         Ok(Self {
             username: session.user.username.clone(),
-            client_name: client_name.unwrap_or_else(|| client.id().to_owned()),
-            client_id: client.id().to_owned(),
-            unknown: !client.is_vouched_for() && client.origin() != Origin::Declared,
-            document_host,
-            redirect_host: redirect_host.unwrap_or_default(),
-            local: redirect_uri::is_local(&request.to.redirect_uri),
+            sender: sender(request)?,
             groups: groups(
                 &request.ask.scopes,
                 &remembered.allowed,
@@ -87,6 +65,29 @@ impl Consent {
             form_target: redirect_uri.as_ref().map(form_target),
         })
     }
+}
+
+/// Who sends the person, as they are told.
+///
+/// # Errors
+/// When what is stored of the client cannot be read.
+pub(super) fn sender(request: &AuthorizationRequest) -> Result<Sender> {
+    let client = &request.client;
+    let document = client.document().map_err(OAuthError::server_error)?;
+    let client_name = Some(document.name).filter(|name| !name.is_empty());
+    let document_host = Url::parse(client.id()).ok();
+    let redirect_uri = Url::parse(&request.to.redirect_uri).ok();
+    let redirect_host = redirect_uri.map(|url| match url.host_str() {
+        Some(host) => host.to_owned(),
+        None => format!("{}:", url.scheme()),
+    });
+    Ok(Sender {
+        client_name: client_name.unwrap_or_else(|| client.id().to_owned()),
+        unknown: !client.is_vouched_for() && client.origin() != Origin::Declared,
+        document_host: document_host.and_then(|url| url.host_str().map(str::to_owned)),
+        redirect_host: redirect_host.unwrap_or_default(),
+        local: redirect_uri::is_local(&request.to.redirect_uri),
+    })
 }
 
 /// Posts an answer to the client (OAuth 2.0 Form Post Response Mode).

@@ -8,7 +8,11 @@ use chrono::{DateTime, SecondsFormat};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-use super::{see_other, signed::Signed};
+use super::{
+    see_other,
+    signed::Signed,
+    upstream::{self, Button, IdentityRow},
+};
 use crate::{
     app::AppState,
     endpoints::extract::{ForTenant, form, parameters},
@@ -35,6 +39,8 @@ struct AccountPage<'a> {
     recovery_codes: usize,
     can_passkeys: bool,
     passkeys: Vec<PasskeyRow<'a>>,
+    identities: Vec<IdentityRow<'a>>,
+    providers: Vec<Button<'a>>,
     sessions: Vec<SessionRow<'a>>,
 }
 
@@ -65,7 +71,7 @@ impl Page for AccountPage<'_> {
 }
 
 /// A time as people read it everywhere.
-fn written(seconds: i64) -> String {
+pub(super) fn written(seconds: i64) -> String {
     let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     let text = time.to_rfc3339_opts(SecondsFormat::Secs, true);
     text.replace('T', " ").replace('Z', " UTC")
@@ -96,6 +102,8 @@ pub(super) async fn show(
         recovery_codes: credentials.all(RECOVERY).count(),
         can_passkeys: RelyingParty::of(&tenant).is_some(),
         passkeys: passkeys(&credentials),
+        identities: upstream::identities(&app, &credentials),
+        providers: upstream::buttons(&app),
         sessions: rows(&sessions, &signed.session),
     };
     signed.show(StatusCode::OK, &page)

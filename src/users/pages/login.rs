@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{
     passkeys::{Prompt, SCRIPT},
     see_other,
+    upstream::{self, Button},
     visit::Visit,
 };
 use crate::{
@@ -21,7 +22,9 @@ use crate::{
     error::Result,
     oauth::error_code::ErrorCode,
     users::{
-        csrf, session,
+        csrf,
+        errand::Sender,
+        session,
         sign_in::{self, Outcome},
     },
     web::{Asset, Page},
@@ -33,11 +36,12 @@ struct LoginPage<'a> {
     csrf: String,
     errand: &'a str,
     /// Who has sent the person here.
-    client: Option<String>,
+    client: Option<&'a Sender>,
     username: Cow<'a, str>,
     problem: Option<Problem>,
     sign_up: Option<String>,
     passkey: Option<Prompt>,
+    providers: Vec<Button<'a>>,
 }
 
 /// What did not work.
@@ -162,6 +166,7 @@ pub(super) fn page(
         problem,
         sign_up: open.then(|| visit.path("/signup", &[])),
         passkey: Prompt::sign_in(visit.app, visit.tenant, &visit.browser.name)?,
+        providers: upstream::buttons(visit.app),
     };
     visit.show(status, &page)
 }

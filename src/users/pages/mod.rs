@@ -9,6 +9,7 @@ mod passkeys;
 mod profile;
 mod sign_up;
 mod signed;
+mod upstream;
 mod visit;
 
 use axum::{
@@ -31,6 +32,8 @@ pub fn router(pages: SharedPages) -> Router<AppState> {
         .route("/login", get(login::show).post(login::submit))
         .route("/login/factor", get(factor::show).post(factor::submit))
         .route("/login/passkey", post(passkeys::sign_in))
+        .route("/login/upstream/{id}", post(upstream::leave))
+        .route("/login/upstream/{id}/callback", get(upstream::arrive))
         .route("/signup", get(sign_up::show).post(sign_up::submit))
         .route("/account", get(account::show))
         .route("/account/signout", post(account::sign_out))
@@ -48,6 +51,8 @@ pub fn router(pages: SharedPages) -> Router<AppState> {
         .route("/account/recovery", post(authenticator::renew))
         .route("/account/passkeys", get(passkeys::show).post(passkeys::add))
         .route("/account/passkeys/remove", post(passkeys::remove))
+        .route("/account/upstream", post(upstream::add))
+        .route("/account/upstream/remove", post(upstream::remove))
         .layer(from_fn_with_state(pages, refused::as_page))
         .route("/pages/passkey.js", get(passkeys::script))
 }

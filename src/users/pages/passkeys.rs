@@ -1,5 +1,7 @@
 //! Passkeys: `/login/passkey` signs in with one, `/account/passkeys` adds and removes them.
 
+use std::borrow::Cow;
+
 use axum::{
     extract::{Request, State},
     response::Response,
@@ -21,7 +23,7 @@ use crate::{
     store::people,
     users::{
         User, account,
-        credential::{self, Credentials, PASSKEY, PASSWORD},
+        credential::{self, Credentials, PASSKEY},
         csrf,
         sign_in::{self, Proved},
         webauthn::{
@@ -146,11 +148,12 @@ async fn proved(
         user,
         // A key in hardware that does not leave it, or one that is copied between devices; the
         // device has made sure who uses it (RFC 8176 §2).
-        amr: if asserted.backup_eligible {
+        amr: Cow::Borrowed(if asserted.backup_eligible {
             &["swk", "user", "mfa"]
         } else {
             &["hwk", "user", "mfa"]
-        },
+        }),
+        authenticated_at: None,
         spent: vec![
             challenge.use_up(tenant),
             credential::used(app, &row, counter),
@@ -304,8 +307,7 @@ pub(super) async fn remove(
     let Some(row) = credentials.all(PASSKEY).find(|row| row.id == id) else {
         return signed.done();
     };
-    let others = credentials.all(PASSKEY).count() > 1;
-    if !others && credentials.first(PASSWORD).is_none() {
+    if credentials.is_last_way_in(row) {
         return Err(OAuthError::invalid_request(
             "This passkey is all you can sign in with: set a password or add another one first.",
         ));

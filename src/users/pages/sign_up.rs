@@ -1,5 +1,7 @@
 //! `GET|POST /signup`: a new account, where anybody may make one.
 
+use std::borrow::Cow;
+
 use axum::{
     extract::{RawQuery, Request, State},
     response::Response,
@@ -91,7 +93,8 @@ pub(super) async fn submit(
         spent: change::added(&app, &tenant, &user, Some(hash)),
         audit: vec![change::record(&app, &tenant, &user.id, "signed up")],
         user,
-        amr: &["pwd"],
+        amr: Cow::Borrowed(&["pwd"]),
+        authenticated_at: None,
     };
     match visit.finish(proved).await {
         Err(error) if error.code == ErrorCode::Conflict => refuse(TAKEN.into()),

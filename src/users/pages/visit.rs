@@ -6,13 +6,14 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::see_other;
 use crate::{
     app::App,
-    error::Result,
+    error::{OAuthError, Result},
     registry::Tenant,
     users::{
         Errand, Session,
         browser::Browser,
         csrf::{self, Holder},
         device::Device,
+        errand::Sender,
         session::{self, Authenticated},
         sign_in::Proved,
     },
@@ -49,6 +50,20 @@ impl<'a> Visit<'a> {
         })
     }
 
+    /// A visit that goes on with an errand.
+    pub(super) fn with(
+        app: &'a App,
+        tenant: &'a Tenant,
+        headers: &'a HeaderMap,
+        errand: Option<Errand>,
+    ) -> Result<Self> {
+        let seal = |errand: Errand| Ok::<_, OAuthError>((errand.seal(app, tenant)?, errand));
+        Ok(Self {
+            errand: errand.map(seal).transpose()?,
+            ..Self::new(app, tenant, headers, None)?
+        })
+    }
+
     /// The token for its forms.
     pub(super) fn csrf(&self) -> String {
         csrf::token(self.app, self.tenant, Holder::Browser(&self.browser))
@@ -75,16 +90,10 @@ impl<'a> Visit<'a> {
         format!("{path}{page}{mark}{query}")
     }
 
-    /// What the client is called that has sent it.
-    pub(super) fn client(&self) -> Option<String> {
+    /// The client that has sent it.
+    pub(super) fn client(&self) -> Option<&Sender> {
         let (_, errand) = self.errand.as_ref()?;
-        let client = self.tenant.client(errand.client.as_deref()?)?;
-        let name = client.document().ok()?.name;
-        Some(if name.is_empty() {
-            client.id().to_owned()
-        } else {
-            name
-        })
+        errand.client.as_ref()
     }
 
     /// Where it goes when somebody is signed in.
@@ -127,7 +136,8 @@ impl<'a> Visit<'a> {
         let (app, tenant) = (self.app, self.tenant);
         let who = Authenticated {
             user: &proved.user,
-            amr: proved.amr,
+            amr: &proved.amr,
+            authenticated_at: proved.authenticated_at,
             spent: proved.spent,
             audit: proved.audit,
         };

@@ -13,3 +13,4 @@ mod resources;
 mod revocation;
 mod token_endpoint;
 mod token_exchange;
+mod upstream;

@@ -136,6 +136,17 @@ impl TestApp {
         Self::start(after_first_start().await, ISSUER, config, 1).await
     }
 
+    /// A server under another issuer.
+    pub(crate) async fn at(issuer: &str) -> Self {
+        Self::start(after_first_start().await, issuer, Config::default(), 1).await
+    }
+
+    /// Answers on a socket too, for as long as the test runs.
+    pub(crate) fn listen(&self, listener: tokio::net::TcpListener) {
+        let router = axum::Router::new().fallback_service(self.service.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+    }
+
     /// A server with the tenants `acme` and `globex`, which have administrators of their own.
     pub(crate) async fn with_tenants() -> Self {
         Self::tenants_at(ISSUER).await

@@ -18,6 +18,7 @@ mod key_host;
 mod live;
 mod oracle;
 mod person;
+pub(crate) mod provider;
 mod tls;
 
 pub(crate) use self::{

@@ -71,6 +71,7 @@ impl TestApp {
         let who = session::Authenticated {
             user: &user,
             amr,
+            authenticated_at: None,
             spent: Vec::new(),
             audit: Vec::new(),
         };

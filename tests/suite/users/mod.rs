@@ -6,4 +6,5 @@ mod passkeys;
 mod sessions;
 mod sign_in;
 mod sign_up;
+mod upstream;
 mod webauthn;
