@@ -8,6 +8,7 @@ use axum::{
 use entity::pushed_request;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
+use writ_resource::dpop::Proof;
 
 use super::extract::{ForTenant, form, parameters};
 use crate::{
@@ -45,7 +46,7 @@ pub async fn push(
         token: None,
     };
     let proof = dpop::presented(&app, &tenant, at)?;
-    let proved = proof.as_ref().map(|proof| proof.thumbprint());
+    let proved = proof.as_ref().map(Proof::thumbprint);
     let pushed = match checked(&app, &tenant, &authenticated, &params, proved).await {
         Ok(pushed) => pushed,
         Err(refusal) => {

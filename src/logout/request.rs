@@ -7,7 +7,7 @@ use crate::{
     app::App,
     clients,
     error::{OAuthError, Result},
-    oauth::{error_code::ErrorCode, params::Params},
+    oauth::params::Params,
     registry::Tenant,
     tokens::id_token::{self, Hint},
     users::Session,
@@ -124,11 +124,7 @@ async fn known(
             )),
         };
     };
-    let client = clients::find(app, tenant, client_id).await;
-    let client = client.map_err(|error| match error.code {
-        ErrorCode::InvalidClient => OAuthError::invalid_request(error.description().into_owned()),
-        _ => error,
-    })?;
+    let client = clients::find(app, tenant, client_id).await?;
     let document = client.document().map_err(OAuthError::server_error)?;
     let registered = &document.metadata.post_logout_redirect_uris;
     if to.is_some_and(|to| !registered.iter().any(|known| known == to)) {

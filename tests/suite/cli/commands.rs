@@ -106,6 +106,32 @@ fn a_key_made_here_signs_in() {
 }
 
 #[test]
+fn a_client_that_asks_people_is_declared_with_flags() {
+    let scene = Scene::start();
+    let line = "client add --id app --public --redirect-uri https://app.example/cb \
+                --redirect-uri https://app.example/two --post-logout-redirect-uri \
+                https://app.example/out --backchannel-logout-uri https://app.example/told";
+    let app = scene.json(line);
+    assert_eq!(app["token_endpoint_auth_method"], "none");
+    assert_eq!(
+        app["grant_types"],
+        json!(["authorization_code", "refresh_token"])
+    );
+    assert_eq!(
+        app["redirect_uris"],
+        json!(["https://app.example/cb", "https://app.example/two"])
+    );
+    let shown = scene.writ("client show app").stdout;
+    for words in ["https://app.example/out", "https://app.example/told"] {
+        assert!(shown.contains(words), "{shown}");
+    }
+    let old = "client add --id old --profile oidc_compat --redirect-uri https://old.example/cb";
+    assert_eq!(scene.json(old)["profile"], "oidc_compat");
+    let refused = scene.refused("client add --id bank --profile fapi2");
+    assert!(refused.contains("private_key_jwt"), "{refused}");
+}
+
+#[test]
 fn a_token_is_bound_to_a_key_made_here() {
     let scene = Scene::start();
     scene.json("resource add --id w --resource https://w.example/mcp --tool a");
