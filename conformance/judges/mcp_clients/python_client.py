@@ -66,7 +66,9 @@ class Host:
 
     async def answer(self):
         given = {name: values[0] for name, values in parse_qs(urlsplit(self.where).query).items()}
-        return AuthorizationCodeResult(code=given.get("code"), state=given.get("state"), iss=given.get("iss"))
+        if "error" in given:
+            raise PermissionError(given["error"])
+        return AuthorizationCodeResult(code=given["code"], state=given.get("state"), iss=given.get("iss"))
 
     async def on_response(self, answer):
         body = answer.request.content.decode() if answer.request.url.path.endswith("/token") else ""
@@ -165,7 +167,7 @@ async def main():
         "CIMD": way(judge, "CIMD", Host(stage, notes, document=document), document),
         "declared": way(judge, "declared", Host(stage, notes, declared=declared), "public-app"),
         "the Python server": at_the_python_server(judge, Host(stage, weather)),
-        "a denial": refused(judge, "what the person denies", Host(stage, weather, deny=True), "No authorization code"),
+        "a denial": refused(judge, "what the person denies", Host(stage, weather, deny=True), "PermissionError: access_denied"),
     }
     for path, what in {
         "liar.json": "a document of another client", "secret.json": "a document with a secret in it",
