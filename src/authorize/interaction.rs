@@ -39,6 +39,9 @@ pub struct Interaction {
     signed: bool,
     /// When it began, Unix seconds.
     asked_at: i64,
+    /// The sign-in that was there by then: another one was made for this request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
 }
 
 impl Interaction {
@@ -48,7 +51,13 @@ impl Interaction {
     /// `invalid_request` when it cannot be read, `invalid_request_uri` when it was pushed and does
     /// not hold any more, or is another client's, `invalid_request_object` when it is signed and
     /// that does not hold.
-    pub async fn begin(app: &App, tenant: &Tenant, parameters: String) -> Result<Self> {
+    pub async fn begin(
+        app: &App,
+        tenant: &Tenant,
+        parameters: String,
+        session: Option<&Session>,
+    ) -> Result<Self> {
+        let before = session.map(Session::sign_in);
         let received = Received::read(parameters.as_bytes(), Channel::Front)?;
         let pushed = received.params.get("request_uri");
         let pushed = pushed.filter(|uri| uri.starts_with(PUSHED));
@@ -61,6 +70,7 @@ impl Interaction {
                 parameters: signed.unwrap_or(parameters),
                 pushed: None,
                 asked_at,
+                before,
             });
         };
         let digest = digest_of(&uri);
@@ -76,6 +86,7 @@ impl Interaction {
             pushed: Some(digest),
             signed: false,
             asked_at,
+            before,
         })
     }
 
@@ -108,6 +119,11 @@ impl Interaction {
     #[must_use]
     pub const fn asked_at(&self) -> i64 {
         self.asked_at
+    }
+
+    /// Whether somebody has signed in for this request.
+    fn is_answered_by(&self, session: &Session) -> bool {
+        self.before.as_ref() != Some(&session.sign_in())
     }
 
     /// The request, to be checked from the beginning.
@@ -171,17 +187,17 @@ pub async fn next(
     tenant: &Tenant,
     request: &AuthorizationRequest,
     session: Option<&Session>,
-    asked_at: i64,
+    interaction: &Interaction,
 ) -> Result<Step> {
     let prompt = request.details.prompt;
-    let Some(session) = session.filter(|s| suffices(app, tenant, request, s, asked_at)) else {
+    let Some(session) = session.filter(|s| suffices(app, tenant, request, s, interaction)) else {
         if prompt.none {
             return Err(OAuthError::new(
                 ErrorCode::LoginRequired,
                 "The person would have to sign in.",
             ));
         }
-        if session.is_some_and(|s| has_tried(request, s, asked_at)) {
+        if session.is_some_and(|s| has_tried(request, s, interaction)) {
             return Err(OAuthError::new(
                 ErrorCode::UnmetAuthenticationRequirements,
                 "The person cannot sign in as the claims request wants it (acr).",
@@ -189,9 +205,11 @@ pub async fn next(
         }
         // An old session is no good if there is one: another person, or too long ago. The same
         // holds of a session at another provider when the client wants somebody to sign in.
-        let anew = session.is_some() || prompt.login || request.details.max_age.is_some();
+        let anew = prompt.login || request.details.max_age.is_some();
+        let asked_at = anew.then_some(interaction.asked_at);
+        let later = session.map(|session| session.authenticated_at + 1);
         return Ok(Step::SignIn {
-            authenticated_after: anew.then_some(asked_at),
+            authenticated_after: later.max(asked_at),
         });
     };
     let client_id = request.client.id();
@@ -215,7 +233,7 @@ fn suffices(
     tenant: &Tenant,
     request: &AuthorizationRequest,
     session: &Session,
-    asked_at: i64,
+    interaction: &Interaction,
 ) -> bool {
     let details = &request.details;
     let called = subject::known_as(app, tenant, &request.client, &session.user.id);
@@ -229,15 +247,15 @@ fn suffices(
     if !is_strong_enough(request, session) {
         return false;
     }
-    // Whoever signed in for this very request has done so recently enough.
-    if session.authenticated_at >= asked_at {
-        return true;
-    }
     let age = app.clock.seconds() - session.authenticated_at;
-    let too_old = details
-        .max_age
-        .is_some_and(|limit| age > limit || limit == 0);
-    !too_old && !details.prompt.login && !details.prompt.select_account
+    let recent = |limit| age <= limit && limit > 0;
+    if interaction.is_answered_by(session) {
+        // Another provider may have let in somebody whom it had asked long ago.
+        let now = session.authenticated_at >= interaction.asked_at;
+        return now || details.max_age.is_none_or(recent);
+    }
+    let again = details.prompt.login || details.prompt.select_account;
+    !again && details.max_age.is_none_or(recent)
 }
 
 /// Whether the sign-in meets a class that the client insists on (OpenID Connect Core §5.5.1.1).
@@ -249,8 +267,8 @@ fn is_strong_enough(request: &AuthorizationRequest, session: &Session) -> bool {
 }
 
 /// Whether somebody has signed in for this very request, and that was not enough.
-fn has_tried(request: &AuthorizationRequest, session: &Session, asked_at: i64) -> bool {
-    session.authenticated_at >= asked_at && !is_strong_enough(request, session)
+fn has_tried(request: &AuthorizationRequest, session: &Session, interaction: &Interaction) -> bool {
+    interaction.is_answered_by(session) && !is_strong_enough(request, session)
 }
 
 /// Whether any program on the person's machine can say that it is this client: its id is public,

@@ -5,6 +5,7 @@
 //! never does, so nobody can have known it before (session fixation).
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use entity::session;
 use http::{HeaderMap, HeaderValue, header};
 
@@ -64,6 +65,13 @@ impl Session {
             expires_at: row.expires_at,
             digest: row.digest,
         }
+    }
+
+    /// Names the sign-in that this session rests on: who signs in anew gets another name, in the
+    /// same second too.
+    #[must_use]
+    pub fn sign_in(&self) -> String {
+        URL_SAFE_NO_PAD.encode(&self.digest)
     }
 
     /// Whether its person has proved who they are within this many seconds.

@@ -15,7 +15,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use url::Url;
 
 use super::extract::{ForTenant, form};
@@ -48,8 +48,9 @@ pub async fn begin(
     };
     let parameters =
         parameters.map_err(|why| OAuthError::invalid_request(NOT_UTF8).because(why))?;
-    let interaction = Interaction::begin(&app, &tenant, parameters).await?;
-    go_on(&app, &tenant, &headers, &interaction).await
+    let session = session::current(&app, &tenant, &headers).await?;
+    let interaction = Interaction::begin(&app, &tenant, parameters, session.as_ref()).await?;
+    go_on(&app, &tenant, session, &interaction).await
 }
 
 const NOT_UTF8: &str = "The form is not UTF-8.";
@@ -66,22 +67,21 @@ pub async fn resume(
     let query = request.uri().query().unwrap_or_default();
     let ticket = value(query.as_bytes(), "interaction").unwrap_or_default();
     let interaction = Interaction::open(&app, &tenant, &ticket)?;
-    go_on(&app, &tenant, request.headers(), &interaction).await
+    let session = session::current(&app, &tenant, request.headers()).await?;
+    go_on(&app, &tenant, session, &interaction).await
 }
 
 async fn go_on(
     app: &App,
     tenant: &Tenant,
-    headers: &HeaderMap,
+    session: Option<Session>,
     interaction: &Interaction,
 ) -> Result<Response> {
     let request = match authorize::read(app, tenant, &interaction.received()?).await {
         Ok(request) => request,
         Err(refusal) => return refused(app, tenant, refusal),
     };
-    let session = session::current(app, tenant, headers).await?;
-    let asked_at = interaction.asked_at();
-    let next = interaction::next(app, tenant, &request, session.as_ref(), asked_at).await;
+    let next = interaction::next(app, tenant, &request, session.as_ref(), interaction).await;
     match (next, session) {
         (Err(error), _) => refused(app, tenant, Refusal::Redirect(request.to, error)),
         (Ok(Step::Done(_)), Some(session)) => {
@@ -142,7 +142,7 @@ pub async fn decide(
     let ticket = value(&body, "interaction").unwrap_or_default();
     let interaction = Interaction::open(&app, &tenant, &ticket)?;
     let Some(session) = session::current(&app, &tenant, &headers).await? else {
-        return go_on(&app, &tenant, &headers, &interaction).await;
+        return go_on(&app, &tenant, None, &interaction).await;
     };
     let sent = value(&body, csrf::FIELD);
     let holder = csrf::Holder::Session(&session);
@@ -152,10 +152,9 @@ pub async fn decide(
         Err(refusal) => return refused(&app, &tenant, refusal),
     };
     // The session may have become another one, or too old, since the page was shown.
-    let asked_at = interaction.asked_at();
-    let next = interaction::next(&app, &tenant, &request, Some(&session), asked_at).await;
+    let next = interaction::next(&app, &tenant, &request, Some(&session), &interaction).await;
     if let Ok(Step::SignIn { .. }) | Err(_) = next {
-        return go_on(&app, &tenant, &headers, &interaction).await;
+        return go_on(&app, &tenant, Some(session), &interaction).await;
     }
     let outcome = match value(&body, "decision").as_deref() {
         Some("allow") => allow(&app, &tenant, &request, &session, &body).await,

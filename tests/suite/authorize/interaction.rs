@@ -242,6 +242,16 @@ async fn who_signed_in_too_long_ago_does_so_again() {
         let location = answer.header("location").unwrap();
         assert!(location.starts_with("/login?errand="), "{over}: {location}");
     }
+    // Also in the second in which somebody has signed in: they did so for something else.
+    let fresh = app.signed_in("eve").await;
+    assert!(fresh.allow(&json!({})).await.contains_key("code"));
+    for over in [json!({ "prompt": "login" }), json!({ "max_age": "0" })] {
+        let answer = fresh.open(&over).await;
+        let location = answer.header("location").unwrap();
+        assert!(location.starts_with("/login?errand="), "{over}: {location}");
+        // The page is shown, and sends nobody back.
+        assert_eq!(fresh.get(location).await.status, 200, "{over}");
+    }
     assert!(
         person
             .allow(&json!({ "max_age": "100" }))

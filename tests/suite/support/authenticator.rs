@@ -210,7 +210,7 @@ impl Authenticator {
             "attestationObject": b64(object),
             "transports": ["internal"],
         });
-        self.answer(response)
+        self.answer(&response)
     }
 
     /// Answers `navigator.credentials.get()`.
@@ -224,10 +224,10 @@ impl Authenticator {
             "signature": b64(self.sign(&message)),
             "userHandle": self.user_handle,
         });
-        self.answer(response)
+        self.answer(&response)
     }
 
-    fn answer(&self, response: Value) -> String {
+    fn answer(&self, response: &Value) -> String {
         let id = b64(&self.id);
         json!({ "id": id, "rawId": id, "type": "public-key", "response": response }).to_string()
     }

@@ -98,12 +98,15 @@ fn what_is_copied_between_devices_says_so_and_stays_so() {
     assert!(made(&mut authenticator).is_err());
 }
 
+/// What somebody does to an authenticator.
+type Change = fn(&mut Authenticator);
+
 /// Each change alone makes both ceremonies fail.
 #[test]
 fn what_was_made_for_another_question_or_place_is_refused() {
     let mut honest = Authenticator::es256();
     let registered = made(&mut honest).unwrap();
-    let changes: [(&str, fn(&mut Authenticator)); 12] = [
+    let changes: [(&str, Change); 12] = [
         ("another type", |a| a.r#type = Some("payment.get")),
         ("another challenge", |a| a.challenge = Some(b64([43; 32]))),
         ("a shorter challenge", |a| a.challenge = Some(b64([42; 31]))),
