@@ -24,9 +24,9 @@ async fn said(app: &TestApp, person: &Person<'_>, over: &Value) -> Value {
     claims
 }
 
-fn essential(value: Value) -> Value {
+fn essential(value: &Value) -> Value {
     let mut acr = json!({ "essential": true });
-    overlay(&mut acr, &value);
+    overlay(&mut acr, value);
     json!({ "claims": json!({ "id_token": { "acr": acr } }).to_string() })
 }
 
@@ -39,8 +39,8 @@ async fn a_token_says_how_the_person_signed_in() {
         // What would only be nice keeps nobody out.
         json!({ "acr_values": format!("phr {MULTI}") }),
         json!({ "claims": json!({ "id_token": { "acr": { "value": "phr" } } }).to_string() }),
-        essential(json!({})),
-        essential(json!({ "values": ["phr", SINGLE] })),
+        essential(&json!({})),
+        essential(&json!({ "values": ["phr", SINGLE] })),
     ] {
         let claims = said(&app, &person, &over).await;
         assert_eq!(claims["acr"], SINGLE, "{over}");
@@ -58,7 +58,7 @@ async fn a_class_that_is_essential_is_met_or_the_client_is_told() {
         json!({ "value": MULTI }),
         json!({ "values": ["phr", "unheard of"] }),
     ] {
-        let over = about(&essential(value));
+        let over = about(&essential(&value));
         // They may sign in with more…
         let answer = person.open(&over).await;
         assert_eq!(answer.status, 303);
@@ -71,13 +71,13 @@ async fn a_class_that_is_essential_is_met_or_the_client_is_told() {
     }
     // Whoever has just signed in for it, and not well enough, does not do so for ever.
     let again = app.sign_in(person.user.clone()).await;
-    let over = about(&essential(json!({ "value": MULTI })));
+    let over = about(&essential(&json!({ "value": MULTI })));
     let answer = again.open(&over).await;
     assert_eq!(refusal(&answer), "unmet_authentication_requirements");
     // With a second factor it is met.
     let methods = ["pwd", "otp", "mfa"];
     let strong = app.sign_in_by(person.user.clone(), &methods).await;
-    let claims = said(&app, &strong, &essential(json!({ "value": MULTI }))).await;
+    let claims = said(&app, &strong, &essential(&json!({ "value": MULTI }))).await;
     assert_eq!(claims["acr"], MULTI);
     assert_eq!(claims["amr"], json!(methods));
     // The one that was asked for, although it is not the strongest.
