@@ -93,6 +93,7 @@ async fn newcomer(
         return Ok(Err(Failure::refused(words, "not of an allowed domain")));
     }
     let believed = address.filter(|_| config.link_by_verified_email);
+    let believed = believed.filter(|address| check_email(address).is_ok());
     if let Some(address) = believed
         && let Some(user) = account::find_by_email(app, tenant, address).await?
     {
@@ -108,7 +109,7 @@ async fn newcomer(
             .email
             .clone()
             .filter(|email| check_email(email).is_ok()),
-        email_verified: believed.is_some_and(|email| check_email(email).is_ok()),
+        email_verified: believed.is_some(),
         claims: names(claims),
         ..User::new(app, &username(app, tenant, provider, claims).await?)
     };
