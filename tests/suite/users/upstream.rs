@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use writ::config::{SignUp, Upstream};
 
 use crate::support::{
-    Browser, CHALLENGE, Page, Person, TestApp,
+    Browser, CHALLENGE, Key, Page, Person, TestApp,
     provider::{CLIENT_ID, CORP, Said, Scene, Sent, back, sent},
     secret_of,
 };
@@ -531,4 +531,21 @@ async fn a_provider_that_is_away_keeps_nobody_from_another_way_in() {
         username(&scene.sign_in(&mut other, &json!({})).await).unwrap(),
         "Alice"
     );
+}
+
+#[tokio::test]
+async fn every_algorithm_signs_in_and_a_new_key_is_found() {
+    let mut scene = Scene::with(|_| {}).await;
+    for (seed, alg) in (2..).zip(["EdDSA", "ES256", "RS256", "PS256"]) {
+        // The provider has another key than before: its keys are read again, but not at once.
+        scene.key = Key::new(alg, seed);
+        let keys = Said::json(&scene.key.jwks());
+        scene.provider.says("/jwks", keys);
+        scene.app.advance(10);
+        let page = scene
+            .sign_in(&mut Browser::new(&scene.app), &json!({}))
+            .await;
+        assert_eq!(username(&page).unwrap(), "Alice", "{alg}");
+    }
+    assert_eq!(scene.provider.asked("/jwks").len(), 4);
 }
