@@ -244,3 +244,61 @@ impl<T> Kept<T> {
         (now < at + LAST_GOOD).then(|| good.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_wrong_is_named_with_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("corp");
+        let with = |upstream: config::Upstream| {
+            let upstream = BTreeMap::from([("corp".to_owned(), upstream)]);
+            let providers = Providers::new(&Config {
+                upstream,
+                ..Config::default()
+            });
+            providers.map(drop).map_err(|error| error.to_string())
+        };
+        let secret = || config::Upstream {
+            client_secret_file: path.clone(),
+            ..config::Upstream::default()
+        };
+        let key = || config::Upstream {
+            private_key_file: path.clone(),
+            ..config::Upstream::default()
+        };
+        let place = path.display().to_string();
+        let error = with(secret()).unwrap_err();
+        let wanted = format!("upstream.corp.client_secret_file: {place}: No such file");
+        assert!(error.starts_with(&wanted), "{error}");
+        fs::write(&path, "\n").unwrap();
+        let error = with(secret()).unwrap_err();
+        assert!(error.contains("is empty: write the secret"), "{error}");
+        let error = with(key()).unwrap_err();
+        let wanted = format!("upstream.corp.private_key_file: {place} holds no private key");
+        assert!(error.starts_with(&wanted), "{error}");
+        fs::write(&path, "s3cret\n").unwrap();
+        with(secret()).unwrap();
+        with(config::Upstream::default()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_good_serves_on_for_a_day() {
+        let kept = Kept::<i64>::default();
+        let ask = async |now, answer: Option<i64>| {
+            let found = kept.get(now, |_| true, async || answer).await;
+            found.map(|found| *found)
+        };
+        assert_eq!(ask(0, None).await, None);
+        // Not asked again at once.
+        assert_eq!(ask(PAUSE - 1, Some(1)).await, None);
+        assert_eq!(ask(PAUSE, Some(1)).await, Some(1));
+        assert_eq!(ask(PAUSE + AGE - 1, Some(2)).await, Some(1));
+        assert_eq!(ask(PAUSE + AGE, None).await, Some(1));
+        assert_eq!(ask(LAST_GOOD + PAUSE - 1, None).await, Some(1));
+        assert_eq!(ask(LAST_GOOD + 3 * PAUSE, None).await, None);
+        assert_eq!(ask(LAST_GOOD + 4 * PAUSE, Some(3)).await, Some(3));
+    }
+}

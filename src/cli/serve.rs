@@ -14,6 +14,7 @@ use crate::{
     keys::sealed::write_private,
     serve::Server,
     telemetry,
+    users::upstream::departure::redirect_uri,
 };
 
 /// Run the server. Needs no configuration: `config/default.toml` lists every key.
@@ -77,6 +78,15 @@ impl Serve {
         server.answer();
         let on = switched_on(&server);
         tracing::info!(issuer = server.issuer, listen = %server.address, on, "ready");
+        for provider in server.app.providers.all() {
+            let redirect_uri = redirect_uri(server.app.registry.root(), provider);
+            let provider = &provider.id;
+            tracing::info!(
+                provider,
+                redirect_uri,
+                "people sign in with it; to be registered there"
+            );
+        }
         let ready = json!({
             "issuer": server.issuer,
             "listen": server.address.to_string(),

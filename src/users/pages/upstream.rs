@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     app::{App, AppState, providers::Provider},
+    audit::refusals::printable,
     context,
     endpoints::extract::{ForTenant, Id, form, parameters},
     error::{OAuthError, Result},
@@ -205,7 +206,10 @@ async fn ask(
     departure: &Departure,
     params: &Params<'_>,
 ) -> Result<Result<Claims, Failure>> {
-    app.limits.document(context::address())?;
+    app.limits.document(context::address()).map_err(|_| {
+        let words = "Too many come back to sign in from this address: try again in a moment.";
+        OAuthError::new(ErrorCode::TooMany, words)
+    })?;
     let used = Command::new(vec![departure.use_up(tenant)], Vec::new());
     app.journal
         .commit(used)
@@ -222,22 +226,23 @@ async fn ask(
 /// Shows the sign-in page with what did not work.
 async fn fail(visit: &Visit<'_>, provider: &Provider, failure: &Failure) -> Result<Response> {
     noted(visit.app, visit.tenant, provider, failure).await?;
-    let (status, error) = if failure.passing {
-        let error = ErrorCode::TemporarilyUnavailable;
-        (StatusCode::SERVICE_UNAVAILABLE, error)
+    // Not 503: whoever cannot sign in so may do it in another way, on this very page.
+    let error = if failure.passing {
+        ErrorCode::TemporarilyUnavailable
     } else {
-        (StatusCode::FORBIDDEN, ErrorCode::AccessDenied)
+        ErrorCode::AccessDenied
     };
     let (name, words) = (provider.name(), &failure.words);
     let problem = Problem {
         error: error.as_str(),
         words: format!("Signing in with {name} did not work. {words}").into(),
     };
-    login::page(visit, status, "", Some(problem))
+    login::page(visit, StatusCode::FORBIDDEN, "", Some(problem))
 }
 
 async fn noted(app: &App, tenant: &Tenant, provider: &Provider, failure: &Failure) -> Result<()> {
-    let (id, reason) = (&provider.id, &failure.reason);
+    // It may hold what the provider, or a browser, has sent.
+    let (id, reason) = (&provider.id, printable(&failure.reason));
     tracing::warn!(provider = id, reason, "nobody is signed in by a provider");
     sign_in::refuse(app, tenant, None, &format!("{id}: {reason}")).await
 }
@@ -245,7 +250,7 @@ async fn noted(app: &App, tenant: &Tenant, provider: &Provider, failure: &Failur
 /// Leaves for a provider to add an identity there.
 ///
 /// # Errors
-/// `not_found`, 403 when the form is another browser's; 503 when the provider is away.
+/// `not_found`, 403 when the form is another browser's, or the provider is away.
 pub(super) async fn add(
     State(app): State<AppState>,
     ForTenant(tenant): ForTenant,
@@ -262,10 +267,9 @@ pub(super) async fn add(
     let departure = Departure::new(&app, provider, traveller, None);
     match departure.url(&app, &tenant, provider).await {
         Ok(url) => onward(&app, &tenant, provider, url.as_str()),
-        Err(failure) => Err(
-            OAuthError::new(ErrorCode::TemporarilyUnavailable, failure.words)
-                .because(failure.reason),
-        ),
+        Err(failure) => {
+            Err(OAuthError::new(ErrorCode::Forbidden, failure.words).because(failure.reason))
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     error::Result,
     journal::{Command, JournalError},
     registry::Tenant,
-    store::people,
+    store::{Change, people},
     users::{
         Session, User,
         account::{self, check_email, check_username},
@@ -53,7 +53,11 @@ pub async fn signs_in(
         }
         None => match newcomer(app, tenant, provider, claims).await? {
             Err(failure) => return Ok(Err(failure)),
-            Ok((user, mut spent, reason)) => {
+            Ok(Newcomer {
+                user,
+                mut spent,
+                reason,
+            }) => {
                 let row = identity(app, tenant, provider, &user, claims);
                 spent.push(credential::put(row, None));
                 let reason = format!("{reason} {}", provider.id);
@@ -76,13 +80,23 @@ pub async fn signs_in(
     }))
 }
 
-/// The account that somebody gets who was never here, with what is to be written for it and why.
+/// Somebody who was never here.
+struct Newcomer {
+    /// The account they get.
+    user: User,
+    /// What is to be written for it.
+    spent: Vec<Change>,
+    /// Why it is theirs.
+    reason: &'static str,
+}
+
+/// Which account somebody gets who was never here.
 async fn newcomer(
     app: &App,
     tenant: &Tenant,
     provider: &Provider,
     claims: &Claims,
-) -> Result<Result<(User, Vec<crate::store::Change>, &'static str), Failure>> {
+) -> Result<Result<Newcomer, Failure>> {
     let config = &provider.config;
     let address = claims.verified_email();
     let domain = address.and_then(|address| address.rsplit_once('@'));
@@ -93,10 +107,15 @@ async fn newcomer(
         return Ok(Err(Failure::refused(words, "not of an allowed domain")));
     }
     let believed = address.filter(|_| config.link_by_verified_email);
+    let believed = believed.filter(|address| check_email(address).is_ok());
     if let Some(address) = believed
         && let Some(user) = account::find_by_email(app, tenant, address).await?
     {
-        return Ok(Ok((user, Vec::new(), "linked by its address to")));
+        return Ok(Ok(Newcomer {
+            user,
+            spent: Vec::new(),
+            reason: "linked by its address to",
+        }));
     }
     if !provider.sign_up {
         let words = "Nobody here is known by that identity. If you have an account, sign in in \
@@ -108,12 +127,15 @@ async fn newcomer(
             .email
             .clone()
             .filter(|email| check_email(email).is_ok()),
-        email_verified: believed.is_some_and(|email| check_email(email).is_ok()),
+        email_verified: believed.is_some(),
         claims: names(claims),
         ..User::new(app, &username(app, tenant, provider, claims).await?)
     };
-    let changes = change::added(app, tenant, &user, None);
-    Ok(Ok((user, changes, "signed up from")))
+    Ok(Ok(Newcomer {
+        spent: change::added(app, tenant, &user, None),
+        user,
+        reason: "signed up from",
+    }))
 }
 
 fn names(claims: &Claims) -> serde_json::Map<String, Value> {

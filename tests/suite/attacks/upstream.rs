@@ -12,10 +12,16 @@ use crate::support::{
     unsigned,
 };
 
+/// What the provider has said does not hold.
+const DENIED: &str = "access_denied";
+/// It has said nothing that can be used.
+const AWAY: &str = "temporarily_unavailable";
+
 /// Nobody is signed in, and the page says that and no more.
 #[track_caller]
-fn refused(page: &Page, status: u16, case: &str) {
-    assert_eq!(page.answer.status, status, "{case}: {}", page.text());
+fn refused(page: &Page, error: &str, case: &str) {
+    assert_eq!(page.answer.status, 403, "{case}: {}", page.text());
+    assert_eq!(page.element("error").unwrap(), error, "{case}");
     assert!(
         page.text().contains("Signing in with Corp did not work."),
         "{case}"
@@ -33,7 +39,7 @@ async fn tries(scene: &Scene, case: &str, token: impl FnOnce(&Sent) -> String) {
     let mut browser = Browser::new(&scene.app);
     let away = scene.leave(&mut browser).await;
     scene.provider.gives(&token(&away));
-    refused(&scene.come(&mut browser, &away).await, 403, case);
+    refused(&scene.come(&mut browser, &away).await, DENIED, case);
     assert!(
         browser.open("/account").await.path.starts_with("/login"),
         "{case}"
@@ -113,7 +119,7 @@ async fn id_tokens_that_do_not_hold() {
     assert_eq!(scene.app.count("user.signed_in").await, 0);
     let refusals = scene
         .app
-        .admin("GET", "/audit?kind=user.sign_in_refused&limit=100")
+        .admin("GET", "/audit?kind=sign_in.refused&limit=100")
         .await;
     assert!(
         refusals
@@ -138,23 +144,23 @@ async fn answers_that_are_none() {
     let mut slow = Said::new(200, "{}");
     slow.delay = Duration::from_secs(3);
     let elsewhere = format!("{}/elsewhere", scene.provider.origin);
-    for (case, said, status) in [
+    for (case, said, error) in [
         (
             "refused",
             Said::new(400, r#"{"error":"invalid_grant"}"#),
-            403,
+            DENIED,
         ),
-        ("not json", Said::new(200, "<p>"), 403),
-        ("no tokens", Said::new(200, "{}"), 403),
-        ("broken", Said::new(500, "{}"), 503),
-        ("redirected", to(&elsewhere), 503),
-        ("endless", Said::new(200, &" ".repeat(70_000)), 503),
-        ("slow", slow, 503),
+        ("not json", Said::new(200, "<p>"), DENIED),
+        ("no tokens", Said::new(200, "{}"), DENIED),
+        ("broken", Said::new(500, "{}"), AWAY),
+        ("redirected", to(&elsewhere), AWAY),
+        ("endless", Said::new(200, &" ".repeat(70_000)), AWAY),
+        ("slow", slow, AWAY),
     ] {
         let mut browser = Browser::new(&scene.app);
         let away = scene.leave(&mut browser).await;
         scene.provider.says("/token", said);
-        refused(&scene.come(&mut browser, &away).await, status, case);
+        refused(&scene.come(&mut browser, &away).await, error, case);
     }
     assert!(scene.provider.asked("/elsewhere").is_empty());
     // The userinfo endpoint speaks of somebody else.
@@ -198,7 +204,7 @@ async fn a_state_is_for_one_browser_one_time_one_provider_and_a_while() {
     // Twice, whether it went well or not.
     let failed = scene.leave(&mut browser).await;
     scene.provider.gives("no token");
-    refused(&scene.come(&mut browser, &failed).await, 403, "once");
+    refused(&scene.come(&mut browser, &failed).await, DENIED, "once");
     scene.provider.gives(&scene.token(&failed, &json!({})));
     assert_eq!(scene.come(&mut browser, &failed).await.answer.status, 400);
     assert_eq!(scene.provider.asked("/token").len(), 1);
@@ -279,7 +285,7 @@ async fn metadata_of_another_issuer_leads_nowhere() {
         let mut browser = Browser::new(&scene.app);
         let login = browser.open("/login").await;
         let page = browser.submit_only(&login, CORP, &[]).await;
-        refused(&page, 503, &over.to_string());
+        refused(&page, AWAY, &over.to_string());
         assert_eq!(page.answer.header("refresh"), None, "{}", origin(&scene));
     }
     // Elsewhere by a redirect, and without an end.
@@ -296,7 +302,7 @@ async fn metadata_of_another_issuer_leads_nowhere() {
         let login = browser.open("/login").await;
         refused(
             &browser.submit_only(&login, CORP, &[]).await,
-            503,
+            AWAY,
             "metadata",
         );
     }
@@ -319,7 +325,7 @@ async fn a_provider_does_not_choose_what_the_server_asks() {
     let mut browser = Browser::new(&app);
     let login = browser.open("/login").await;
     let page = browser.submit_only(&login, CORP, &[]).await;
-    assert_eq!(page.answer.status, 503);
+    assert_eq!(page.answer.status, 403);
     assert!(!page.text().contains("127.0.0.1"), "{}", page.text());
     assert!(
         provider
