@@ -18,8 +18,9 @@ pub struct Model {
     pub client_id: String,
     /// Which token of the line holds: the first one is 0.
     pub generation: i64,
-    /// When that one took the place of the one before.
-    pub rotated_at: i64,
+    /// When those before it were used that were used of late: Unix seconds, the last one last.
+    #[sea_orm(column_type = "Text")]
+    pub rotations: String,
     /// Thumbprint of the key that its holder has to prove (RFC 9449 §5).
     pub bound_to: Option<String>,
     /// What was granted, as JSON.

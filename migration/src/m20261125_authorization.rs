@@ -35,7 +35,7 @@ impl MigrationTrait for Step {
                     text("grant_id"),
                     text("client_id"),
                     number("generation"),
-                    number("rotated_at"),
+                    text("rotations"),
                     text_null("bound_to"),
                     text("document"),
                     number("created_at"),

@@ -75,7 +75,6 @@ pub fn make(
 ) -> Result<String> {
     let longest = request.client.rights().profile.rules().code_lifetime;
     let lifetime = app.config.authorization.code_lifetime.min(longest);
-    let references = allowed.resources.iter().map(|r| r.reference().to_owned());
     let code = Code {
         id: app.entropy.id(),
         client_id: request.client.id().to_owned(),
@@ -87,8 +86,7 @@ pub fn make(
             authorized: Authorized {
                 grant_id: app.entropy.id(),
                 subject: person.subject,
-                resources: references.collect(),
-                scope: allowed.to_scope()?,
+                allowed: allowed.given(),
                 auth_time: person.auth_time,
                 acr: Some(
                     Acr::of(&person.amr, &request.details.acr)
@@ -156,7 +154,7 @@ impl Code {
         let Authorized {
             grant_id,
             subject,
-            resources,
+            allowed,
             ..
         } = &self.given.authorized;
         let offline = self.given.has(IdentityScope::OfflineAccess);
@@ -166,7 +164,7 @@ impl Code {
             identity: format!("{PERSON}{grant_id}"),
             client_id: self.client_id.clone(),
             subject: subject.clone(),
-            resources: resources.join(" "),
+            resources: allowed.places().collect::<Vec<_>>().join(" "),
             parent: None,
             created_at: now,
             // OpenID Connect Core §11: what was not given for later ends with the session.

@@ -42,6 +42,10 @@ pub struct Interaction {
     /// The sign-in that was there by then: another one was made for this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<String>,
+    /// Whether nobody could know of a sign-in: the request came from another site as a form, and
+    /// with such a one browsers send no cookies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    blind: bool,
 }
 
 impl Interaction {
@@ -62,6 +66,10 @@ impl Interaction {
         let pushed = received.params.get("request_uri");
         let pushed = pushed.filter(|uri| uri.starts_with(PUSHED));
         let asked_at = app.clock.seconds();
+        if let Some(name @ ("client_id" | "request_uri")) = received.repeated.as_deref() {
+            let why = format!("{name} is given more than once.");
+            return Err(OAuthError::invalid_request(why));
+        }
         let Some(uri) = pushed.map(str::to_owned) else {
             let signed = signed(app, tenant, &received).await?;
             return Ok(Self {
@@ -71,6 +79,7 @@ impl Interaction {
                 pushed: None,
                 asked_at,
                 before,
+                blind: false,
             });
         };
         let digest = digest_of(&uri);
@@ -87,6 +96,7 @@ impl Interaction {
             signed: false,
             asked_at,
             before,
+            blind: false,
         })
     }
 
@@ -121,9 +131,28 @@ impl Interaction {
         self.asked_at
     }
 
+    /// The same for a request that came without cookies, whoever brings them.
+    #[must_use]
+    pub fn blind(mut self) -> Self {
+        self.blind = true;
+        self
+    }
+
+    /// Takes note of the sign-in that was there, once that can be known.
+    #[must_use]
+    pub fn seen(mut self, session: Option<&Session>) -> Self {
+        if self.blind {
+            self.blind = false;
+            self.before = session.map(Session::sign_in);
+        }
+        self
+    }
+
     /// Whether somebody has signed in for this request.
     fn is_answered_by(&self, session: &Session) -> bool {
-        self.before.as_ref() != Some(&session.sign_in())
+        // Its link may have been carried to a browser in which somebody signed in long ago.
+        let now = session.authenticated_at >= self.asked_at;
+        now && self.before.as_ref() != Some(&session.sign_in())
     }
 
     /// The request, to be checked from the beginning.
@@ -197,7 +226,13 @@ pub async fn next(
                 "The person would have to sign in.",
             ));
         }
-        if session.is_some_and(|s| has_tried(request, s, interaction)) {
+        if let Some(session) = session.filter(|s| interaction.is_answered_by(s)) {
+            if is_strong_enough(request, session) {
+                return Err(OAuthError::new(
+                    ErrorCode::LoginRequired,
+                    "Somebody else has signed in than the request names.",
+                ));
+            }
             return Err(OAuthError::new(
                 ErrorCode::UnmetAuthenticationRequirements,
                 "The person cannot sign in as the claims request wants it (acr).",
@@ -250,9 +285,7 @@ fn suffices(
     let age = app.clock.seconds() - session.authenticated_at;
     let recent = |limit| age <= limit && limit > 0;
     if interaction.is_answered_by(session) {
-        // Another provider may have let in somebody whom it had asked long ago.
-        let now = session.authenticated_at >= interaction.asked_at;
-        return now || details.max_age.is_none_or(recent);
+        return true;
     }
     let again = details.prompt.login || details.prompt.select_account;
     !again && details.max_age.is_none_or(recent)
@@ -264,11 +297,6 @@ fn is_strong_enough(request: &AuthorizationRequest, session: &Session) -> bool {
     let met = |acr: &Acr| details.acr.iter().any(|name| name == acr.as_str());
     let mut met = Acr::ALL.into_iter().filter(met);
     !details.acr_is_essential || met.any(|acr| acr.is_met(&session.amr))
-}
-
-/// Whether somebody has signed in for this very request, and that was not enough.
-fn has_tried(request: &AuthorizationRequest, session: &Session, interaction: &Interaction) -> bool {
-    interaction.is_answered_by(session) && !is_strong_enough(request, session)
 }
 
 /// Whether any program on the person's machine can say that it is this client: its id is public,
@@ -295,7 +323,11 @@ pub async fn complete(
     asked: bool,
 ) -> Result<Answer, Refusal> {
     let refuse = |error| Refusal::Redirect(request.to.clone(), error);
-    for _ in 0..ATTEMPTS {
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        if attempts.next().is_none() {
+            return Err(refuse(JournalError::Conflict.into()));
+        }
         let command = command(app, tenant, request, session, allowed, asked).await;
         let command = command.map_err(refuse)?;
         if command.changes.is_empty() && command.audit.is_empty() {
@@ -351,22 +383,27 @@ async fn command(
         };
         audit.push(app.record(tenant, Kind::ConsentGiven, &event));
     }
-    if let Some(digest) = request.pushed {
-        // RFC 9126 §4: until now it could be opened again, from now on not.
-        changes.push(Change::UseOnce {
-            row: replay::Model {
-                tenant: tenant.name().to_owned(),
-                digest: digest.to_vec(),
-                expires_at: now + app.config.authorization.patience,
-            },
-            what: Once::PushedRequest,
-        });
-        changes.push(Change::Authorization(authorization::Change::Complete {
-            tenant: tenant.name().to_owned(),
-            digest: digest.to_vec(),
-        }));
-    }
+    changes.extend(completed(app, tenant, request));
     Ok(Command::new(changes, audit))
+}
+
+/// What has to be written of a pushed request that is done with (RFC 9126 §4): until now it could be
+/// opened again, from now on not.
+fn completed(app: &App, tenant: &Tenant, request: &AuthorizationRequest) -> Vec<Change> {
+    let Some(digest) = request.pushed else {
+        return Vec::new();
+    };
+    let (tenant, digest) = (tenant.name().to_owned(), digest.to_vec());
+    let used = Change::UseOnce {
+        row: replay::Model {
+            tenant: tenant.clone(),
+            digest: digest.clone(),
+            expires_at: app.clock.seconds() + app.config.authorization.patience,
+        },
+        what: Once::PushedRequest,
+    };
+    let forgotten = authorization::Change::Complete { tenant, digest };
+    vec![used, Change::Authorization(forgotten)]
 }
 
 /// Ends the interaction without one (RFC 6749 §4.1.2.1).
@@ -385,13 +422,7 @@ pub async fn deny(
         ..Event::default()
     };
     let audit = vec![app.record(tenant, Kind::ConsentDenied, &event)];
-    let mut changes = Vec::new();
-    if let Some(digest) = request.pushed {
-        changes.push(Change::Authorization(authorization::Change::Complete {
-            tenant: tenant.name().to_owned(),
-            digest: digest.to_vec(),
-        }));
-    }
+    let changes = completed(app, tenant, request);
     let error = match app.journal.commit(Command::new(changes, audit)).await {
         Ok(()) => OAuthError::access_denied("The person has denied it."),
         Err(error) => error.into(),

@@ -2,7 +2,7 @@
 //! and redirect URI first, and no redirect until both are known to be good (RFC 6749 §4.1.2.1).
 //!
 //! The machine asks three questions. Bind: which client, which redirect URI. Extend: the table of
-//! [`checks`](super::checks). Negotiate: what it all comes to, which is `policy::person`.
+//! [`checks`]. Negotiate: what it all comes to, which is `policy::person`.
 
 use std::{borrow::Cow, sync::Arc};
 

@@ -51,8 +51,24 @@ pub fn judge(
     if generation == line.generation {
         return if rotates { Use::Rotate } else { Use::Keep };
     }
-    let just_now = generation + 1 == line.generation && now - line.rotated_at <= grace;
+    let behind = usize::try_from(line.generation - generation).unwrap_or(usize::MAX);
+    let used_at = rotations(line).nth_back(behind.saturating_sub(1));
+    let just_now = behind > 0 && used_at.is_some_and(|at| now - at <= grace);
     if just_now { Use::Sibling } else { Use::Reused }
+}
+
+/// When the last tokens of a line were used.
+fn rotations(line: &refresh_token::Model) -> impl DoubleEndedIterator<Item = i64> {
+    let times = line.rotations.split(' ');
+    times.filter_map(|time| time.parse().ok())
+}
+
+/// The same with one more, as far back as it still matters.
+#[must_use]
+pub fn rotated(line: &refresh_token::Model, now: i64, grace: i64) -> String {
+    let recent = rotations(line).filter(|at| now - at <= grace);
+    let times: Vec<String> = recent.chain([now]).map(|at| at.to_string()).collect();
+    times.join(" ")
 }
 
 /// A new line for what was given, its change, and its first token. It ends at `ends_at`, or
@@ -75,7 +91,7 @@ pub fn begin(
         grant_id: given.authorized.grant_id.clone(),
         client_id: client_id.to_owned(),
         generation: 0,
-        rotated_at: now,
+        rotations: String::new(),
         bound_to,
         document: serde_json::to_string(given).map_err(OAuthError::server_error)?,
         created_at: now,
@@ -117,7 +133,7 @@ mod tests {
             grant_id: String::new(),
             client_id: String::new(),
             generation: 5,
-            rotated_at: 1000,
+            rotations: "980 1000".into(),
             bound_to: None,
             document: String::new(),
             created_at: 0,
@@ -129,7 +145,10 @@ mod tests {
         assert_eq!(judge(&line, 5, false, 1001, 60), Use::Keep);
         assert_eq!(judged(4, 1060), Use::Sibling);
         assert_eq!(judged(4, 1061), Use::Reused);
-        assert_eq!(judged(3, 1001), Use::Reused);
+        assert_eq!(judged(3, 1040), Use::Sibling);
+        assert_eq!(judged(3, 1041), Use::Reused);
+        assert_eq!(judged(2, 1001), Use::Reused);
+        assert_eq!(rotated(&line, 1041, 60), "1000 1041");
         assert_eq!(judged(6, 1001), Use::Reused);
     }
 }

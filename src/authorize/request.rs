@@ -39,12 +39,20 @@ pub struct Received<'a> {
     pub signed: bool,
 }
 
+/// Longest request, bytes: a browser carries it, sealed, from page to page.
+const LONGEST: usize = 12 * 1024;
+
 impl<'a> Received<'a> {
     /// Reads a query or a form.
     ///
     /// # Errors
     /// `invalid_request` when it is neither.
     pub fn read(text: &'a [u8], channel: Channel) -> Result<Self> {
+        if text.len() > LONGEST {
+            return Err(OAuthError::invalid_request(format!(
+                "An authorization request is limited to {LONGEST} bytes: browsers have to carry it."
+            )));
+        }
         let (params, repeated) = Params::parse_with_repeats(text)
             .map_err(|why| OAuthError::invalid_request(format!("The request is broken: {why}.")))?;
         Ok(Self {

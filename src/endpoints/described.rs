@@ -12,6 +12,8 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub(super) struct Item {
     pub(super) scope: String,
+    /// What a form calls it.
+    pub(super) choice: String,
     /// In words.
     pub(super) words: String,
     pub(super) sensitive: bool,
@@ -46,7 +48,10 @@ pub(super) fn groups(scopes: &Allowed, known: &Allowed, resources: &Resources) -
             });
         }
         let resource = resources.by_uri(reference)?;
-        let items = names.iter().map(|scope| at(resource, scope, held(scope)));
+        let items = names.iter().map(|scope| Item {
+            choice: scopes.choice(reference, scope),
+            ..at(resource, scope, held(scope))
+        });
         let name = Some(&resource.document().name).filter(|name| !name.is_empty());
         Some(Group {
             name: name.map_or(resource.id(), String::as_str).to_owned(),
@@ -66,6 +71,7 @@ fn about(scope: &str, known: bool) -> Item {
         sensitive: false,
         known,
         fixed: scope == IdentityScope::OpenId.as_str(),
+        choice: scope.to_owned(),
         scope: scope.to_owned(),
     }
 }
@@ -77,6 +83,7 @@ fn at(resource: &Resource, scope: &str, known: bool) -> Item {
         sensitive: facts.is_some_and(|facts| facts.sensitive),
         known,
         fixed: false,
+        choice: scope.to_owned(),
         scope: scope.to_owned(),
     }
 }

@@ -87,6 +87,8 @@ fn go_on(
         0 => None,
         lifetime => Some(line.created_at + lifetime),
     };
+    let grace = app.config.authorization.refresh_token_grace;
+    let rotations = refresh::rotated(&line, now, grace);
     let (id, expires_at) = (line.id, refresh::idle_end(app, ends_at));
     let generation = match next {
         Use::Rotate => place.generation + 1,
@@ -110,6 +112,7 @@ fn go_on(
             id,
             from: place.generation,
             at: now,
+            rotations,
             expires_at,
         },
         Use::Keep => authorization::Change::Used {

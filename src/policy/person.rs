@@ -29,8 +29,9 @@ impl Allowed {
     #[must_use]
     pub fn covers(&self, ask: &Self) -> bool {
         ask.0.iter().all(|(reference, scopes)| {
+            // A place is asked for, whatever may be done there.
             let held = self.0.get(reference);
-            held.map_or(scopes.is_empty(), |held| scopes.is_subset(held))
+            held.is_some_and(|held| scopes.is_subset(held))
         })
     }
 
@@ -42,6 +43,41 @@ impl Allowed {
         }
     }
 
+    fn insert(&mut self, reference: &str, names: BTreeSet<&str>) {
+        let names = names.into_iter().map(str::to_owned);
+        self.0.insert(reference.to_owned(), names.collect());
+    }
+
+    /// The places that are resources, by their references.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        let places = self.0.keys().map(String::as_str);
+        places.filter(|reference| *reference != IDENTITY)
+    }
+
+    fn has_several_places(&self) -> bool {
+        self.places().nth(1).is_some()
+    }
+
+    /// What the choice of a scope is called in a form: its name alone, unless the same name may
+    /// stand for two things.
+    #[must_use]
+    pub fn choice(&self, reference: &str, name: &str) -> String {
+        choice(self.has_several_places(), reference, name)
+    }
+
+    /// Whether this scope is allowed anywhere.
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
+        self.0.values().any(|names| names.contains(name))
+    }
+
+    /// Whether this scope about the person is allowed.
+    #[must_use]
+    pub fn identifies(&self, scope: IdentityScope) -> bool {
+        let names = self.0.get(IDENTITY);
+        names.is_some_and(|names| names.contains(scope.as_str()))
+    }
+
     /// Every scope in it, as one.
     ///
     /// # Errors
@@ -51,6 +87,15 @@ impl Allowed {
         let text = names.into_iter().collect::<Vec<_>>().join(" ");
         text.parse()
             .map_err(|why| OAuthError::invalid_scope(format!("{why}.")))
+    }
+}
+
+/// No scope has a space in its name.
+fn choice(several: bool, reference: &str, name: &str) -> String {
+    if several && reference != IDENTITY {
+        format!("{reference} {name}")
+    } else {
+        name.to_owned()
     }
 }
 
@@ -73,16 +118,14 @@ impl Ask {
         scopes.into_iter().flatten().map(String::as_str)
     }
 
-    /// The scope that the client gets.
-    ///
-    /// # Errors
-    /// As [`Allowed::to_scope`].
-    pub fn to_scope(&self) -> Result<Scope> {
+    /// What the client gets of it.
+    #[must_use]
+    pub fn given(&self) -> Allowed {
         let mut given = self.scopes.clone();
         if let Some(about) = given.0.get_mut(IDENTITY) {
             about.retain(|name| !self.only_claims.contains(name));
         }
-        given.to_scope()
+        given
     }
 
     /// Of the claims that the client asks for one by one, those that it gets.
@@ -97,15 +140,28 @@ impl Ask {
     /// `access_denied` when nothing is left.
     pub fn narrowed(mut self, chosen: &BTreeSet<String>) -> Result<Self> {
         let openid = IdentityScope::OpenId.as_str();
+        // Places of which nothing was left; those that have nothing to choose stay.
+        let mut taken = BTreeSet::new();
+        let several = self.scopes.has_several_places();
         for (reference, scopes) in &mut self.scopes.0 {
-            scopes.retain(|name| name == openid || chosen.contains(name));
+            if scopes.is_empty() {
+                continue;
+            }
+            scopes.retain(|name| {
+                name == openid || chosen.contains(&choice(several, reference, name))
+            });
+            if scopes.is_empty() {
+                taken.insert(reference.clone());
+            }
             let resource = self.resources.iter().find(|r| r.reference() == reference);
             if let Some(resource) = resource {
                 let closed = resource.expand(scopes.iter().map(String::as_str));
                 *scopes = closed.into_iter().map(str::to_owned).collect();
             }
         }
-        self.scopes.0.retain(|_, scopes| !scopes.is_empty());
+        self.scopes
+            .0
+            .retain(|reference, _| !taken.contains(reference));
         self.resources
             .retain(|r| self.scopes.0.contains_key(r.reference()));
         if self.scopes.0.is_empty() {
@@ -117,6 +173,9 @@ impl Ask {
 
 /// Where scopes about the person are kept.
 const IDENTITY: &str = "";
+
+/// Longest text of all scopes together, bytes: a token of that length still fits into a header.
+const LONGEST: usize = 3 * 1024;
 
 /// What a client's request comes to.
 ///
@@ -164,15 +223,24 @@ pub fn ask(
         if of_resources.is_empty() {
             given = by_default(resource);
         }
-        insert(&mut scopes, resource.reference(), given);
+        scopes.insert(resource.reference(), given);
     }
+    // A place that was not named is there for what is asked of it.
     if targets.is_empty() && !about.is_empty() {
+        scopes.0.retain(|_, scopes| !scopes.is_empty());
         chosen.retain(|resource| scopes.0.contains_key(resource.reference()));
     }
     let mut identity = who(client, &about, chosen.is_empty());
     let only_claims = only_claims(&identity, claims);
     identity.extend(&only_claims);
-    insert(&mut scopes, IDENTITY, identity);
+    if !identity.is_empty() {
+        scopes.insert(IDENTITY, identity);
+    }
+    if scopes.to_scope()?.to_string().len() > LONGEST {
+        return Err(OAuthError::invalid_scope(
+            "These are more scopes than fit into a token: ask for those that are needed now.",
+        ));
+    }
     if scopes.0.is_empty() || (known == 0 && about.is_empty() && !of_resources.is_empty()) {
         return Err(OAuthError::invalid_scope(
             "None of the requested scopes is known at this resource.",
@@ -192,13 +260,6 @@ fn only_claims(asked: &BTreeSet<&str>, claims: &ClaimsRequest) -> BTreeSet<&'sta
     }
     let scopes = claims.scopes().map(IdentityScope::as_str);
     scopes.filter(|name| !asked.contains(name)).collect()
-}
-
-fn insert(scopes: &mut Allowed, reference: &str, names: BTreeSet<&str>) {
-    if !names.is_empty() {
-        let names = names.into_iter().map(str::to_owned);
-        scopes.0.insert(reference.to_owned(), names.collect());
-    }
 }
 
 /// The scopes about the person: nothing without `openid` (OpenID Connect Core §3.1.2.1), and no
@@ -226,7 +287,13 @@ fn by_default(resource: &Resource) -> BTreeSet<&str> {
     }
     let catalogue = resource.catalogue().iter();
     let plain = catalogue.filter(|(_, facts)| !facts.sensitive);
-    plain.map(|(name, _)| name.as_str()).collect()
+    let plain: BTreeSet<&str> = plain.map(|(name, _)| name.as_str()).collect();
+    // Of a server with hundreds of tools none is meant: it says which when one is called.
+    let length: usize = plain.iter().map(|name| name.len() + 1).sum();
+    if length > LONGEST {
+        return BTreeSet::new();
+    }
+    plain
 }
 
 /// What a person has authorized, as a code or a refresh token carries it.
@@ -236,10 +303,8 @@ pub struct Authorized {
     pub grant_id: String,
     /// The person.
     pub subject: String,
-    /// The resources, by their references; none when it is only about the person.
-    pub resources: Vec<String>,
-    /// All scopes.
-    pub scope: Scope,
+    /// What they allowed, by its places; no place when it is only about themselves.
+    pub allowed: Allowed,
     /// When the person last authenticated, Unix seconds.
     pub auth_time: i64,
     /// How (RFC 8176).
@@ -266,7 +331,7 @@ impl Given {
     /// Whether a scope about the person is in it.
     #[must_use]
     pub fn has(&self, scope: IdentityScope) -> bool {
-        self.authorized.scope.contains(scope.as_str())
+        self.authorized.allowed.identifies(scope)
     }
 }
 
@@ -279,15 +344,15 @@ pub(super) fn resources(
     named: &[&str],
     resources: &Resources,
 ) -> Result<Vec<Arc<Resource>>> {
-    let theirs = |reference: &String| {
+    let theirs = |reference| {
         let found = resources.by_uri(reference);
         found.filter(|r| !r.is_builtin()).cloned()
     };
-    let mut all: Vec<_> = authorized.resources.iter().filter_map(theirs).collect();
+    let mut all: Vec<_> = authorized.allowed.places().filter_map(theirs).collect();
     let about = resources.by_id(USERINFO_ID).cloned();
-    let about = about.filter(|_| authorized.scope.contains(IdentityScope::OpenId.as_str()));
+    let about = about.filter(|_| authorized.allowed.identifies(IdentityScope::OpenId));
     if named.is_empty() {
-        if authorized.resources.is_empty() {
+        if authorized.allowed.places().next().is_none() {
             all.extend(about);
         }
         if all.is_empty() {
@@ -311,9 +376,10 @@ pub(super) fn resources(
 }
 
 /// The scope of one token: what was authorized and is known at its resources, or a part of it.
+/// Every resource that knows a name will honour it, so it has to be allowed at each of them.
 ///
 /// # Errors
-/// `invalid_scope` when more is asked than was authorized, or nothing is left.
+/// `invalid_scope` when more is asked than was authorized, or nothing of it is left.
 pub(super) fn scopes(
     authorized: &Authorized,
     resources: &[Arc<Resource>],
@@ -322,7 +388,7 @@ pub(super) fn scopes(
     let requested = requested.filter(|scope| !scope.is_empty());
     let beyond = requested.into_iter().flat_map(Scope::iter);
     let beyond: Vec<&str> = beyond
-        .filter(|name| !authorized.scope.contains(name))
+        .filter(|name| !authorized.allowed.holds(name))
         .collect();
     if !beyond.is_empty() {
         let beyond: String = beyond.join(" ").chars().take(200).collect();
@@ -330,16 +396,26 @@ pub(super) fn scopes(
             "'{beyond}' is more than was authorized: ask the person again."
         )));
     }
-    let wanted = requested.unwrap_or(&authorized.scope);
+    let nothing = BTreeSet::new();
+    let at = |reference: &str| authorized.allowed.0.get(reference).unwrap_or(&nothing);
+    let wanted = |name: &str| requested.is_none_or(|scope| scope.contains(name));
+    let everywhere = |name: &str| {
+        let mut knowing = resources
+            .iter()
+            .filter(|r| r.catalogue().contains_key(name));
+        knowing.all(|r| r.is_builtin() || at(r.reference()).contains(name))
+    };
     let mut granted = BTreeSet::new();
-    for resource in resources {
-        let closed = resource.expand(wanted.iter());
-        let closed = closed.into_iter().filter(|s| authorized.scope.contains(s));
+    for resource in resources.iter().filter(|r| !r.is_builtin()) {
+        let allowed = at(resource.reference());
+        let named = allowed.iter().map(String::as_str).filter(|s| wanted(s));
+        let closed = resource.expand(named).into_iter();
+        let closed = closed.filter(|name| allowed.contains(*name) && everywhere(name));
         granted.extend(closed.map(str::to_owned));
     }
-    let about = wanted.iter().filter(|s| IdentityScope::parse(s).is_some());
-    granted.extend(about.map(str::to_owned));
-    if granted.is_empty() {
+    let about = at(IDENTITY).iter().filter(|name| wanted(name));
+    granted.extend(about.cloned());
+    if granted.is_empty() && requested.is_some() {
         return Err(OAuthError::invalid_scope(
             "Nothing of what was authorized is known at this resource.",
         ));

@@ -9,7 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::{OAuthError, Result},
-    oauth::resource::{check, normalise},
+    oauth::{
+        openid::IdentityScope,
+        resource::{check, normalise},
+    },
     registry::{
         ADMIN_ID, Client, EVENTS_ID, Origin, Resource, ResourceDocument, Resources, Tenant,
         USERINFO_ID,
@@ -110,10 +113,17 @@ pub fn plan(
     check(&declaration.resource).map_err(refuse)?;
     let normalised = normalise(&declaration.resource)
         .ok_or_else(|| refuse(format!("'{}' is not a URI", declaration.resource)))?;
-    declaration
+    let catalogue = declaration
         .document
         .catalogue()
         .map_err(|why| refuse(format!("'{}': {why}", declaration.id)))?;
+    // Whoever may see an address may not therefore do what a server calls by that name.
+    let taken = |name: &&String| IdentityScope::parse(name).is_some();
+    if let Some(name) = catalogue.keys().find(taken) {
+        return Err(refuse(format!(
+            "scope '{name}' has a meaning of its own in OpenID Connect"
+        )));
+    }
     // What is below the issuer is Writ's own: its endpoints, its admin API, its tenants.
     let issuer = normalise(tenant.issuer()).unwrap_or_default();
     let below = normalised.strip_prefix(&issuer);

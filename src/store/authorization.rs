@@ -6,7 +6,13 @@ use sea_orm::{
     QueryFilter as _, QuerySelect as _, sea_query::Expr,
 };
 
-use super::change::{self, Made, Whose, insert_or_ignore, put_grant, update};
+use super::{
+    change::{self, Made, Whose, insert_or_ignore, put_grant, update},
+    people::Sessions,
+};
+
+/// Seconds that an access token lives at most, which may hang from a line that has just ended.
+const LONGEST_TOKEN: i64 = 3600;
 
 /// One change.
 #[derive(Clone, Debug)]
@@ -34,6 +40,8 @@ pub enum Change {
         from: i64,
         /// Unix seconds.
         at: i64,
+        /// When the last ones were used, with this one.
+        rotations: String,
         /// When it ends unless it is used again.
         expires_at: i64,
     },
@@ -93,18 +101,19 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
             1
         }
         Change::Grant(row) => return grant(db, row).await,
-        Change::BeginLine(row) => insert_or_ignore(db, row.clone().into_active_model()).await?,
+        Change::BeginLine(row) => begin_line(db, row).await?,
         Change::Rotate {
             tenant,
             id,
             from,
             at,
+            rotations,
             expires_at,
         } => {
             use refresh_token::Column;
             let changed = refresh_token::Entity::update_many()
                 .col_expr(Column::Generation, Expr::val(from + 1))
-                .col_expr(Column::RotatedAt, Expr::val(*at))
+                .col_expr(Column::Rotations, Expr::val(rotations))
                 .col_expr(Column::UsedAt, Expr::val(*at))
                 .col_expr(Column::ExpiresAt, Expr::val(*expires_at))
                 .filter(line(tenant, id))
@@ -146,8 +155,19 @@ fn line(tenant: &str, id: &str) -> Condition {
         .add(refresh_token::Column::Id.eq(id))
 }
 
+/// What it belongs to may have ended since.
+async fn begin_line(db: &impl ConnectionTrait, row: &refresh_token::Model) -> Result<u64, DbErr> {
+    change::hold_grants(db, &row.tenant, change::Hold::ToMake).await?;
+    let key = (row.tenant.clone(), row.grant_id.clone());
+    if grant::Entity::find_by_id(key).one(db).await?.is_none() {
+        return Ok(0);
+    }
+    insert_or_ignore(db, row.clone().into_active_model()).await
+}
+
 /// The person may have taken it back since the code was made.
 async fn grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made, DbErr> {
+    change::hold_grants(db, &row.tenant, change::Hold::ToMake).await?;
     let given = (
         row.tenant.clone(),
         row.subject.clone(),
@@ -274,15 +294,26 @@ pub(super) async fn end_consents_of(
         .map(drop)
 }
 
-/// Ends the grants that end with these sessions.
+/// Ends the grants that end with these sessions, also with those that timed out before and are no
+/// rows any more.
 pub(super) async fn end_with_sessions(
     db: &impl ConnectionTrait,
     tenant: &str,
-    sids: &[String],
+    which: &Sessions,
 ) -> Result<Vec<change::Change>, DbErr> {
+    use grant::Column;
+    let theirs = match which {
+        Sessions::One(sid) => Condition::all().add(Column::Session.eq(sid)),
+        Sessions::Of(user) => Condition::all()
+            .add(Column::Subject.eq(user))
+            .add(Column::Session.is_not_null()),
+        Sessions::Others { user, but } => Condition::all()
+            .add(Column::Subject.eq(user))
+            .add(Column::Session.ne(but)),
+    };
     let theirs = grant::Entity::find()
-        .filter(grant::Column::Tenant.eq(tenant))
-        .filter(grant::Column::Session.is_in(sids))
+        .filter(Column::Tenant.eq(tenant))
+        .filter(theirs)
         .all(db)
         .await?;
     end_each(db, tenant, theirs).await
@@ -297,16 +328,37 @@ pub(super) async fn forget(
         .filter(pushed_request::Column::ExpiresAt.lt(before))
         .exec(db)
         .await?;
-    refresh_token::Entity::delete_many()
-        .filter(refresh_token::Column::ExpiresAt.lt(before))
-        .exec(db)
-        .await?;
+    let mut gone = forget_lines(db, before - LONGEST_TOKEN).await?;
     let over = grant::Entity::find()
         .filter(grant::Column::ExpiresAt.lt(before))
         .limit(change::MANY_IDS as u64)
         .all(db)
         .await?;
-    Ok(change::over(over))
+    gone.extend(over);
+    Ok(change::over(gone))
+}
+
+/// Forgets lines that nobody goes on with; says which grants have none left.
+async fn forget_lines(db: &impl ConnectionTrait, before: i64) -> Result<Vec<grant::Model>, DbErr> {
+    use refresh_token::{Column, Entity};
+    let over = Entity::find()
+        .filter(Column::ExpiresAt.lt(before))
+        .limit(change::MANY_IDS as u64)
+        .all(db)
+        .await?;
+    let mut gone = Vec::new();
+    for line in over {
+        let key = (line.tenant.clone(), line.id);
+        Entity::delete_by_id(key).exec(db).await?;
+        let others = Entity::find()
+            .filter(Column::Tenant.eq(&line.tenant))
+            .filter(Column::GrantId.eq(&line.grant_id));
+        if others.one(db).await?.is_none() {
+            let key = (line.tenant, line.grant_id);
+            gone.extend(grant::Entity::find_by_id(key).one(db).await?);
+        }
+    }
+    Ok(gone)
 }
 
 /// A pushed request that still holds.

@@ -168,18 +168,16 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
             Ok(Made::AsAsked)
         }
         Change::EndSessions { tenant, which } => {
-            let theirs = Condition::all()
-                .add(session::Column::Tenant.eq(tenant))
-                .add(which.condition());
-            let over = session::Entity::find().filter(theirs.clone());
-            let over: Vec<String> = over.all(db).await?.into_iter().map(|row| row.sid).collect();
+            // Nobody makes a grant in one of them meanwhile.
+            change::hold_grants(db, tenant, change::Hold::ToEnd).await?;
             session::Entity::delete_many()
-                .filter(theirs)
+                .filter(session::Column::Tenant.eq(tenant))
+                .filter(which.condition())
                 .exec(db)
                 .await?;
             logout::tell(db, tenant, which.told()).await?;
             let mut made = vec![change::Change::People(change.clone())];
-            made.extend(authorization::end_with_sessions(db, tenant, &over).await?);
+            made.extend(authorization::end_with_sessions(db, tenant, which).await?);
             Ok(Made::Instead(made))
         }
         Change::ForgetSessions { before, idle_since } => {

@@ -111,7 +111,7 @@ async fn refresh(app: &App, tenant: &Tenant, caller: &Caller, token: &str) -> Op
     }
     let given: Given = serde_json::from_str(&line.document).ok()?;
     let resources = tenant.resources();
-    let uris = given.authorized.resources.iter();
+    let uris = given.authorized.allowed.places();
     let uris = uris.filter_map(|reference| Some(resources.by_uri(reference)?.uri().to_owned()));
     let claims = AccessClaims {
         iss: tenant.issuer().to_owned(),
@@ -122,7 +122,7 @@ async fn refresh(app: &App, tenant: &Tenant, caller: &Caller, token: &str) -> Op
         nbf: None,
         jti: line.id,
         client_id: line.client_id,
-        scope: Some(given.authorized.scope.to_string()),
+        scope: Some(given.authorized.allowed.to_scope().ok()?.to_string()),
         grant_id: Some(line.grant_id),
         act: None,
         may_act: None,

@@ -231,7 +231,11 @@ pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>)
         (Err(error), _) => return Err(not_committed(error)),
     }
     if !still_stands(tenant, permit, claims.grant_id.as_deref()) {
-        return Ok(Issued::GroundGone);
+        return match issue.rests {
+            // It cannot be asked for again: what it made is of no use to anybody.
+            Rests::OnCode(grant_id) => Err(revocation::overtaken(app, tenant, &grant_id).await?),
+            _ => Ok(Issued::GroundGone),
+        };
     }
     Ok(Issued::Token(Box::new(TokenResponse {
         access_token,

@@ -33,7 +33,7 @@ pub async fn line(
 /// The same, whosever it is.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub async fn any_line(
     app: &App,
     tenant: &Tenant,

@@ -150,6 +150,18 @@ pub async fn refresh_token_reused(
     ))
 }
 
+/// Ends what a code has produced, because what it rested on changed while it was redeemed, and says
+/// so.
+///
+/// # Errors
+/// As [`by_client`].
+pub async fn overtaken(app: &App, tenant: &Tenant, grant_id: &str) -> Result<OAuthError> {
+    end_grant(app, tenant, grant_id, "its client changed meanwhile").await?;
+    Ok(OAuthError::invalid_grant(
+        "The client was changed while this code was redeemed: ask the person again.",
+    ))
+}
+
 async fn end_grant(app: &App, tenant: &Tenant, grant_id: &str, why: &'static str) -> Result<()> {
     let event = Event {
         grant_id: Some(grant_id),

@@ -96,7 +96,9 @@ pub async fn revoke(
     let sent = value(&body, csrf::FIELD);
     let holder = csrf::Holder::Session(&session);
     csrf::check(&app, &tenant, holder, &headers, sent.as_deref())?;
-    let client_id = value(&body, "client_id").unwrap_or_default();
+    // No client has such a name, and PostgreSQL no such text.
+    let client_id = value(&body, "client_id").filter(|id| !id.contains('\0'));
+    let client_id = client_id.unwrap_or_default();
     let (user, id) = (&session.user.id, client_id.as_str());
     let known = authorization::consent(&app.db, tenant.name(), user, id).await?;
     if known.is_some() {

@@ -39,7 +39,8 @@ pub async fn begin(
     ForTenant(tenant): ForTenant,
     request: Request,
 ) -> Result<Response> {
-    let (headers, parameters) = if request.method() == Method::POST {
+    let posted = request.method() == Method::POST;
+    let (headers, parameters) = if posted {
         let (headers, body) = form(request, app.config.limits.body).await?;
         (headers, String::from_utf8(body.to_vec()))
     } else {
@@ -50,6 +51,15 @@ pub async fn begin(
         parameters.map_err(|why| OAuthError::invalid_request(NOT_UTF8).because(why))?;
     let session = session::current(&app, &tenant, &headers).await?;
     let interaction = Interaction::begin(&app, &tenant, parameters, session.as_ref()).await?;
+    if posted && session.is_none() {
+        // From another site it brings no cookies (SameSite=Lax); what it leads to does.
+        if let Err(refusal) = authorize::read(&app, &tenant, &interaction.received()?).await {
+            return refused(&app, &tenant, refusal);
+        }
+        let ticket = interaction.blind().seal(&app, &tenant)?;
+        let path = tenant.path();
+        return see_other(&format!("{path}/authorize/resume?interaction={ticket}"));
+    }
     go_on(&app, &tenant, session, &interaction).await
 }
 
@@ -68,6 +78,7 @@ pub async fn resume(
     let ticket = value(query.as_bytes(), "interaction").unwrap_or_default();
     let interaction = Interaction::open(&app, &tenant, &ticket)?;
     let session = session::current(&app, &tenant, request.headers()).await?;
+    let interaction = interaction.seen(session.as_ref());
     go_on(&app, &tenant, session, &interaction).await
 }
 

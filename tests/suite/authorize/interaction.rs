@@ -320,3 +320,111 @@ async fn an_answer_may_be_posted() {
             .contains("unsupported_response_type")
     );
 }
+
+#[tokio::test]
+async fn a_place_is_asked_for_whatever_may_be_done_there() {
+    let app = TestApp::apps().await;
+    app.apply(json!({ "resources": [{ "id": "bare", "resource": "https://bare.example/mcp" }] }))
+        .await;
+    let person = app.signed_in("ann").await;
+    let about = json!({ "scope": "openid", "resource": null });
+    assert!(person.allow(&about).await.contains_key("code"));
+    // Scopes that nobody knows there, and a place that has none.
+    for over in [
+        json!({ "scope": "openid x" }),
+        json!({ "scope": "openid", "resource": "https://bare.example/mcp" }),
+    ] {
+        let page = person.open(&over).await;
+        assert_eq!(page.status, 200, "{over}");
+        let answer = person.press(&page, "allow", &[]).await;
+        assert!(told(&answer).contains_key("code"), "{over}");
+        assert_eq!(person.open(&over).await.status, 303, "{over}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_allowed_at_one_place_is_not_at_another() {
+    let app = TestApp::apps().await;
+    let members = json!({
+        "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none",
+        "multiple_resources": true,
+    });
+    app.client("app", members).await;
+    let person = app.signed_in("ann").await;
+    // Both know `tool:history`; it is allowed at the calendar alone.
+    let query = encode(&pairs(&request(
+        &json!({ "scope": "tool:history tool:forecast" }),
+    )));
+    let query = format!("{query}&resource={}", crate::support::CALENDAR);
+    let page = person.get(&format!("/authorize?{query}")).await;
+    let weather = format!("{WEATHER} tool:history");
+    assert!(
+        page.text().contains(&weather.replace('/', "&#x2f;")),
+        "{}",
+        page.text()
+    );
+    let answer = person.press(&page, "allow", &[&weather]).await;
+    let code = told(&answer)["code"].clone();
+    let body = app.redeem(&code, &json!({})).await.ok();
+    // One token for both says nothing that one of them would take for its own.
+    assert_eq!(body["scope"], "tool:forecast");
+    let refresh = body["refresh_token"].as_str().unwrap();
+    let at_weather = app
+        .refresh(refresh, &json!({ "resource": WEATHER }))
+        .await
+        .ok();
+    assert_eq!(at_weather["scope"], "tool:forecast");
+    let refresh = at_weather["refresh_token"].as_str().unwrap();
+    let calendar = json!({ "resource": crate::support::CALENDAR });
+    let at_calendar = app.refresh(refresh, &calendar).await.ok();
+    assert_eq!(at_calendar["scope"], "tool:history");
+}
+
+#[tokio::test]
+async fn a_form_from_another_site_brings_no_cookies_and_is_no_worse_for_it() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    assert!(person.allow(&json!({})).await.contains_key("code"));
+    app.advance(10);
+    for (over, to) in [
+        (json!({ "prompt": "none" }), CALLBACK),
+        (json!({}), CALLBACK),
+        (json!({ "prompt": "select_account" }), "/login?errand="),
+    ] {
+        let sent = request(&over);
+        let answer = app.post("/authorize").form(&pairs(&sent)).await;
+        let resume = answer.header("location").unwrap();
+        assert!(resume.starts_with("/authorize/resume?"), "{over}: {resume}");
+        let answer = person.get(resume).await;
+        let location = answer.header("location").unwrap();
+        assert!(location.starts_with(to), "{over}: {location}");
+        assert!(!location.contains("error="), "{over}: {location}");
+    }
+    // What is wrong with it is said at once.
+    let wrong = request(&json!({ "scope": "nothing" }));
+    let answer = app.post("/authorize").form(&pairs(&wrong)).await;
+    assert_eq!(refusal(&answer), "invalid_scope");
+}
+
+#[tokio::test]
+async fn a_link_to_go_on_is_of_no_use_to_skip_a_sign_in() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    assert!(person.allow(&json!({})).await.contains_key("code"));
+    app.advance(10);
+    // Somebody begins without a session and carries the link to a browser that has one.
+    let login = sent_away(&app, &json!({ "prompt": "login" })).await;
+    let (_, ticket) = login.split_once("errand=").unwrap();
+    let errand = writ::users::Errand::open(&app.state, &app.tenant(None), ticket).unwrap();
+    let answer = person.get(&errand.to).await;
+    let location = answer.header("location").unwrap();
+    assert!(location.starts_with("/login?errand="), "{location}");
+    // Who signs in as somebody else than the request names is no good, and the client is told.
+    let named = json!({ "id_token": { "sub": { "value": person.user.id } } }).to_string();
+    let over = json!({ "scope": "openid", "resource": null, "claims": named });
+    let login = sent_away(&app, &over).await;
+    let (_, ticket) = login.split_once("errand=").unwrap();
+    let errand = writ::users::Errand::open(&app.state, &app.tenant(None), ticket).unwrap();
+    let other = app.signed_in("bob").await;
+    assert_eq!(refusal(&other.get(&errand.to).await), "login_required");
+}
