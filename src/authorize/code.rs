@@ -167,7 +167,9 @@ impl Code {
             resources: allowed.places().collect::<Vec<_>>().join(" "),
             parent: None,
             created_at: now,
-            // OpenID Connect Core §11: what was not given for later ends with the session.
+            // OpenID Connect Core §11: what was not given for later ends when somebody ends the
+            // session. One that times out takes nothing with it: programs go on that never asked
+            // for `offline_access`.
             session: (!offline).then(|| self.given.sid.clone()),
             expires_at: ends_at,
         }))

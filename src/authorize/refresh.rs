@@ -35,11 +35,9 @@ pub enum Use {
     Keep,
     /// It was used a moment ago: a line of its own begins.
     Sibling,
-    /// It was used long ago.
-    Reused,
 }
 
-/// What becomes of the token of this generation.
+/// What becomes of the token of this generation; nothing when it was used long ago.
 #[must_use]
 pub fn judge(
     line: &refresh_token::Model,
@@ -47,14 +45,14 @@ pub fn judge(
     rotates: bool,
     now: i64,
     grace: i64,
-) -> Use {
+) -> Option<Use> {
     if generation == line.generation {
-        return if rotates { Use::Rotate } else { Use::Keep };
+        return Some(if rotates { Use::Rotate } else { Use::Keep });
     }
     let behind = usize::try_from(line.generation - generation).unwrap_or(usize::MAX);
     let used_at = rotations(line).nth_back(behind.saturating_sub(1));
     let just_now = behind > 0 && used_at.is_some_and(|at| now - at <= grace);
-    if just_now { Use::Sibling } else { Use::Reused }
+    just_now.then_some(Use::Sibling)
 }
 
 /// When the last tokens of a line were used.
@@ -141,14 +139,14 @@ mod tests {
             expires_at: 2000,
         };
         let judged = |generation, now| judge(&line, generation, true, now, 60);
-        assert_eq!(judged(5, 1001), Use::Rotate);
-        assert_eq!(judge(&line, 5, false, 1001, 60), Use::Keep);
-        assert_eq!(judged(4, 1060), Use::Sibling);
-        assert_eq!(judged(4, 1061), Use::Reused);
-        assert_eq!(judged(3, 1040), Use::Sibling);
-        assert_eq!(judged(3, 1041), Use::Reused);
-        assert_eq!(judged(2, 1001), Use::Reused);
+        assert_eq!(judged(5, 1001), Some(Use::Rotate));
+        assert_eq!(judge(&line, 5, false, 1001, 60), Some(Use::Keep));
+        assert_eq!(judged(4, 1060), Some(Use::Sibling));
+        assert_eq!(judged(4, 1061), None);
+        assert_eq!(judged(3, 1040), Some(Use::Sibling));
+        assert_eq!(judged(3, 1041), None);
+        assert_eq!(judged(2, 1001), None);
         assert_eq!(rotated(&line, 1041, 60), "1000 1041");
-        assert_eq!(judged(6, 1001), Use::Reused);
+        assert_eq!(judged(6, 1001), None);
     }
 }

@@ -44,9 +44,9 @@ async fn run(request: TokenRequest<'_>) -> Result<Issue> {
         now,
         grace,
     );
-    if next == Use::Reused {
+    let Some(next) = next else {
         return Err(revocation::refresh_token_reused(app, tenant, &line.grant_id).await?);
-    }
+    };
     let given: Given = serde_json::from_str(&line.document).map_err(OAuthError::server_error)?;
     let facts = Facts {
         resources: &tenant.resources(),
@@ -103,7 +103,7 @@ fn go_on(
     );
     let tenant_name = tenant.name().to_owned();
     let change = match next {
-        Use::Sibling | Use::Reused => {
+        Use::Sibling => {
             let client_id = request.authenticated.client.id();
             return refresh::begin(app, tenant, client_id, given, line.bound_to, ends_at);
         }

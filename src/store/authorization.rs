@@ -444,9 +444,12 @@ pub async fn lines_of(
     tenant: &str,
     grants: &[String],
 ) -> Result<Vec<refresh_token::Model>, DbErr> {
-    refresh_token::Entity::find()
-        .filter(refresh_token::Column::Tenant.eq(tenant))
-        .filter(refresh_token::Column::GrantId.is_in(grants))
-        .all(db)
-        .await
+    let mut lines = Vec::new();
+    for grants in grants.chunks(change::MANY_IDS) {
+        let of_these = refresh_token::Entity::find()
+            .filter(refresh_token::Column::Tenant.eq(tenant))
+            .filter(refresh_token::Column::GrantId.is_in(grants));
+        lines.extend(of_these.all(db).await?);
+    }
+    Ok(lines)
 }

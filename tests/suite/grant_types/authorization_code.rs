@@ -243,7 +243,7 @@ async fn a_token_is_for_what_was_authorized_or_less() {
     let told = crate::support::told(&person.press(&page, "allow", &[]).await);
     let both = app.redeem(&told["code"], &json!({})).await.ok();
     let claims = parts(both["access_token"].as_str().unwrap()).1;
-    assert_eq!(claims["aud"], json!([WEATHER, CALENDAR]));
+    assert_eq!(claims["aud"], json!([CALENDAR, WEATHER]));
     let one = json!({ "resource": CALENDAR });
     let refresh = both["refresh_token"].as_str().unwrap();
     let one = app.refresh(refresh, &one).await.ok();
