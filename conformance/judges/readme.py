@@ -4,6 +4,7 @@ Every line of its `sh` blocks is run here, or is a step of `conformance/run`; a 
 """
 
 import os
+import pty
 import re
 import signal
 import socket
@@ -37,6 +38,26 @@ class Reader:
         )
         self.judge.check(line, done.returncode == 0, done.stderr.strip()[-600:] if done.returncode else "")
         return done.stdout
+
+    def run_at_terminal(self, line, answers):
+        """Runs a command that asks, and types an answer to each question."""
+        child, terminal = pty.fork()
+        if child == 0:
+            os.chdir(self.home)
+            os.execvpe("bash", ["bash", "-c", line], self.environment)
+        said = b""
+        for answer in answers:
+            while not said.endswith(b": "):
+                said += os.read(terminal, 1024)
+            os.write(terminal, answer.encode() + b"\n")
+            said = b""
+        try:
+            while more := os.read(terminal, 1024):
+                said += more
+        except OSError:  # how a terminal ends on Linux
+            pass
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        self.judge.check(line, status == 0, said.decode(errors="replace").strip()[-600:] if status else "")
 
     def start(self, line, port):
         where = ROOT if line.startswith("cargo ") else self.home
@@ -110,6 +131,14 @@ def main():
             reader.run(said("writ apply weather.toml"))
             server = reader.start(said("cargo run --release -p writ-resource --example weather &"), 8000)
             reader.run(said("writ doctor http://127.0.0.1:8000/mcp"))
+            password = "a password of alice's"
+            reader.run_at_terminal(said("writ user add alice"), [password, password])
+            result = reader.run(
+                f'python {ROOT}/conformance/judges/mcp_clients/readme_person.py http://127.0.0.1:4455 '
+                f'http://127.0.0.1:8000/mcp "{password}"'
+            )
+            judge.check("a client that nobody declared reached the server for alice", result.startswith("Sunny, "), result)
+            reader.run(said("writ apply app.toml"))
             reader.run(said("writ client key generate --out agent.pem > agent.jwks.json"))
             reader.run(said("writ client add --id agent --jwks agent.jwks.json --access weather=tool:forecast"))
             result = reader.run(said("python agent.py"))
