@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SignUp, is_host};
+use super::{SignUp, check::is_host};
 use crate::oauth::uri;
 
 /// Longest id, characters.
