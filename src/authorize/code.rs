@@ -19,7 +19,7 @@ use crate::{
         person::{Ask, Given},
     },
     registry::{Client, Tenant},
-    store::{Change, Once, authorization, change::PERSON, logout},
+    store::{Change, Once, authorization, grants::PERSON, logout},
 };
 
 /// How a person came to give an authorization.

@@ -7,7 +7,8 @@ use sea_orm::{
 };
 
 use super::{
-    change::{self, Made, Whose, insert_or_ignore, put_grant, update},
+    change::{self, Made, insert_or_ignore, update},
+    grants::{self, Whose, put_grant},
     people::Sessions,
 };
 
@@ -157,7 +158,7 @@ fn line(tenant: &str, id: &str) -> Condition {
 
 /// What it belongs to may have ended since.
 async fn begin_line(db: &impl ConnectionTrait, row: &refresh_token::Model) -> Result<u64, DbErr> {
-    change::hold_grants(db, &row.tenant, change::Hold::ToMake).await?;
+    grants::hold_grants(db, &row.tenant, grants::Hold::ToMake).await?;
     let key = (row.tenant.clone(), row.grant_id.clone());
     if grant::Entity::find_by_id(key).one(db).await?.is_none() {
         return Ok(0);
@@ -167,7 +168,7 @@ async fn begin_line(db: &impl ConnectionTrait, row: &refresh_token::Model) -> Re
 
 /// The person may have taken it back since the code was made.
 async fn grant(db: &impl ConnectionTrait, row: &grant::Model) -> Result<Made, DbErr> {
-    change::hold_grants(db, &row.tenant, change::Hold::ToMake).await?;
+    grants::hold_grants(db, &row.tenant, grants::Hold::ToMake).await?;
     let given = (
         row.tenant.clone(),
         row.subject.clone(),
@@ -199,7 +200,7 @@ async fn put_consent(
 ) -> Result<u64, DbErr> {
     use consent::Column;
     // The client may have been removed since it was shown, and must not be until this is written.
-    change::hold_grants(db, &row.tenant, change::Hold::ToMake).await?;
+    grants::hold_grants(db, &row.tenant, grants::Hold::ToMake).await?;
     let holder = (row.tenant.clone(), row.client_id.clone());
     let holder = client::Entity::find_by_id(holder).one(db).await?;
     if holder.is_none_or(|client| client.disabled) {
@@ -228,7 +229,7 @@ async fn remove_consent(
     user_id: &str,
     client_id: &str,
 ) -> Result<Made, DbErr> {
-    change::hold_grants(db, tenant, change::Hold::ToEnd).await?;
+    grants::hold_grants(db, tenant, grants::Hold::ToEnd).await?;
     let key = (tenant.to_owned(), user_id.to_owned(), client_id.to_owned());
     consent::Entity::delete_by_id(key).exec(db).await?;
     let theirs = grant::Entity::find()
@@ -247,7 +248,7 @@ async fn end_each(
 ) -> Result<Vec<change::Change>, DbErr> {
     let mut ended = Vec::with_capacity(rows.len());
     for row in rows {
-        ended.push(change::end_grants(db, tenant, Whose::Grant(row.id)).await?);
+        ended.push(grants::end_grants(db, tenant, Whose::Grant(row.id)).await?);
     }
     Ok(ended)
 }
@@ -331,11 +332,11 @@ pub(super) async fn forget(
     let mut gone = forget_lines(db, before - LONGEST_TOKEN).await?;
     let over = grant::Entity::find()
         .filter(grant::Column::ExpiresAt.lt(before))
-        .limit(change::MANY_IDS as u64)
+        .limit(grants::MANY_IDS as u64)
         .all(db)
         .await?;
     gone.extend(over);
-    Ok(change::over(gone))
+    Ok(grants::over(gone))
 }
 
 /// Forgets lines that nobody goes on with; says which grants have none left.
@@ -343,7 +344,7 @@ async fn forget_lines(db: &impl ConnectionTrait, before: i64) -> Result<Vec<gran
     use refresh_token::{Column, Entity};
     let over = Entity::find()
         .filter(Column::ExpiresAt.lt(before))
-        .limit(change::MANY_IDS as u64)
+        .limit(grants::MANY_IDS as u64)
         .all(db)
         .await?;
     let mut gone = Vec::new();
@@ -445,7 +446,7 @@ pub async fn lines_of(
     grants: &[String],
 ) -> Result<Vec<refresh_token::Model>, DbErr> {
     let mut lines = Vec::new();
-    for grants in grants.chunks(change::MANY_IDS) {
+    for grants in grants.chunks(grants::MANY_IDS) {
         let of_these = refresh_token::Entity::find()
             .filter(refresh_token::Column::Tenant.eq(tenant))
             .filter(refresh_token::Column::GrantId.is_in(grants));

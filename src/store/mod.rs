@@ -9,6 +9,7 @@ pub mod backup;
 pub mod change;
 pub mod connection;
 pub mod forget;
+pub mod grants;
 pub mod logout;
 pub mod once;
 pub mod outbox;
@@ -27,8 +28,9 @@ use sea_orm::{
 pub use sea_orm::DbErr;
 
 pub use self::{
-    change::{Change, Ended, Made, Once, Token, Whose, find_grants},
+    change::{Change, Made, Once, Token},
     connection::{Lease, Starting, checkpoint, is_contention, is_unavailable, is_unstorable},
+    grants::{Ended, Whose, find_grants},
 };
 use crate::config;
 

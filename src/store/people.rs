@@ -10,7 +10,7 @@ use sea_orm::{
 use super::{
     authorization,
     change::{self, Made, insert_or_ignore, lock, update},
-    logout,
+    grants, logout,
 };
 
 /// Which sessions end.
@@ -169,7 +169,7 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
         }
         Change::EndSessions { tenant, which } => {
             // Nobody makes a grant in one of them meanwhile.
-            change::hold_grants(db, tenant, change::Hold::ToEnd).await?;
+            grants::hold_grants(db, tenant, grants::Hold::ToEnd).await?;
             session::Entity::delete_many()
                 .filter(session::Column::Tenant.eq(tenant))
                 .filter(which.condition())

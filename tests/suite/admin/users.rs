@@ -4,7 +4,7 @@ use entity::grant;
 use serde_json::json;
 use writ::{
     journal::JournalError,
-    store::{Change, change::PERSON},
+    store::{Change, grants::PERSON},
 };
 
 use crate::support::{ACME, Browser, TestApp};
