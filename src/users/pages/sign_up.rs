@@ -20,7 +20,7 @@ use crate::{
     registry::Tenant,
     users::{
         User,
-        account::{self, check_email, check_username},
+        account::{self, check_email, check_own_username},
         change, csrf, password,
         sign_in::Proved,
     },
@@ -122,7 +122,7 @@ async fn wanted<'p>(
     let username = params.get("username").unwrap_or_default();
     let password = params.get("password").unwrap_or_default();
     let email = params.get("email").map(str::to_owned);
-    let checked = check_username(username)
+    let checked = check_own_username(username)
         .and_then(|()| email.as_deref().map_or(Ok(()), check_email))
         .map_err(|words| format!("Please correct this: {words}."))
         .and_then(|()| password::check_new(app, password, username));

@@ -20,7 +20,7 @@ use crate::{
     store::{Change, people},
     users::{
         Session, User,
-        account::{self, check_email, check_username},
+        account::{self, check_email, check_own_username},
         change,
         credential::{self, Credentials, UPSTREAM},
         sign_in::Proved,
@@ -163,7 +163,7 @@ async fn username(
         let free = account::find_by_username(app, tenant, &name)
             .await?
             .is_none();
-        if free && check_username(&name).is_ok() {
+        if free && check_own_username(&name).is_ok() {
             return Ok(name);
         }
     }

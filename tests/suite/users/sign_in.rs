@@ -54,12 +54,22 @@ async fn an_account_is_found_by_its_verified_address_and_no_other() {
         page.answer.status == 200
     };
     assert!(!signs_in().await);
+    // Somebody is called so, and has the same password.
+    let called = app.person("alice@example.com", PASSWORD).await;
+    let who = async || {
+        let tenant = app.tenant(None);
+        let typed = "alice@example.COM";
+        let found = writ::users::account::find_typed(&app.state, &tenant, typed).await;
+        found.unwrap().unwrap().id
+    };
+    assert_eq!(who().await, called.id);
     let verified = writ::users::User {
         email_verified: true,
         ..claimed.clone()
     };
     write(&claimed, &verified).await;
     assert!(signs_in().await);
+    assert_eq!(who().await, user.id);
 }
 
 #[tokio::test]
