@@ -11,6 +11,7 @@
 //! | [`webauthn`] | passkeys |
 //! | [`upstream`] | who somebody is at another provider |
 //! | [`sign_in`] | from what a person shows to who they are |
+//! | [`half`] | what was shown first, while a second factor is to follow |
 //! | [`change`] | changes of accounts, with what hangs from them |
 //! | [`declaration`] | what administrators say of a person, and see |
 //! | [`pages`] | what people see |
@@ -24,6 +25,7 @@ pub mod csrf;
 pub mod declaration;
 pub mod device;
 pub mod errand;
+pub mod half;
 pub mod pages;
 pub mod password;
 pub mod recovery;

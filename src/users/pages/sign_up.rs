@@ -1,7 +1,5 @@
 //! `GET|POST /signup`: a new account, where anybody may make one.
 
-use std::borrow::Cow;
-
 use axum::{
     extract::{RawQuery, Request, State},
     response::Response,
@@ -93,7 +91,7 @@ pub(super) async fn submit(
         spent: change::added(&app, &tenant, &user, Some(hash)),
         audit: vec![change::record(&app, &tenant, &user.id, "signed up")],
         user,
-        amr: Cow::Borrowed(&["pwd"]),
+        amr: "pwd".into(),
         authenticated_at: None,
     };
     match visit.finish(proved).await {
