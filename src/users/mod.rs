@@ -14,9 +14,11 @@
 //! | [`half`] | what was shown first, while a second factor is to follow |
 //! | [`change`] | changes of accounts, with what hangs from them |
 //! | [`declaration`] | what administrators say of a person, and see |
+//! | [`agent`] | what a browser calls itself, in a few words |
 //! | [`pages`] | what people see |
 
 pub mod account;
+pub mod agent;
 pub mod browser;
 pub mod change;
 pub mod cookie;
