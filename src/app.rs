@@ -127,6 +127,8 @@ pub struct App {
     pub logouts: Tickets,
     /// Sign-ins that wait for a second factor.
     pub sign_ins: Tickets,
+    /// Keys that an authenticator app is about to learn.
+    pub enrolments: Tickets,
     /// Browsers that people have signed in with.
     pub devices: Tickets,
     /// What a browser carries to another provider and back.
@@ -208,6 +210,7 @@ impl App {
         let errands = Tickets::new(&sealer, "errand")?;
         let logouts = Tickets::new(&sealer, "logout")?;
         let sign_ins = Tickets::new(&sealer, "sign-in")?;
+        let enrolments = Tickets::new(&sealer, "enrolment")?;
         let devices = Tickets::new(&sealer, "device")?;
         let departures = Tickets::new(&sealer, "departure")?;
         let challenges = Tickets::new(&sealer, "challenge")?;
@@ -285,6 +288,7 @@ impl App {
             errands,
             logouts,
             sign_ins,
+            enrolments,
             devices,
             departures,
             challenges,

@@ -10,6 +10,11 @@
 //! The last is counted by itself and no other counts for it: whatever strangers try, a person gets
 //! in with a browser of their own. An account is counted by the name that is typed, whether there
 //! is one of that name or not.
+//!
+//! A code is much easier to guess than a password, a million to three, and whoever gets to guess
+//! one has the password already. So everybody together has twice `guesses` of them for one account
+//! at once, and then one in ten times `guess_interval`; an address has one in `guess_interval` for
+//! all accounts when its burst is spent.
 
 use std::{hash::Hash, net::IpAddr};
 
@@ -23,13 +28,28 @@ use crate::{
 
 /// How much more an address, and an account, have than an address for one account.
 const MANY: u32 = 10;
+/// Codes that may be wrong for one account at once, at most (NIST SP 800-63B §5.2.2), and seconds
+/// after which it may be one more, at most.
+const MOST_CODES: (u32, u32) = (100, 3600);
+
+/// What is guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// A password.
+    Password,
+    /// The code of a second factor.
+    Code,
+}
 
 /// An attempt to sign in.
 #[derive(Clone, Copy, Debug)]
 pub struct Guess<'a> {
     /// The tenant.
     pub tenant: &'a str,
-    /// The name that is typed, as names are compared.
+    /// What it is about.
+    pub secret: Secret,
+    /// The name that is typed, as names are compared; for a code the id of the account, so that
+    /// whoever guesses passwords uses up nothing of this.
     pub account: &'a str,
     /// Where it comes from.
     pub address: Option<IpAddr>,
@@ -43,9 +63,9 @@ pub struct Guesses {
     clock: Clock,
     interval: u32,
     /// By account and address, or account and browser.
-    pairs: Rate,
-    addresses: Rate,
-    accounts: Rate,
+    pairs: [Rate; 2],
+    addresses: [Rate; 2],
+    accounts: [Rate; 2],
 }
 
 impl Guesses {
@@ -56,9 +76,18 @@ impl Guesses {
         Self {
             clock,
             interval,
-            pairs: Rate::slow(interval, burst),
-            addresses: Rate::slow(interval.div_ceil(MANY), burst * MANY),
-            accounts: Rate::slow(interval.div_ceil(MANY), burst * MANY),
+            pairs: [(); 2].map(|()| Rate::slow(interval, burst)),
+            addresses: [
+                Rate::slow(interval.div_ceil(MANY), burst * MANY),
+                Rate::slow(interval, burst * MANY),
+            ],
+            accounts: [
+                Rate::slow(interval.div_ceil(MANY), burst * MANY),
+                Rate::slow(
+                    (interval * MANY).min(MOST_CODES.1),
+                    (burst * 2).min(MOST_CODES.0),
+                ),
+            ],
         }
     }
 
@@ -76,7 +105,8 @@ impl Guesses {
             return Ok(());
         }
         let seconds = u64::from(self.interval);
-        let words = "There have been too many attempts to sign in: wait a minute and try again.";
+        let words =
+            "There have been too many attempts to sign in: wait a few minutes and try again.";
         Err(OAuthError::new(ErrorCode::TooMany, words).retry_after(seconds))
     }
 
@@ -102,14 +132,14 @@ enum Key<'a> {
 impl<'a> Guess<'a> {
     /// Visits every counter of this attempt until `visit` says so; whether it did.
     fn counters(&self, of: &Guesses, mut visit: impl FnMut(&Rate, Key<'a>) -> bool) -> bool {
-        let (tenant, account) = (self.tenant, self.account);
+        let (tenant, account, kind) = (self.tenant, self.account, self.secret as usize);
         if let Some(device) = self.device {
-            return visit(&of.pairs, Key::Device(tenant, account, device));
+            return visit(&of.pairs[kind], Key::Device(tenant, account, device));
         }
         let address = self.address.map(network);
-        visit(&of.pairs, Key::Pair(tenant, account, address))
-            || visit(&of.addresses, Key::Address(address))
-            || visit(&of.accounts, Key::Account(tenant, account))
+        visit(&of.pairs[kind], Key::Pair(tenant, account, address))
+            || visit(&of.addresses[kind], Key::Address(address))
+            || visit(&of.accounts[kind], Key::Account(tenant, account))
     }
 }
 
@@ -128,6 +158,7 @@ mod tests {
     fn guess(account: &'static str, address: [u8; 4]) -> Guess<'static> {
         Guess {
             tenant: "default",
+            secret: Secret::Password,
             account,
             address: Some(address.into()),
             device: None,
@@ -161,6 +192,34 @@ mod tests {
         };
         assert!(guesses.count(&own).is_ok());
         assert!(guesses.count(&guess("bob", [192, 0, 2, 9])).is_ok());
+    }
+
+    #[test]
+    fn codes_are_fewer_than_passwords() {
+        let (guesses, clock) = guesses();
+        let tried = || {
+            let from = |host| Guess {
+                secret: Secret::Code,
+                ..guess("alice", [198, 51, 100, host])
+            };
+            let all = (0..200).flat_map(|host| [from(host); 5]);
+            all.filter(|guess| guesses.count(guess).is_ok()).count()
+        };
+        assert_eq!(tried(), 20);
+        let mut day = 0;
+        for _ in 0..288 {
+            clock.advance(300);
+            day += tried();
+        }
+        assert_eq!(day, 288);
+        let own = Guess {
+            secret: Secret::Code,
+            device: Some("hers"),
+            ..guess("alice", [198, 51, 100, 1])
+        };
+        assert!(guesses.count(&own).is_ok());
+        // Passwords are counted apart.
+        assert!(guesses.count(&guess("alice", [198, 51, 100, 1])).is_ok());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use self::rate::Rate;
 pub use self::{
     address::client_address,
-    guesses::{Guess, Guesses},
+    guesses::{Guess, Guesses, Secret},
 };
 use crate::{
     clock::Clock,

@@ -59,6 +59,8 @@ pub enum Change {
         tenant: String,
         /// Its id.
         id: String,
+        /// Its secret as it was used, which it must still have.
+        secret: Vec<u8>,
         /// The counter it has come to.
         counter: i64,
         /// Now, Unix seconds.
@@ -72,6 +74,8 @@ pub enum Change {
         user: String,
         /// Its id.
         id: String,
+        /// Kinds of which the person must keep another one; none when it need not be so.
+        keeping: &'static [&'static str],
     },
     /// Takes away all credentials of a kind, if there are any.
     RemoveCredentials {
@@ -137,10 +141,19 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
         Change::UseCredential {
             tenant,
             id,
+            secret,
             counter,
             at,
-        } => use_credential(db, tenant, id, *counter, *at).await,
-        Change::RemoveCredential { tenant, user, id } => {
+        } => use_credential(db, (tenant, id, secret), *counter, *at).await,
+        Change::RemoveCredential {
+            tenant,
+            user,
+            id,
+            keeping,
+        } => {
+            if !keeping.is_empty() && !has_another(db, (tenant, user, id), keeping).await? {
+                return Ok(Made::No);
+            }
             let gone = credential::Entity::delete_by_id((tenant.clone(), id.clone()))
                 .filter(credential::Column::UserId.eq(user))
                 .exec(db)
@@ -322,10 +335,30 @@ async fn put_credential(
     Ok(Made::if_one(written))
 }
 
+/// Whether a person has a credential of these kinds beside this one. Nobody else takes one away
+/// from them until this transaction ends.
+async fn has_another(
+    db: &impl ConnectionTrait,
+    (tenant, user, id): (&str, &str, &str),
+    kinds: &'static [&'static str],
+) -> Result<bool, DbErr> {
+    use credential::Column;
+    let key = (tenant.to_owned(), user.to_owned());
+    let person = user::Entity::find_by_id(key).lock_exclusive();
+    if person.one(db).await?.is_none() {
+        return Ok(false);
+    }
+    let others = credential::Entity::find()
+        .filter(Column::Tenant.eq(tenant))
+        .filter(Column::UserId.eq(user))
+        .filter(Column::Id.ne(id))
+        .filter(Column::Kind.is_in(kinds.iter().copied()));
+    Ok(others.count(db).await? > 0)
+}
+
 async fn use_credential(
     db: &impl ConnectionTrait,
-    tenant: &str,
-    id: &str,
+    (tenant, id, secret): (&str, &str, &[u8]),
     counter: i64,
     at: i64,
 ) -> Result<Made, DbErr> {
@@ -340,6 +373,7 @@ async fn use_credential(
         .col_expr(Column::LastUsedAt, Expr::val(at))
         .filter(Column::Tenant.eq(tenant))
         .filter(Column::Id.eq(id))
+        .filter(Column::Secret.eq(secret))
         .filter(rises)
         .exec(db)
         .await?;

@@ -3,6 +3,8 @@
 use entity::user;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 use crate::{
     app::App,
@@ -65,7 +67,7 @@ impl User {
             username_key: key(&self.username),
             email: self.email.clone(),
             email_verified: self.email_verified,
-            email_key: verified.map(key),
+            email_key: verified.map(email_key),
             claims: Value::Object(self.claims.clone()).to_string(),
             disabled: self.disabled,
             created_at: self.created_at,
@@ -82,10 +84,19 @@ impl User {
     }
 }
 
-/// A name or address as it is compared: nobody remembers which letters were capital.
+/// A name as it is compared: nobody remembers which letters were capital, and nobody sees which of
+/// several spellings of the same letters it is (UAX #15, NFKC).
 #[must_use]
 pub fn key(text: &str) -> String {
-    text.trim().to_lowercase()
+    let composed: String = text.trim().nfkc().collect();
+    // Lower case may be of another form (UAX #15 §5.1).
+    composed.to_lowercase().nfkc().collect()
+}
+
+/// An address as it is compared. What lies beyond ASCII is left as it is: folding it would lead a
+/// message, or a provider's word, for one address to the account of another that looks like it.
+fn email_key(email: &str) -> String {
+    email.trim().to_ascii_lowercase()
 }
 
 /// Whether somebody can be called this.
@@ -94,13 +105,53 @@ pub fn key(text: &str) -> String {
 /// What a name must be.
 pub fn check_username(name: &str) -> Result<(), String> {
     let fits = name.chars().count() <= LONGEST_NAME && name.trim() == name;
-    if name.is_empty() || !fits || name.chars().any(char::is_control) {
+    if name.is_empty() || !fits || name.chars().any(is_unseen) {
         return Err(format!(
-            "a user name has 1 to {LONGEST_NAME} characters, without control characters, and no \
-             spaces around it"
+            "a user name has 1 to {LONGEST_NAME} characters, all of them visible, and no spaces \
+             around it"
         ));
     }
     Ok(())
+}
+
+/// Whether somebody can call themselves this. An address they cannot: it might be that of somebody
+/// who signs in with it, and whoever reads it takes it for a verified one.
+///
+/// # Errors
+/// What a name must be.
+pub fn check_own_username(name: &str) -> Result<(), String> {
+    check_username(name)?;
+    // Also what becomes one where names are compared.
+    if key(name).contains('@') {
+        return Err("a user name has no '@' in it".into());
+    }
+    Ok(())
+}
+
+/// Whether a character shows nothing, or has others shown elsewhere: two names that look the same
+/// would differ by it (RFC 8264 §9.13).
+fn is_unseen(c: char) -> bool {
+    use GeneralCategory::{
+        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Unassigned,
+    };
+    let category = c.general_category();
+    let unseen = [
+        Control,
+        Format,
+        LineSeparator,
+        ParagraphSeparator,
+        PrivateUse,
+        Unassigned,
+    ];
+    // Letters and marks that are never shown (Default_Ignorable_Code_Point), and the empty Braille
+    // pattern.
+    let ignorable = matches!(
+        c,
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'
+            ..='\u{180f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'
+            ..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}'
+    );
+    unseen.contains(&category) || ignorable
 }
 
 /// Whether this looks like an address. Only a message that arrives proves that it is one.
@@ -117,11 +168,21 @@ pub fn check_email(email: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a database can hold this. PostgreSQL has no text with a NUL in it, so no account has
+/// such a name.
+#[must_use]
+pub fn is_text(text: &str) -> bool {
+    !text.contains('\0')
+}
+
 /// The account with this id.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub async fn find(app: &App, tenant: &Tenant, id: &str) -> Result<Option<User>> {
+    if !is_text(id) {
+        return Ok(None);
+    }
     let row = people::user(&app.db, tenant.name(), id).await?;
     Ok(row.map(User::from_row))
 }
@@ -131,6 +192,9 @@ pub async fn find(app: &App, tenant: &Tenant, id: &str) -> Result<Option<User>> 
 /// # Errors
 /// When the database cannot be read.
 pub async fn find_by_username(app: &App, tenant: &Tenant, name: &str) -> Result<Option<User>> {
+    if !is_text(name) {
+        return Ok(None);
+    }
     let row = people::user_named(&app.db, tenant.name(), &key(name)).await?;
     Ok(row.map(User::from_row))
 }
@@ -141,23 +205,25 @@ pub async fn find_by_username(app: &App, tenant: &Tenant, name: &str) -> Result<
 /// # Errors
 /// When the database cannot be read.
 pub async fn find_by_email(app: &App, tenant: &Tenant, email: &str) -> Result<Option<User>> {
-    let row = people::user_at(&app.db, tenant.name(), &key(email)).await?;
+    if !is_text(email) {
+        return Ok(None);
+    }
+    let row = people::user_at(&app.db, tenant.name(), &email_key(email)).await?;
     Ok(row.map(User::from_row))
 }
 
-/// The account that somebody means by what they type when they sign in: a name before an address.
+/// The account that somebody means by what they type when they sign in: what looks like an address
+/// is one before it is a name, so that nobody's name keeps the owner of an address out.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub async fn find_typed(app: &App, tenant: &Tenant, typed: &str) -> Result<Option<User>> {
-    if typed.contains('\0') {
-        // PostgreSQL has no such text, so no account has such a name.
-        return Ok(None);
+    if typed.contains('@')
+        && let Some(user) = find_by_email(app, tenant, typed).await?
+    {
+        return Ok(Some(user));
     }
-    match find_by_username(app, tenant, typed).await? {
-        Some(user) => Ok(Some(user)),
-        None => find_by_email(app, tenant, typed).await,
-    }
+    find_by_username(app, tenant, typed).await
 }
 
 /// The account with this id, which must be there.
@@ -167,4 +233,62 @@ pub async fn find_typed(app: &App, tenant: &Tenant, typed: &str) -> Result<Optio
 pub async fn existing(app: &App, tenant: &Tenant, id: &str) -> Result<User> {
     let found = find(app, tenant, id).await?;
     found.ok_or_else(|| OAuthError::not_found("There is no such user."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_the_same_are_the_same() {
+        for (one, other) in [
+            ("Alice", " alice"),
+            ("Ren\u{e9}", "rene\u{301}"),
+            ("\u{ff41}lice", "alice"),
+            ("\u{fb01}ona", "FIONA"),
+            ("\u{1e9b}\u{323}", "\u{1e69}"),
+        ] {
+            assert_eq!(key(one), key(other), "{one} {other}");
+        }
+        assert_ne!(key("alice"), key("alicia"));
+    }
+
+    #[test]
+    fn addresses_that_look_the_same_are_not() {
+        assert_eq!(email_key(" Alice@Example.COM"), "alice@example.com");
+        // The Kelvin sign, and a wide letter.
+        assert_ne!(
+            email_key("mi\u{212a}e@x.example"),
+            email_key("mike@x.example")
+        );
+        assert_ne!(
+            email_key("\u{ff4d}ike@x.example"),
+            email_key("mike@x.example")
+        );
+    }
+
+    #[test]
+    fn a_name_is_seen_in_full() {
+        for name in ["alice", "J\u{fc}rgen", "\u{5c71}\u{7530}", "a b", "a@b"] {
+            assert_eq!(check_username(name), Ok(()), "{name}");
+        }
+        for name in [
+            "alice\u{200b}",
+            "\u{202e}ecila",
+            "al\u{ad}ice",
+            "alice\u{7}",
+            "alice\u{2028}",
+            "alice\u{fe0f}",
+            "\u{3164}",
+            "alice\u{e000}",
+            "al\u{2066}ice",
+            "\u{feff}alice",
+        ] {
+            assert!(check_username(name).is_err(), "{name:?}");
+        }
+        assert_eq!(check_own_username("alice"), Ok(()));
+        for name in ["alice@example.com", "alice\u{ff20}example.com"] {
+            assert!(check_own_username(name).is_err(), "{name}");
+        }
+    }
 }

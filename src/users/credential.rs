@@ -25,6 +25,9 @@ pub const TOTP: &str = "totp";
 /// A recovery code.
 pub const RECOVERY: &str = "recovery";
 
+/// What alone lets a person in.
+const WAYS_IN: [&str; 3] = [PASSWORD, PASSKEY, UPSTREAM];
+
 /// All that one person signs in with.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials(pub Vec<Model>);
@@ -53,7 +56,7 @@ impl Credentials {
     /// Whether its person could not sign in without this one.
     #[must_use]
     pub fn is_last_way_in(&self, row: &Model) -> bool {
-        let opens = |other: &&Model| [PASSWORD, PASSKEY, UPSTREAM].contains(&other.kind.as_str());
+        let opens = |other: &&Model| WAYS_IN.contains(&other.kind.as_str());
         !self.0.iter().filter(opens).any(|other| other.id != row.id)
     }
 
@@ -89,12 +92,13 @@ pub fn put(row: Model, before: Option<&Model>) -> Change {
     })
 }
 
-/// Notes that a credential was used, up to this counter.
+/// Notes that a credential was used as it is here, up to this counter.
 #[must_use]
 pub fn used(app: &App, row: &Model, counter: i64) -> Change {
     Change::People(People::UseCredential {
         tenant: row.tenant.clone(),
         id: row.id.clone(),
+        secret: row.secret.clone(),
         counter,
         at: app.clock.seconds(),
     })
@@ -103,10 +107,21 @@ pub fn used(app: &App, row: &Model, counter: i64) -> Change {
 /// Takes a credential away.
 #[must_use]
 pub fn remove(row: &Model) -> Change {
+    removal(row, &[])
+}
+
+/// Takes a way in away, unless it is the last one.
+#[must_use]
+pub fn remove_way_in(row: &Model) -> Change {
+    removal(row, &WAYS_IN)
+}
+
+fn removal(row: &Model, keeping: &'static [&'static str]) -> Change {
     Change::People(People::RemoveCredential {
         tenant: row.tenant.clone(),
         user: row.user_id.clone(),
         id: row.id.clone(),
+        keeping,
     })
 }
 

@@ -142,9 +142,7 @@ pub async fn plan(app: &App, tenant: &Tenant, declared: &UserDeclaration) -> Res
     }
     let mut user = written(before.clone(), declared);
     let mut changes = Vec::new();
-    if user == before {
-        changes.clear();
-    } else {
+    if user != before {
         user.updated_at = app.clock.seconds();
         free(app, tenant, &user).await?;
         changes.extend(replaced(tenant, &before, &user));

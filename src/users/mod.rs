@@ -11,11 +11,14 @@
 //! | [`webauthn`] | passkeys |
 //! | [`upstream`] | who somebody is at another provider |
 //! | [`sign_in`] | from what a person shows to who they are |
+//! | [`half`] | what was shown first, while a second factor is to follow |
 //! | [`change`] | changes of accounts, with what hangs from them |
 //! | [`declaration`] | what administrators say of a person, and see |
+//! | [`agent`] | what a browser calls itself, in a few words |
 //! | [`pages`] | what people see |
 
 pub mod account;
+pub mod agent;
 pub mod browser;
 pub mod change;
 pub mod cookie;
@@ -24,6 +27,7 @@ pub mod csrf;
 pub mod declaration;
 pub mod device;
 pub mod errand;
+pub mod half;
 pub mod pages;
 pub mod password;
 pub mod recovery;

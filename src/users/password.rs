@@ -158,35 +158,52 @@ impl Form {
 /// # Errors
 /// What a hash must be.
 pub fn check_hash(stored: &str) -> Result<(), String> {
-    let phc = |most: &[(&str, u32)]| {
+    let phc = |names: [&str; 3]| {
         let hash = PasswordHash::new(stored).ok()?;
-        let bounded = most.iter().all(|(name, most)| {
-            let value = hash.params.get_decimal(*name);
-            value.is_some_and(|value| value <= *most)
-        });
-        (bounded && hash.salt.is_some() && hash.hash.is_some()).then_some(())
+        let whole = hash.salt.is_some() && hash.hash.is_some();
+        let [one, two, three] = names.map(|name| hash.params.get_decimal(name).map(u64::from));
+        whole.then_some([one?, two?, three?])
     };
     let good = match Form::of(stored) {
-        Some(Form::Argon2) => phc(&[("m", 1 << 18), ("t", 32), ("p", 16)]),
-        Some(Form::Scrypt) => phc(&[("ln", 18), ("r", 16), ("p", 8)]),
-        Some(Form::ScryptCrypt) => bounded_crypt(stored)
-            .and_then(|()| scrypt::mcf::PasswordHash::new(stored).ok())
-            .map(drop),
+        Some(Form::Argon2) => phc(["m", "t", "p"]).filter(|[memory, passes, lanes]| {
+            // The lanes share the memory.
+            *lanes <= 16 && memory.saturating_mul(*passes) <= MOST_ARGON2
+        }),
+        Some(Form::Scrypt) => phc(["ln", "r", "p"]).filter(is_bounded_scrypt),
+        Some(Form::ScryptCrypt) => {
+            let readable = scrypt::mcf::PasswordHash::new(stored).is_ok();
+            crypt_costs(stored).filter(|costs| readable && is_bounded_scrypt(costs))
+        }
         Some(Form::Bcrypt) => {
             let parts = stored.parse::<bcrypt::HashParts>().ok();
-            parts.filter(|parts| parts.get_cost() <= 16).map(drop)
+            let parts = parts.filter(|parts| parts.get_cost() <= MOST_BCRYPT);
+            parts.map(|_| [0; 3])
         }
         None => None,
     };
-    good.ok_or_else(|| {
-        "a password hash is bcrypt ($2b$, cost up to 16), scrypt ($scrypt$ or $7$, N up to 2^18) \
-         or argon2 ($argon2id$, up to 256 MiB)"
+    good.map(drop).ok_or_else(|| {
+        "a password hash is bcrypt ($2b$, cost up to 14), scrypt ($scrypt$ or $7$, N*r*p up to \
+         2^20) or argon2 ($argon2id$, m*t up to 2^18 KiB)"
             .into()
     })
 }
 
-/// `$7$`, then the logarithm of N in one digit, r and p in five each, the lowest first.
-fn bounded_crypt(stored: &str) -> Option<()> {
+/// Most memory that is filled for an argon2 hash in all its passes, KiB: about seven times what one
+/// of our own takes, and as much as the defaults of other servers need.
+const MOST_ARGON2: u64 = 1 << 18;
+/// Most blocks of 128 bytes that are mixed for a scrypt hash, N times r times p.
+const MOST_SCRYPT: u64 = 1 << 20;
+/// Most work for a bcrypt hash, as a power of two.
+const MOST_BCRYPT: u32 = 14;
+
+fn is_bounded_scrypt([log, r, p]: &[u64; 3]) -> bool {
+    let n = if *log <= 20 { 1 << log } else { u64::MAX };
+    n.saturating_mul(*r).saturating_mul(*p) <= MOST_SCRYPT
+}
+
+/// `$7$`, then the logarithm of N in one digit, r and p in five each, the lowest first. No more
+/// than the lowest is ever needed.
+fn crypt_costs(stored: &str) -> Option<[u64; 3]> {
     const DIGITS: &str = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let digits = stored.strip_prefix("$7$")?;
     let number = |text: &str| {
@@ -194,13 +211,8 @@ fn bounded_crypt(stored: &str) -> Option<()> {
         let small = others.bytes().all(|digit| digit == b'.');
         DIGITS.find(lowest).filter(|_| small)
     };
-    let within = |from: usize, to: usize, most| {
-        let number = number(digits.get(from..to)?)?;
-        (number <= most).then_some(())
-    };
-    within(0, 1, 18)?;
-    within(1, 6, 16)?;
-    within(6, 11, 8)
+    let at = |from: usize, to: usize| u64::try_from(number(digits.get(from..to)?)?).ok();
+    Some([at(0, 1)?, at(1, 6)?, at(6, 11)?])
 }
 
 /// Whether somebody may take this as their password.

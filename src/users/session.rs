@@ -126,8 +126,8 @@ async fn note_use(app: &App, tenant: &Tenant, sid: &str, at: i64) {
 pub struct Authenticated<'a> {
     /// Who.
     pub user: &'a User,
-    /// How (RFC 8176).
-    pub amr: &'a [&'static str],
+    /// How (RFC 8176), separated by spaces.
+    pub amr: &'a str,
     /// When, if that was not just now, Unix seconds.
     pub authenticated_at: Option<i64>,
     /// What that used up or changed, committed together with the session.
@@ -162,7 +162,7 @@ pub async fn begin(
             .map_or_else(|| app.entropy.id(), |s| s.sid.clone()),
         digest: digest(&SHA256, secret.as_bytes()).as_ref().to_vec(),
         user_id: who.user.id.clone(),
-        amr: who.amr.join(" "),
+        amr: who.amr.to_owned(),
         authenticated_at: who.authenticated_at.map_or(now, |at| at.min(now)),
         user_agent: user_agent(headers),
         address: context::address().map_or_else(String::new, |address| address.to_string()),

@@ -4,10 +4,7 @@
 //! factor has to show that too; in between, the browser carries a ticket that says how far it has
 //! come, and nothing is written.
 
-use std::borrow::Cow;
-
 use http::HeaderMap;
-use serde::{Deserialize, Serialize};
 
 use super::{
     User, account,
@@ -15,6 +12,7 @@ use super::{
     change,
     credential::{self, Credentials, PASSWORD, RECOVERY, TOTP},
     device::Device,
+    half::{First, Half},
     password::{self, Verdict},
     recovery,
 };
@@ -22,23 +20,20 @@ use crate::{
     app::App,
     audit::{Event, Kind, Record},
     context,
-    edge::Guess,
-    error::{OAuthError, Result},
+    edge::{Guess, Secret},
+    error::Result,
     journal::{Command, JournalError},
     registry::Tenant,
     store::Change,
 };
-
-/// Seconds in which the second factor is to follow the first.
-const PATIENCE: i64 = 600;
 
 /// Somebody who has proved who they are.
 #[derive(Debug)]
 pub struct Proved {
     /// Who.
     pub user: User,
-    /// How (RFC 8176 §2).
-    pub amr: Cow<'static, [&'static str]>,
+    /// How (RFC 8176 §2), separated by spaces.
+    pub amr: String,
     /// When, if that was not just now, Unix seconds.
     pub authenticated_at: Option<i64>,
     /// What that used up.
@@ -52,47 +47,10 @@ pub struct Proved {
 pub enum Outcome {
     /// They are who they say.
     Proved(Box<Proved>),
-    /// They are, as far as the password goes; the second factor is to follow.
+    /// They are, as far as what they have shown goes; the second factor is to follow.
     Half(Half),
     /// It does not hold.
     Wrong,
-}
-
-/// A sign-in that waits for its second factor.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Half {
-    /// Who.
-    user: String,
-    /// The browser that has shown the password.
-    browser: String,
-    /// When, Unix seconds.
-    at: i64,
-}
-
-impl Half {
-    /// The ticket that the browser carries.
-    ///
-    /// # Errors
-    /// When it cannot be sealed.
-    pub fn seal(&self, app: &App, tenant: &Tenant) -> Result<String> {
-        Ok(app.sign_ins.seal(tenant.name(), self, &app.entropy)?)
-    }
-
-    /// What a ticket holds.
-    ///
-    /// # Errors
-    /// `invalid_request` when it is another browser's, too old, or none.
-    pub fn open(app: &App, tenant: &Tenant, browser: &Browser, ticket: &str) -> Result<Self> {
-        let half = app.sign_ins.open::<Self>(tenant.name(), ticket);
-        let now = app.clock.seconds();
-        half.filter(|half| half.browser == browser.name && now - half.at <= PATIENCE)
-            .ok_or_else(|| {
-                OAuthError::invalid_request(
-                    "This sign-in has taken too long, or was begun in another browser: begin \
-                     again.",
-                )
-            })
-    }
 }
 
 /// Signs in with a name, or a verified address, and a password.
@@ -111,16 +69,13 @@ pub async fn with_password(
     let device = Device::of(app, tenant, headers);
     let guess = Guess {
         tenant: tenant.name(),
+        secret: Secret::Password,
         account: &account,
         address: context::address(),
         device: known(device.as_ref(), user.as_ref()),
     };
     app.guesses.count(&guess)?;
-    let credentials = match &user {
-        Some(user) => Credentials::of(app, tenant, user).await?,
-        None => Credentials::default(),
-    };
-    let verdict = password::verify(app, credentials.password_hash(), password).await?;
+    let (verdict, credentials) = verify(app, tenant, user.as_ref(), password).await?;
     let user = match (user, verdict) {
         (Some(user), Verdict::Right | Verdict::RightButOld) if !user.disabled => user,
         (user, verdict) => {
@@ -134,27 +89,34 @@ pub async fn with_password(
         }
     };
     app.guesses.was_right(&guess);
-    let row = credentials.first(PASSWORD);
-    if verdict == Verdict::RightButOld {
-        renew(app, tenant, &user, password, row).await?;
+    match credentials.first(PASSWORD).map(First::password) {
+        Some(first) => first.leads(app, tenant, browser, user, &credentials),
+        None => Ok(Outcome::Wrong),
     }
-    if credentials.first(TOTP).is_some() {
-        return Ok(Outcome::Half(Half {
-            user: user.id,
-            browser: browser.name.clone(),
-            at: app.clock.seconds(),
-        }));
+}
+
+/// Checks a password, and has one that was hashed by another server, or an older one, hashed anew.
+/// Returns what it was checked against.
+async fn verify(
+    app: &App,
+    tenant: &Tenant,
+    user: Option<&User>,
+    password: &str,
+) -> Result<(Verdict, Credentials)> {
+    let Some(user) = user else {
+        let verdict = password::verify(app, None, password).await?;
+        return Ok((verdict, Credentials::default()));
+    };
+    let credentials = Credentials::of(app, tenant, user).await?;
+    let verdict = password::verify(app, credentials.password_hash(), password).await?;
+    if verdict != Verdict::RightButOld || user.disabled {
+        return Ok((verdict, credentials));
     }
-    Ok(Outcome::Proved(Box::new(Proved {
-        user,
-        amr: Cow::Borrowed(&["pwd"]),
-        authenticated_at: None,
-        spent: row
-            .map(|row| credential::used(app, row, 0))
-            .into_iter()
-            .collect(),
-        audit: Vec::new(),
-    })))
+    renew(app, tenant, user, password, credentials.first(PASSWORD)).await?;
+    // Whoever has changed it meanwhile may have made it another one.
+    let credentials = Credentials::of(app, tenant, user).await?;
+    let verdict = password::verify(app, credentials.password_hash(), password).await?;
+    Ok((verdict, credentials))
 }
 
 /// Shows the second factor: a code of the authenticator app, or a recovery code.
@@ -172,46 +134,77 @@ pub async fn with_factor(
     let Some(user) = user.filter(|user| !user.disabled) else {
         return Ok(Outcome::Wrong);
     };
-    // Not the name: whoever guesses passwords uses up nothing of this.
-    let account = format!("factor {}", user.id);
     let device = Device::of(app, tenant, headers);
     let guess = Guess {
         tenant: tenant.name(),
-        account: &account,
+        secret: Secret::Code,
+        account: &half.user,
         address: context::address(),
         device: known(device.as_ref(), Some(&user)),
     };
     app.guesses.count(&guess)?;
     let credentials = Credentials::of(app, tenant, &user).await?;
-    let Some(spent) = factor(app, tenant, &credentials, typed)? else {
+    let Some(factor) = factor(app, tenant, &credentials, typed)? else {
         refuse(app, tenant, Some(&user), "wrong second factor").await?;
         return Ok(Outcome::Wrong);
     };
     app.guesses.was_right(&guess);
-    Ok(Outcome::Proved(Box::new(Proved {
-        user,
-        amr: Cow::Borrowed(&["pwd", "otp", "mfa"]),
-        authenticated_at: None,
-        spent: vec![spent],
-        audit: Vec::new(),
-    })))
+    let mut proved = half.first.proved(app, tenant, user, &credentials)?;
+    proved.add(factor);
+    Ok(Outcome::Proved(Box::new(proved)))
 }
 
-/// What a right code uses up.
+/// A second factor that was right.
+struct Factor {
+    /// What it is (RFC 8176 §2).
+    amr: &'static [&'static str],
+    /// What it uses up.
+    spent: Change,
+    /// What is remembered of that.
+    audit: Option<Record>,
+}
+
+impl Proved {
+    fn add(&mut self, factor: Factor) {
+        for name in factor.amr {
+            if !self.amr.split(' ').any(|known| known == *name) {
+                self.amr = format!("{} {name}", self.amr).trim_start().to_owned();
+            }
+        }
+        self.spent.push(factor.spent);
+        self.audit.extend(factor.audit);
+    }
+}
+
+/// The factor whose code this is.
 fn factor(
     app: &App,
     tenant: &Tenant,
     credentials: &Credentials,
     typed: &str,
-) -> Result<Option<Change>> {
+) -> Result<Option<Factor>> {
     if let Some(row) = credentials.first(TOTP)
         && let Some(step) = credential::step_of(app, tenant, row, typed)?
     {
-        return Ok(Some(credential::used(app, row, step)));
+        return Ok(Some(Factor {
+            amr: &["otp", "mfa"],
+            spent: credential::used(app, row, step),
+            audit: None,
+        }));
     }
     let kept = recovery::kept(typed);
     let code = credentials.all(RECOVERY).find(|row| row.secret == kept);
-    Ok(code.map(credential::remove))
+    Ok(code.map(|row| Factor {
+        // No name is registered for what is on paper.
+        amr: &["mfa"],
+        spent: credential::remove(row),
+        audit: Some(change::record(
+            app,
+            tenant,
+            &row.user_id,
+            "recovery code used",
+        )),
+    }))
 }
 
 /// The browser's name, if this person has signed in with it.
@@ -236,7 +229,7 @@ async fn renew(
         "password hashed anew",
     )];
     match app.journal.commit(Command::new(vec![change], audit)).await {
-        // Another sign-in was first.
+        // Another sign-in was first, or it has been changed.
         Ok(()) | Err(JournalError::Conflict) => Ok(()),
         Err(error) => Err(error.into()),
     }

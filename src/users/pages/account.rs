@@ -19,7 +19,7 @@ use crate::{
     error::Result,
     store::people::Sessions,
     users::{
-        Session, User,
+        Session, User, agent,
         cookie::Cookie,
         credential::{Credentials, PASSKEY, PASSWORD, RECOVERY, TOTP},
         session,
@@ -55,6 +55,7 @@ struct PasskeyRow<'a> {
 #[derive(Debug, Serialize)]
 struct SessionRow<'a> {
     sid: &'a str,
+    browser: String,
     user_agent: &'a str,
     address: &'a str,
     began: String,
@@ -122,6 +123,7 @@ fn passkeys(credentials: &Credentials) -> Vec<PasskeyRow<'_>> {
 fn rows<'s>(sessions: &'s [Session], this: &Session) -> Vec<SessionRow<'s>> {
     let rows = sessions.iter().map(|session| SessionRow {
         sid: &session.sid,
+        browser: agent::named(&session.user_agent),
         user_agent: &session.user_agent,
         address: &session.address,
         began: written(session.created_at),

@@ -117,7 +117,7 @@ pub(super) async fn submit(
     };
     let (user, now) = (&signed.user().id, app.clock.seconds());
     let ticket = params.get("enrolment").unwrap_or_default();
-    let enrolment = app.sign_ins.open::<Enrolment>(tenant.name(), ticket);
+    let enrolment = app.enrolments.open::<Enrolment>(tenant.name(), ticket);
     let enrolment = enrolment
         .filter(|enrolment| enrolment.user == *user && now - enrolment.at <= PATIENCE)
         .ok_or_else(|| OAuthError::invalid_request("The page is too old: load it again."))?;
@@ -191,7 +191,7 @@ fn page(
     );
     let page = AuthenticatorPage {
         csrf: signed.csrf(),
-        enrolment: app.sign_ins.seal(tenant, enrolment, &app.entropy)?,
+        enrolment: app.enrolments.seal(tenant, enrolment, &app.entropy)?,
         secret: totp::spelled(&enrolment.totp),
         qr: Qr::of(&uri),
         uri,

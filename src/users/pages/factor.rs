@@ -15,7 +15,8 @@ use crate::{
     oauth::error_code::ErrorCode,
     users::{
         csrf,
-        sign_in::{self, Half, Outcome},
+        half::Half,
+        sign_in::{self, Outcome},
     },
     web::Page,
 };

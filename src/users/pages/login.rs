@@ -130,11 +130,7 @@ pub(super) async fn submit(
     let shown = (typed, params.get("password").unwrap_or_default());
     match sign_in::with_password(&app, &tenant, &headers, &visit.browser, shown).await {
         Ok(Outcome::Proved(proved)) => visit.finish(*proved).await,
-        Ok(Outcome::Half(half)) => {
-            let ticket = half.seal(&app, &tenant)?;
-            let next = visit.path("/login/factor", &[("half", &ticket)]);
-            see_other(&next, visit.browser.cookie.into_iter().collect())
-        }
+        Ok(Outcome::Half(half)) => visit.half_way(&half),
         Ok(Outcome::Wrong) => {
             let problem = Problem::new(WRONG);
             page(&visit, StatusCode::FORBIDDEN, typed, Some(problem))

@@ -1,7 +1,5 @@
 //! Passkeys: `/login/passkey` signs in with one, `/account/passkeys` adds and removes them.
 
-use std::borrow::Cow;
-
 use axum::{
     extract::{Request, State},
     response::Response,
@@ -148,11 +146,11 @@ async fn proved(
         user,
         // A key in hardware that does not leave it, or one that is copied between devices; the
         // device has made sure who uses it (RFC 8176 §2).
-        amr: Cow::Borrowed(if asserted.backup_eligible {
-            &["swk", "user", "mfa"]
+        amr: if asserted.backup_eligible {
+            "swk user mfa".into()
         } else {
-            &["hwk", "user", "mfa"]
-        }),
+            "hwk user mfa".into()
+        },
         authenticated_at: None,
         spent: vec![
             challenge.use_up(tenant),
@@ -313,7 +311,7 @@ pub(super) async fn remove(
         ));
     }
     signed
-        .change(vec![credential::remove(row)], "passkey removed")
+        .change(vec![credential::remove_way_in(row)], "passkey removed")
         .await?;
     signed.done()
 }

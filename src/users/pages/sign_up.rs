@@ -1,7 +1,5 @@
 //! `GET|POST /signup`: a new account, where anybody may make one.
 
-use std::borrow::Cow;
-
 use axum::{
     extract::{RawQuery, Request, State},
     response::Response,
@@ -20,7 +18,7 @@ use crate::{
     registry::Tenant,
     users::{
         User,
-        account::{self, check_email, check_username},
+        account::{self, check_email, check_own_username},
         change, csrf, password,
         sign_in::Proved,
     },
@@ -93,7 +91,7 @@ pub(super) async fn submit(
         spent: change::added(&app, &tenant, &user, Some(hash)),
         audit: vec![change::record(&app, &tenant, &user.id, "signed up")],
         user,
-        amr: Cow::Borrowed(&["pwd"]),
+        amr: "pwd".into(),
         authenticated_at: None,
     };
     match visit.finish(proved).await {
@@ -122,7 +120,7 @@ async fn wanted<'p>(
     let username = params.get("username").unwrap_or_default();
     let password = params.get("password").unwrap_or_default();
     let email = params.get("email").map(str::to_owned);
-    let checked = check_username(username)
+    let checked = check_own_username(username)
         .and_then(|()| email.as_deref().map_or(Ok(()), check_email))
         .map_err(|words| format!("Please correct this: {words}."))
         .and_then(|()| password::check_new(app, password, username));

@@ -28,7 +28,8 @@ use crate::{
     users::{
         browser::Browser,
         credential::{self, Credentials, UPSTREAM},
-        csrf, session, sign_in,
+        csrf, session,
+        sign_in::{self, Outcome},
         upstream::{Claims, Departure, Failure, Traveller, person, redeem},
     },
     web::Page,
@@ -184,14 +185,17 @@ pub(super) async fn arrive(
         _ => {
             let errand = departure.errand.clone();
             let visit = Visit::with(&app, &tenant, &headers, errand)?;
-            let proved = match said {
+            let outcome = match said {
                 Ok(claims) => {
-                    person::signs_in(&app, &tenant, provider, &departure, &claims).await?
+                    let way = (&departure, &visit.browser);
+                    person::signs_in(&app, &tenant, provider, way, &claims).await?
                 }
                 Err(failure) => Err(failure),
             };
-            match proved {
-                Ok(proved) => visit.finish(proved).await,
+            match outcome {
+                Ok(Outcome::Proved(proved)) => visit.finish(*proved).await,
+                Ok(Outcome::Half(half)) => visit.half_way(&half),
+                Ok(Outcome::Wrong) => Err(OAuthError::access_denied("You may not sign in.")),
                 Err(failure) => fail(&visit, provider, &failure).await,
             }
         }
@@ -299,7 +303,7 @@ pub(super) async fn remove(
             "This is all you can sign in with: set a password or add a passkey first.",
         ));
     }
-    let changes = vec![credential::remove(row)];
+    let changes = vec![credential::remove_way_in(row)];
     signed.change(changes, "identity removed").await?;
     signed.done()
 }

@@ -14,6 +14,7 @@ use crate::{
         csrf::{self, Holder},
         device::Device,
         errand::Sender,
+        half::Half,
         session::{self, Authenticated},
         sign_in::Proved,
     },
@@ -129,6 +130,13 @@ impl<'a> Visit<'a> {
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         Ok(response)
+    }
+
+    /// Sends somebody on who has to show a second factor.
+    pub(super) fn half_way(&self, half: &Half) -> Result<Response> {
+        let ticket = half.seal(self.app, self.tenant)?;
+        let next = self.path("/login/factor", &[("half", &ticket)]);
+        see_other(&next, self.browser.cookie.clone().into_iter().collect())
     }
 
     /// Begins the session of somebody who has proved who they are, and sends them on.

@@ -69,10 +69,10 @@ fn seconds(number: Option<&Number>) -> Option<i64> {
 }
 
 impl Claims {
-    /// When they signed in there, Unix seconds, if it is said.
+    /// When they signed in there, Unix seconds, if it is said. Before 1970 nobody has.
     #[must_use]
     pub fn auth_time(&self) -> Option<i64> {
-        seconds(self.auth_time.as_ref())
+        seconds(self.auth_time.as_ref()).map(|at| at.max(0))
     }
 
     /// How, as far as the names are registered.

@@ -4,8 +4,6 @@
 //! have come. Before that it is one of three, and each only where it is configured: the account
 //! with the same verified address, a new account, or nobody's.
 
-use std::borrow::Cow;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use entity::credential::Model;
@@ -20,10 +18,12 @@ use crate::{
     store::{Change, people},
     users::{
         Session, User,
-        account::{self, check_email, check_username},
+        account::{self, check_email, check_own_username},
+        browser::Browser,
         change,
-        credential::{self, Credentials, UPSTREAM},
-        sign_in::Proved,
+        credential::{Credentials, UPSTREAM},
+        half::{First, Identity, NewIdentity},
+        sign_in::Outcome,
     },
 };
 
@@ -34,7 +34,8 @@ const MOST: usize = 16;
 /// What is taken over into a new account (OpenID Connect Core §5.1).
 const NAMES: [&str; 3] = ["name", "given_name", "family_name"];
 
-/// Who has come back from the provider.
+/// Who has come back from the provider. Whoever has a second factor here is asked for it, unless
+/// the provider says that it has asked for one.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -42,50 +43,49 @@ pub async fn signs_in(
     app: &App,
     tenant: &Tenant,
     provider: &Provider,
-    departure: &Departure,
+    (departure, browser): (&Departure, &Browser),
     claims: &Claims,
-) -> Result<Result<Proved, Failure>> {
-    let found = match known(app, tenant, provider, claims).await? {
+) -> Result<Result<Outcome, Failure>> {
+    let (user, new, added) = match known(app, tenant, provider, claims).await? {
         Some(row) => {
             let user = account::find(app, tenant, &row.user_id).await?;
-            let spent = vec![credential::used(app, &row, 0)];
-            user.map(|user| (user, spent, Vec::new()))
+            (user, None, Vec::new())
         }
         None => match newcomer(app, tenant, provider, claims).await? {
             Err(failure) => return Ok(Err(failure)),
-            Ok(Newcomer {
-                user,
-                mut spent,
-                reason,
-            }) => {
-                let row = identity(app, tenant, provider, &user, claims);
-                spent.push(credential::put(row, None));
-                let reason = format!("{reason} {}", provider.id);
-                let audit = vec![change::record(app, tenant, &user.id, &reason)];
-                Some((user, spent, audit))
+            Ok(newcomer) => {
+                let reason = format!("{} {}", newcomer.reason, provider.id);
+                let new = new_identity(provider, claims, reason);
+                (Some(newcomer.user), Some(new), newcomer.added)
             }
         },
     };
-    let Some((user, spent, audit)) = found.filter(|(user, ..)| !user.disabled) else {
+    let Some(user) = user.filter(|user| !user.disabled) else {
         let words = "Your account here may not sign in.";
         return Ok(Err(Failure::refused(words, "disabled")));
     };
-    Ok(Ok(Proved {
-        user,
-        amr: Cow::Owned(claims.methods()),
+    let first = First::Identity(Identity {
+        id: identity_id(provider, &claims.sub),
+        new,
+        amr: claims.methods().join(" "),
         // Whoever was to do so anew has done so; else it may have been long ago.
         authenticated_at: claims.auth_time().filter(|_| !departure.is_anew()),
-        spent,
-        audit,
-    }))
+    });
+    let credentials = Credentials::of(app, tenant, &user).await?;
+    let mut outcome = first.leads(app, tenant, browser, user, &credentials)?;
+    if let Outcome::Proved(proved) = &mut outcome {
+        // The account comes before what belongs to it.
+        proved.spent.splice(0..0, added);
+    }
+    Ok(Ok(outcome))
 }
 
 /// Somebody who was never here.
 struct Newcomer {
     /// The account they get.
     user: User,
-    /// What is to be written for it.
-    spent: Vec<Change>,
+    /// What makes it, if it is a new one.
+    added: Vec<Change>,
     /// Why it is theirs.
     reason: &'static str,
 }
@@ -113,7 +113,7 @@ async fn newcomer(
     {
         return Ok(Ok(Newcomer {
             user,
-            spent: Vec::new(),
+            added: Vec::new(),
             reason: "linked by its address to",
         }));
     }
@@ -132,7 +132,7 @@ async fn newcomer(
         ..User::new(app, &username(app, tenant, provider, claims).await?)
     };
     Ok(Ok(Newcomer {
-        spent: change::added(app, tenant, &user, None),
+        added: change::added(app, tenant, &user, None),
         user,
         reason: "signed up from",
     }))
@@ -163,7 +163,7 @@ async fn username(
         let free = account::find_by_username(app, tenant, &name)
             .await?
             .is_none();
-        if free && check_username(&name).is_ok() {
+        if free && check_own_username(&name).is_ok() {
             return Ok(name);
         }
     }
@@ -205,10 +205,10 @@ pub async fn link(
         let words = format!("Nobody needs more than {MOST} of them.");
         return Ok(Err(Failure::refused(words, "too many identities")));
     }
-    let row = identity(app, tenant, provider, user, claims);
-    let reason = format!("linked to {}", provider.id);
-    let audit = vec![change::record(app, tenant, &user.id, &reason)];
-    let command = Command::new(vec![credential::put(row, None)], audit);
+    let new = new_identity(provider, claims, format!("linked to {}", provider.id));
+    let id = identity_id(provider, &claims.sub);
+    let (put, record) = new.put(app, tenant, &user.id, id);
+    let command = Command::new(vec![put], vec![record]);
     match app.journal.commit(command).await {
         Ok(()) => Ok(Ok(())),
         // Another account was first.
@@ -235,18 +235,13 @@ fn identity_id(provider: &Provider, subject: &str) -> String {
     format!("{UPSTREAM}:{digest}")
 }
 
-fn identity(
-    app: &App,
-    tenant: &Tenant,
-    provider: &Provider,
-    user: &User,
-    claims: &Claims,
-) -> Model {
+fn new_identity(provider: &Provider, claims: &Claims, reason: String) -> NewIdentity {
     let called = claims.email.as_ref().or(claims.preferred_username.as_ref());
     let called = called.or(claims.name.as_ref()).unwrap_or(&claims.sub);
     let document = json!({ "issuer": provider.config.issuer, "subject": claims.sub });
-    let mut row = credential::identity(app, tenant, &user.id, identity_id(provider, &claims.sub));
-    row.name = shown(called);
-    row.document = document.to_string();
-    row
+    NewIdentity {
+        name: shown(called),
+        document: document.to_string(),
+        reason,
+    }
 }

@@ -287,6 +287,8 @@ async fn users_are_listed_a_page_at_a_time() {
     assert_eq!(names("?limit=2").await, "aB");
     assert_eq!(names("?limit=2&after=B").await, "Cd");
     assert_eq!(names("?after=z").await, "");
+    let nul = app.admin("GET", "/users?after=%00").await.await;
+    nul.refused(400, "invalid_request");
     let wrong = app.admin("GET", "/users?limit=x").await.await;
     wrong.refused(400, "invalid_request");
 }

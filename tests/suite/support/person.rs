@@ -70,7 +70,7 @@ impl TestApp {
         let tenant: &Tenant = &self.tenant(None);
         let who = session::Authenticated {
             user: &user,
-            amr,
+            amr: &amr.join(" "),
             authenticated_at: None,
             spent: Vec::new(),
             audit: Vec::new(),

@@ -163,6 +163,36 @@ async fn what_takes_over_an_account_is_asked_for_a_moment_after_signing_in() {
 }
 
 #[tokio::test]
+async fn a_session_is_shown_by_the_name_of_its_browser() {
+    let app = TestApp::new().await;
+    let browser = scene(&app).await;
+    let cookies: Vec<String> = browser
+        .cookies
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let sent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0 <b>";
+    let mut other = Browser::new(&app);
+    let login = other.open("/login").await;
+    let csrf = login.form("/login").hidden;
+    let mut fields: Vec<(&str, &str)> = csrf.iter().map(|(n, v)| (&**n, &**v)).collect();
+    fields.extend([("username", "alice"), ("password", PASSWORD)]);
+    let own: Vec<String> = other
+        .cookies
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let signed_in = app.post("/login").header("cookie", &own.join("; "));
+    let signed_in = signed_in.header("user-agent", sent).form(&fields).await;
+    assert_eq!(signed_in.status, 303, "{}", signed_in.text());
+    let page = app.get("/account").header("cookie", &cookies.join("; "));
+    let text = page.await.text();
+    assert!(text.contains(">Firefox on Linux</span>"), "{text}");
+    assert!(text.contains("rv:140.0) Gecko"), "{text}");
+    assert!(!text.contains("<b>"), "{text}");
+}
+
+#[tokio::test]
 async fn other_sessions_are_listed_and_ended() {
     let app = TestApp::new().await;
     let mut browser = scene(&app).await;

@@ -92,6 +92,32 @@ async fn a_recovery_code_holds_once() {
     let page = half_way(&mut again).await;
     assert_eq!(send(&mut again, &page, &codes[3]).await.answer.status, 403);
     assert_eq!(send(&mut again, &page, &codes[4]).await.path, "/account");
+    // It is known that they were used, and that they are no codes of an app.
+    let events = app.admin("GET", "/audit?kind=user.changed").await;
+    let events = events.await.ok();
+    let all = events.as_array().unwrap().iter();
+    let used = all.filter(|event| event["event"]["reason"] == "recovery code used");
+    assert_eq!(used.count(), 2);
+    let events = app.admin("GET", "/audit?kind=user.signed_in").await;
+    let events = events.await.ok();
+    assert_eq!(events[0]["event"]["reason"], "pwd mfa");
+}
+
+#[tokio::test]
+async fn a_password_that_is_changed_meanwhile_leads_no_further() {
+    let (app, _) = scene().await;
+    let mut thief = Browser::new(&app);
+    let page = half_way(&mut thief).await;
+    let set = app.admin("POST", "/users/alice/password").await;
+    let set = set.json(&serde_json::json!({ "password": "a much better one" }));
+    assert_eq!(set.await.status, 204);
+    let late = send(&mut thief, &page, &code(&app, &KEY, 0)).await;
+    assert_eq!(late.answer.status, 400);
+    assert_eq!(late.element("error").unwrap(), "invalid_request");
+    let mut browser = Browser::new(&app);
+    let page = browser.sign_in("alice", "a much better one").await;
+    let done = send(&mut browser, &page, &code(&app, &KEY, 0)).await;
+    assert_eq!(done.path, "/account");
 }
 
 #[tokio::test]

@@ -54,12 +54,22 @@ async fn an_account_is_found_by_its_verified_address_and_no_other() {
         page.answer.status == 200
     };
     assert!(!signs_in().await);
+    // Somebody is called so, and has the same password.
+    let called = app.person("alice@example.com", PASSWORD).await;
+    let who = async || {
+        let tenant = app.tenant(None);
+        let typed = "alice@example.COM";
+        let found = writ::users::account::find_typed(&app.state, &tenant, typed).await;
+        found.unwrap().unwrap().id
+    };
+    assert_eq!(who().await, called.id);
     let verified = writ::users::User {
         email_verified: true,
         ..claimed.clone()
     };
     write(&claimed, &verified).await;
     assert!(signs_in().await);
+    assert_eq!(who().await, user.id);
 }
 
 #[tokio::test]
@@ -103,6 +113,28 @@ async fn a_disabled_account_is_answered_like_a_wrong_password() {
         reasons.iter().any(|reason| *reason == "wrong password"),
         "{events}"
     );
+}
+
+#[tokio::test]
+async fn a_password_that_is_changed_while_it_is_checked_signs_nobody_in() {
+    let app = TestApp::new().await;
+    let alice = app.person("alice", PASSWORD).await;
+    let (state, tenant) = (&app.state, app.tenant(None));
+    let headers = http::HeaderMap::new();
+    let browser = writ::users::browser::Browser::of(state, &tenant, &headers);
+    let shown = ("alice", PASSWORD);
+    let outcome =
+        writ::users::sign_in::with_password(state, &tenant, &headers, &browser, shown).await;
+    let writ::users::sign_in::Outcome::Proved(proved) = outcome.unwrap() else {
+        panic!("the password is right");
+    };
+    // It was right a moment ago.
+    let set = app.admin("POST", "/users/alice/password").await;
+    let set = set.json(&serde_json::json!({ "password": "a much better one" }));
+    assert_eq!(set.await.status, 204);
+    assert_eq!(proved.user.id, alice.id);
+    let late = app.commit(proved.spent).await;
+    assert_eq!(late, Err(writ::journal::JournalError::Conflict));
 }
 
 #[tokio::test]
@@ -173,7 +205,22 @@ fn hashes_that_would_exhaust_the_server_are_not_taken_over() {
         "$scrypt$ln=30,r=8,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b5dWRWJTmaaJObG",
         "$7$S6..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9YDtcDdKvEqHJLV8D",
         "$7$D6...././..SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9YDtcDdKvEqHJLV8D",
+        // Each number is no more than others have, but all of them together.
+        "$2b$15$CCCCCCCCCCCCCCCCCCCCC.7uG0VCzI2bS7j6ymqJi9CdcdxiRTWNy",
+        "$argon2id$v=19$m=262144,t=2,p=1$c29tZXNhbHQ$RdescudvJCsgt3ub+b5dWRWJTmaaJObG",
+        "$scrypt$ln=17,r=16,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b5dWRWJTmaaJObG",
+        "$scrypt$ln=17,r=8,p=2$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b5dWRWJTmaaJObG",
+        // N = 2^17, r = 16.
+        "$7$FE..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9YDtcDdKvEqHJLV8D",
     ] {
         assert!(writ::users::password::check_hash(hash).is_err(), "{hash}");
+    }
+    // What other servers make by default.
+    for hash in [
+        "$2b$12$CCCCCCCCCCCCCCCCCCCCC.7uG0VCzI2bS7j6ymqJi9CdcdxiRTWNy",
+        "$argon2id$v=19$m=65536,t=4,p=1$c29tZXNhbHQ$RdescudvJCsgt3ub+b5dWRWJTmaaJObG",
+        "$scrypt$ln=17,r=8,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b5dWRWJTmaaJObG",
+    ] {
+        assert_eq!(writ::users::password::check_hash(hash), Ok(()), "{hash}");
     }
 }

@@ -51,6 +51,11 @@ async fn who_signs_up_is_signed_in_and_goes_on() {
         ("mallory", "", "too short"),
         ("mallory the first", "", "Mallory the first"),
         ("mallory\0", "", PASSWORD),
+        // Somebody may sign in with it.
+        ("alice@example.com", "", PASSWORD),
+        // They look like another's.
+        ("eve\u{200b}", "", PASSWORD),
+        ("\u{ff45}ve", "", PASSWORD),
     ] {
         let form = [
             ("username", username),

@@ -291,6 +291,106 @@ async fn an_address_leads_to_an_account_only_where_it_is_believed() {
     assert_eq!(page.answer.status, 403);
 }
 
+const KEY: [u8; writ::users::totp::KEY] = *b"12345678901234567890";
+
+/// Gives somebody an authenticator app.
+async fn has_authenticator(app: &TestApp, name: &str) {
+    let tenant = app.tenant(None);
+    let user = writ::users::account::find_by_username(&app.state, &tenant, name);
+    let user = user.await.unwrap().unwrap();
+    let added =
+        writ::users::credential::authenticator(&app.state, &tenant, &user.id, &KEY, 0).unwrap();
+    app.commit(vec![added]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_factor_is_asked_for_after_a_provider_too() {
+    let scene = Scene::with(|c| c.link_by_verified_email = true).await;
+    verified(&scene.app, "bob", "alice@corp.example").await;
+    has_authenticator(&scene.app, "bob").await;
+    // Whoever has come by the address at the provider is not in, whatever it says.
+    let mfa = json!({ "amr": ["pwd", "mfa"] });
+    let mut browser = Browser::new(&scene.app);
+    let half = scene.sign_in(&mut browser, &mfa).await;
+    assert!(half.path.starts_with("/login/factor?"), "{}", half.path);
+    let account = browser.copy().open("/account").await;
+    assert!(account.path.starts_with("/login"), "{}", account.path);
+    // Nor is the identity linked.
+    let again = scene.sign_in(&mut Browser::new(&scene.app), &mfa).await;
+    assert!(again.path.starts_with("/login/factor?"), "{}", again.path);
+    let typed = super::factor::code(&scene.app, &KEY, 0);
+    let factor = [("code", typed.as_str())];
+    let page = browser.submit(&half, "/login/factor", &factor).await;
+    assert_eq!(username(&page).unwrap(), "bob");
+    let changed = scene.app.admin("GET", "/audit?kind=user.changed").await;
+    let changed = changed.await.ok();
+    assert_eq!(
+        changed[0]["event"]["reason"],
+        "linked by its address to corp"
+    );
+    let events = scene.app.admin("GET", "/audit?kind=user.signed_in").await;
+    assert_eq!(events.await.ok()[0]["event"]["reason"], "mfa pwd otp");
+
+    // From now on it counts what the provider has asked for.
+    let mut browser = Browser::new(&scene.app);
+    assert_eq!(scene.sign_in(&mut browser, &mfa).await.path, "/account");
+    scene.app.advance(30);
+    let mut browser = Browser::new(&scene.app);
+    let half = scene.sign_in(&mut browser, &json!({})).await;
+    assert!(half.path.starts_with("/login/factor?"), "{}", half.path);
+    let typed = super::factor::code(&scene.app, &KEY, 0);
+    let factor = [("code", typed.as_str())];
+    let page = browser.submit(&half, "/login/factor", &factor).await;
+    assert_eq!(username(&page).unwrap(), "bob");
+}
+
+#[tokio::test]
+async fn a_time_that_cannot_be_is_none_of_a_session() {
+    let scene = Scene::with(|_| {}).await;
+    for over in [i64::MIN, i64::MAX] {
+        let mut browser = Browser::new(&scene.app);
+        let over = json!({ "auth_time": over });
+        let page = scene.sign_in(&mut browser, &over).await;
+        assert_eq!(username(&page).unwrap(), "Alice");
+    }
+    let sessions = scene.app.admin("GET", "/users/Alice/sessions").await;
+    let sessions = sessions.await.ok();
+    let times = sessions.as_array().unwrap().iter();
+    let mut times: Vec<_> = times.map(|s| s["authenticated_at"].as_i64()).collect();
+    times.sort_unstable();
+    assert_eq!(times, [Some(0), Some(scene.app.now())]);
+}
+
+#[tokio::test]
+async fn of_two_ways_in_one_is_left_whoever_takes_them_away() {
+    let scene = Scene::with(|_| {}).await;
+    scene
+        .sign_in(&mut Browser::new(&scene.app), &json!({}))
+        .await;
+    let tenant = scene.app.tenant(None);
+    let alice = writ::users::account::find_by_username(&scene.app.state, &tenant, "Alice");
+    let alice = alice.await.unwrap().unwrap();
+    let rows = writ::store::people::credentials(&scene.app.state.db, "default", &alice.id);
+    let rows = rows.await.unwrap();
+    assert_eq!(rows.len(), 1);
+    let last = writ::users::credential::remove_way_in(&rows[0]);
+    let refused = scene.app.commit(vec![last.clone()]).await;
+    assert_eq!(refused, Err(writ::journal::JournalError::Conflict));
+    let passkey = writ::users::credential::passkey(
+        &scene.app.state,
+        &tenant,
+        &alice.id,
+        "another".into(),
+        vec![1],
+    );
+    let other = writ::users::credential::remove_way_in(&passkey);
+    let added = writ::users::credential::put(passkey, None);
+    scene.app.commit(vec![added]).await.unwrap();
+    // Both find another one at first.
+    let (one, two) = tokio::join!(scene.app.commit(vec![last]), scene.app.commit(vec![other]));
+    assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+}
+
 #[tokio::test]
 async fn a_new_account_takes_nobodys_name() {
     let scene = Scene::with(|_| {}).await;
