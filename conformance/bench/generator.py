@@ -21,7 +21,10 @@ class Requests:
     mark: str = '"access_token"'
     headers: dict = field(default_factory=dict)
     body: str = ""
+    method: str = "POST"
     file: Path | None = None
+    chain: Path | None = None
+    find: str | None = None
     once: bool = False
     keep: Path | None = None
     pause_ms: float | None = None
@@ -29,7 +32,8 @@ class Requests:
     def environment(self):
         named = {
             "BENCH_HEADERS": "\n".join(f"{name}: {value}" for name, value in self.headers.items()),
-            "BENCH_BODY": self.body, "BENCH_MARK": self.mark, "BENCH_REQUESTS": self.file and str(self.file),
+            "BENCH_METHOD": self.method, "BENCH_BODY": self.body, "BENCH_MARK": self.mark, "BENCH_FIND": self.find,
+            "BENCH_REQUESTS": self.file and str(self.file), "BENCH_CHAIN": self.chain and str(self.chain),
             "BENCH_ONCE": "1" if self.once else None, "BENCH_KEEP": self.keep and str(self.keep),
             "BENCH_PAUSE": self.pause_ms and str(self.pause_ms),
         }

@@ -1,10 +1,13 @@
 -- wrk script: one request over and over, or the requests of a file in turn.
 --
+--   BENCH_METHOD                POST without it
 --   BENCH_BODY, BENCH_HEADERS   the request; headers as "Name: value" lines
 --   BENCH_REQUESTS              a file of requests instead: "Name: value" fields, then the body, parted by tabs
 --   BENCH_ONCE                  set: each request of the file may be sent once only
---   BENCH_MARK                  what the body of a good answer contains; a good answer is 200
---   BENCH_KEEP                  a file for the access tokens that were answered
+--   BENCH_CHAIN                 a file of values that are used once, for "{}" in the body; each answer gives another
+--   BENCH_MARK                  what a good answer contains: the body of a 200, or where a redirect goes
+--   BENCH_FIND                  Lua pattern of what is kept of an answer, or chained; without it the access token
+--   BENCH_KEEP                  a file for that
 --   BENCH_PAUSE                 milliseconds between two requests of a connection
 --
 -- Anything but a good answer is an error, and the first one is kept to be shown. The last line printed is
@@ -22,7 +25,14 @@ local function headers_of(text, into)
   return into
 end
 
-local file, once, mark, keep
+local file, once, mark, keep, find
+
+local chain = { first = 1, last = 0 }
+
+local function link(value)
+  chain.last = chain.last + 1
+  chain[chain.last] = value
+end
 
 local pause = tonumber(os.getenv("BENCH_PAUSE"))
 if pause then -- wrk looks whether there is such a function
@@ -45,26 +55,45 @@ local function from_file()
   local headers = {}
   for name, value in pairs(wrk.headers) do headers[name] = value end
   for i = 1, #fields - 1 do headers_of(fields[i], headers) end
-  return wrk.format(nil, nil, headers, fields[#fields])
+  local body = fields[#fields]
+  return wrk.format(nil, nil, headers, body ~= "" and body or nil)
+end
+
+local function from_chain()
+  local value = chain[chain.first]
+  if value == nil then -- as many are under way as there are
+    ran_out = ran_out + 1
+    value = ""
+  else
+    chain[chain.first] = nil
+    chain.first = chain.first + 1
+  end
+  return wrk.format(nil, nil, nil, (wrk.body:gsub("{}", function() return value end)))
 end
 
 function init(_)
-  wrk.method = "POST"
-  wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+  wrk.method = os.getenv("BENCH_METHOD") or "POST"
+  if wrk.method == "POST" then wrk.headers["Content-Type"] = "application/x-www-form-urlencoded" end
   headers_of(os.getenv("BENCH_HEADERS") or "", wrk.headers)
   wrk.body = os.getenv("BENCH_BODY")
   mark, once = os.getenv("BENCH_MARK"), os.getenv("BENCH_ONCE")
-  local requests, kept = os.getenv("BENCH_REQUESTS"), os.getenv("BENCH_KEEP")
+  find = os.getenv("BENCH_FIND") or '"access_token":"([^"]+)"'
+  local requests, chained, kept = os.getenv("BENCH_REQUESTS"), os.getenv("BENCH_CHAIN"), os.getenv("BENCH_KEEP")
   if requests then file = assert(io.open(requests)) end
+  if chained then for value in io.lines(chained) do link(value) end end
   if kept then keep = assert(io.open(kept, "a")) end
   answered, refused, first_refusal, ran_out = 0, 0, "", 0
-  if file then request = from_file end -- without it wrk makes its request once
+  -- With neither, wrk makes its request once.
+  if file then request = from_file elseif chained then request = from_chain end
 end
 
-function response(status, _, body)
-  if status == 200 and body:find(mark, 1, true) then
+function response(status, headers, body)
+  local text = status == 200 and body
+  if status == 302 or status == 303 then text = headers.location or headers.Location end
+  if text and text:find(mark, 1, true) then
     answered = answered + 1
-    if keep then keep:write(body:match('"access_token":"([^"]+)"'), "\n") end
+    if keep then keep:write(text:match(find), "\n") end
+    if chain.last > 0 then link(text:match(find)) end
   else
     refused = refused + 1
     if refused == 1 then

@@ -16,7 +16,9 @@ from dataclasses import replace
 
 from generator import Requests, phase, summary, wrk
 from kernel import CannotRun, output
+from people import code, refresh
 from revocation import revocation
+from rows import add, measure
 from scene import (basic, exchange_body, fetch_tokens, prove_token, resource_for, token_body, token_file,
                    token_requests)
 from servers import HERE, PEER, Database, Writ
@@ -25,25 +27,6 @@ VERIFIED_TOKENS = 256
 TOKENS = 20_000  # exchanged in turn
 ONCE = 2  # seconds in which every token is a new one: they are made before, and that takes longer
 SAMPLE = 5_000  # clients that ask for tokens, of all there are
-
-
-def measure(bench, rows, what, candidates, alg, connections):
-    """One row for each of `candidates`, a list of (server, requests), in turns, so that a noisy minute hits all."""
-    options, phases = bench.options, {}
-    for server, requests in candidates:
-        # A just-in-time compiler needs thousands of requests before it shows what it can do.
-        bench.say(f"{what}, {alg}, {connections} connections, first warm-up: {server.name}")
-        wrk(requests, connections, 2 * options.warm_up, options.load_core)
-    for number in range(options.repetitions):
-        for server, requests in candidates:
-            bench.say(f"{what}, {alg}, {connections} connections, {number + 1} of {options.repetitions}: {server.name}")
-            phases.setdefault(server.name, []).append(phase(server, requests, connections, options))
-    add(rows, what, alg, connections, phases)
-
-
-def add(rows, what, alg, connections, phases, **more):
-    for name, measured in phases.items():
-        rows.append({"what": what, "server": name, "alg": alg, "connections": connections} | more | summary(measured))
 
 
 def start(bench):
@@ -289,5 +272,5 @@ def verification(bench):
             })
 
 
-PARTS = {part.__name__: part for part in (start, tokens, exchange, introspection, dpop, clients, nodes, revocation,
-                                          verification)}
+PARTS = {part.__name__: part for part in (start, tokens, exchange, code, refresh, introspection, dpop, clients, nodes,
+                                          revocation, verification)}

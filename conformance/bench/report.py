@@ -90,8 +90,8 @@ def ratios(load, verification):
         if row["server"] == "oidc-provider":
             where = {"what": row["what"], "alg": row["alg"], "connections": row["connections"]}
             for mine in ("writ", "writ-postgres"):
-                found.append({"what": f"{mine} : oidc-provider, tokens issued per CPU second, the database's included, "
-                                      f"{row['alg']}, {row['connections']} connections",
+                found.append({"what": f"{mine} : oidc-provider, {row['what']}, answers per CPU second, the database's "
+                                      f"included, {row['alg']}, {row['connections']} connections",
                               "ratio": ratio(load, mine, "oidc-provider", **where)})
     return found + [
         {"what": f"writ-resource : jose, tokens verified per CPU second, {r['alg']}",

@@ -15,6 +15,8 @@ LIFETIME = 3600
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 FORM = "application/x-www-form-urlencoded"
+REDIRECT_URI = "http://127.0.0.1:8000/callback"
+PEOPLE = [f"person-{number}" for number in range(8)]
 
 
 def resource_for(alg):
@@ -30,6 +32,10 @@ def make_scene(algs):
         "lifetime": LIFETIME,
         "grant_id": secret()[:22],
         "resources": [{"alg": alg, "resource": resource_for(alg)} for alg in algs],
+        "redirect_uri": REDIRECT_URI,
+        "public_client": "bench-app",
+        "confidential_client": "bench-web",
+        "password": secret(),
     }
 
 
@@ -56,6 +62,21 @@ def declaration(scene):
     }
 
 
+def declaration_with_people(scene):
+    """With people, and the clients that they let in."""
+    base = declaration(scene)
+    code = {"grant_types": ["authorization_code", "refresh_token"], "redirect_uris": [REDIRECT_URI]}
+    return base | {
+        "clients": [
+            *base["clients"],
+            {"client_id": scene["public_client"], "name": "Application", "token_endpoint_auth_method": "none"} | code,
+            {"client_id": scene["confidential_client"], "name": "Web application",
+             "token_endpoint_auth_method": "client_secret_basic", "client_secret": scene["client_secret"]} | code,
+        ],
+        "users": [{"username": name, "password": scene["password"]} for name in PEOPLE],
+    }
+
+
 def basic(client_id, client_secret):
     pair = ":".join(urllib.parse.quote(part, safe="") for part in (client_id, client_secret))
     return "Basic " + base64.b64encode(pair.encode()).decode()
@@ -77,20 +98,25 @@ def exchange_body(token, alg="EdDSA"):
                                    "subject_token_type": ACCESS_TOKEN})
 
 
-def fetch_tokens(server, scene, alg, count):
-    requests = token_requests(server, scene, alg)
+def answers(server, requests, bodies):
+    """What the server answers to these bodies, one after the other."""
     endpoint = urllib.parse.urlsplit(requests.url)
     connection = http.client.HTTPConnection(endpoint.netloc, timeout=10)
-    tokens = []
+    found = []
     with contextlib.closing(connection):
-        for _ in range(count):
-            connection.request("POST", endpoint.path, requests.body, requests.headers | {"Content-Type": FORM})
+        for body in bodies:
+            connection.request("POST", endpoint.path, body, requests.headers | {"Content-Type": FORM})
             response = connection.getresponse()
             answer = response.read()
             if response.status != 200:
                 raise CannotRun(f"{server.name} refused a token: {response.status} {answer[:300]!r}")
-            tokens.append(json.loads(answer)["access_token"])
-    return tokens
+            found.append(json.loads(answer))
+    return found
+
+
+def fetch_tokens(server, scene, alg, count):
+    requests = token_requests(server, scene, alg)
+    return [answer["access_token"] for answer in answers(server, requests, [requests.body] * count)]
 
 
 def token_file(server, scene, alg, count):

@@ -3,17 +3,19 @@
     python user_agent.py URL [--as NAME] [--only SCOPE...] [--deny] [--go]
 
 Prints the URL that the answer goes to; with `--go` it goes there too. No page may need JavaScript.
+The standard library is all it needs.
 """
 
 import argparse
 import json
 import os
 import sys
+import urllib.error
 from html.parser import HTMLParser
+from http.cookiejar import CookieJar
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
-
-import requests
+from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.request import HTTPCookieProcessor, HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 PATIENCE = 20  # redirects and forms until something is wrong
 
@@ -47,22 +49,37 @@ class Forms(HTMLParser):
             self.error, self._in_error = data.strip(), False
 
 
+class Answer:
+    """A response, read."""
+
+    def __init__(self, response):
+        with response:
+            self.url, self.status_code, self.text = response.url, response.status, response.read().decode()
+            self.location = response.headers.get("Location") if 300 <= response.status < 400 else None
+
+
+class NoRedirects(HTTPRedirectHandler):
+    """Where a redirect goes is looked at first."""
+
+    def redirect_request(self, *_):
+        return None
+
+
 class UserAgent:
     """One browser of one person. `only` are the scopes they let a client have; None: all that are asked for."""
 
     def __init__(self, issuer, person, only=None, deny=False):
         self.issuer, self.person, self.only, self.deny = issuer, person, only, deny
-        self.session = requests.Session()
-        self.session.trust_env = False
+        self.cookies = CookieJar()
+        self.opener = build_opener(ProxyHandler({}), HTTPCookieProcessor(self.cookies), NoRedirects)
         self.pages = []  # the paths of the pages it saw
 
     def visit(self, url, go=False):
         """Opens `url`; the URL outside the issuer that it leads to."""
         answer = self._get(url)
         for _ in range(PATIENCE):
-            where = answer.headers.get("Location")
-            if answer.is_redirect and where:
-                where = urljoin(answer.url, where)
+            if answer.location:
+                where = urljoin(answer.url, answer.location)
                 if self._is_outside(where):
                     return self._leave(where, go)
                 answer = self._get(where)
@@ -76,23 +93,28 @@ class UserAgent:
 
     def _leave(self, where, go):
         if go:
-            self.session.get(where, timeout=20)
+            self._get(where)
         return where
 
     def _is_outside(self, url):
         return urlsplit(url)[:2] != urlsplit(self.issuer)[:2]
 
-    def _get(self, url):
-        return self.session.get(url, headers={"Accept": "text/html"}, allow_redirects=False, timeout=20)
+    def _get(self, url, body=None, **headers):
+        request = Request(url, body, {"Accept": "text/html"} | headers)
+        try:
+            return Answer(self.opener.open(request, timeout=20))
+        except urllib.error.HTTPError as answer:  # all but 2xx
+            return Answer(answer)
 
     def _send(self, at, form):
         data = [(field["name"], value) for field in form["fields"] if (value := self._value(field)) is not None]
         button = form["buttons"][1 if self.deny and len(form["buttons"]) > 1 else 0]
         if "name" in button:
             data.append((button["name"], button.get("value", "")))
-        headers = {"Accept": "text/html", "Origin": "{0}://{1}".format(*urlsplit(at)[:2])}
-        return self.session.request(form["method"], urljoin(at, form["action"]), data=data, headers=headers,
-                                    allow_redirects=False, timeout=20)
+        origin, where = "{0}://{1}".format(*urlsplit(at)[:2]), urljoin(at, form["action"])
+        if form["method"] == "get":
+            return self._get(f"{where}?{urlencode(data)}", Origin=origin)
+        return self._get(where, urlencode(data).encode(), Origin=origin)
 
     def _value(self, field):
         if "name" not in field or "disabled" in field:
@@ -101,8 +123,8 @@ class UserAgent:
             value = field.get("value", "on")
             wanted = "checked" in field if self.only is None else value in self.only
             return value if wanted else None
-        known = {"login-username": self.person["username"], "login-password": self.person["password"]}
-        return known.get(field.get("id"), field.get("value", ""))
+        known = {"login-username": "username", "login-password": "password"}.get(field.get("id"))
+        return self.person[known] if known else field.get("value", "")
 
 
 def main():
