@@ -371,18 +371,10 @@ impl App {
     /// When a key cannot be made or written.
     pub async fn maintain_keys(&self, tenant: &Tenant) -> Result<(), StartError> {
         self.ensure_signing_keys(tenant).await?;
-        let (now, keys) = (self.clock.seconds(), &self.config.keys);
+        let (now, times) = (self.clock.seconds(), rotation::Times::of(&self.config));
         let rows = tenant.keys().rows();
-        let plans = SigningAlgorithm::ALL.map(|algorithm| {
-            let plan = rotation::due(
-                algorithm,
-                &rows,
-                now,
-                keys.rotate_after,
-                keys.publish_before_use,
-            );
-            (algorithm, plan)
-        });
+        let plans = SigningAlgorithm::ALL
+            .map(|algorithm| (algorithm, rotation::due(algorithm, &rows, now, &times)));
         self.carry_out(tenant, rows, plans.into(), "maintenance")
             .await
     }

@@ -127,6 +127,7 @@ fn cors() -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(allowed)
         .expose_headers([
+            header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
             dpop::NONCE_HEADER,
             issuers::X_REQUEST_ID,

@@ -14,7 +14,7 @@ pub struct Model {
     pub kid: String,
     /// `EdDSA`, `ES256` or `RS256`.
     pub algorithm: String,
-    /// `next` (published), `active` (signs) or `retired` (still verifies).
+    /// `next` (published), `active` (signs), `retired` (still verifies) or `past` (is known).
     pub state: String,
     /// PKCS#8, sealed.
     pub sealed: Vec<u8>,
@@ -22,7 +22,7 @@ pub struct Model {
     pub published_at: i64,
     /// When it began to sign.
     pub activated_at: Option<i64>,
-    /// When the last token it signed has expired, and it leaves the JWKS.
+    /// When the last token it signed has expired, and it leaves the JWKS; a past one goes then.
     pub remove_at: Option<i64>,
 }
 

@@ -79,17 +79,16 @@ pub(super) async fn rotate(
     // A key that is not there yet is published first, so that there is one to activate.
     app.maintain_keys(&tenant).await?;
     let rows = tenant.keys().rows();
-    let published_for = if wanted.now {
-        0
-    } else {
-        app.config.keys.publish_before_use
-    };
+    let mut times = rotation::Times::of(&app.config);
+    if wanted.now {
+        times.published_for = 0;
+    }
     let now = app.clock.seconds();
     let plans = SigningAlgorithm::ALL
         .into_iter()
         .filter(|algorithm| wanted.algorithm.is_none_or(|one| one == *algorithm))
         .map(|algorithm| {
-            rotation::rotate(algorithm, &rows, now, published_for).map(|plan| (algorithm, plan))
+            rotation::rotate(algorithm, &rows, now, &times).map(|plan| (algorithm, plan))
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|wait| OAuthError::conflict(format!("{wait}; ask for 'now' to use it anyway.")))?;

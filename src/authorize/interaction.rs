@@ -15,9 +15,9 @@ use crate::{
     clients::{self, cimd, digest_of},
     error::{OAuthError, Result},
     journal::{Command, JournalError},
-    oauth::{error_code::ErrorCode, openid::Acr, redirect_uri},
+    oauth::{error_code::ErrorCode, grant_type::AuthMethod, openid::Acr, redirect_uri},
     policy::person::Ask,
-    registry::Tenant,
+    registry::{Origin, Tenant},
     store::{Change, Once, authorization},
     tokens::subject,
     users::Session,
@@ -69,6 +69,12 @@ impl Interaction {
         if let Some(name @ ("client_id" | "request_uri")) = received.repeated.as_deref() {
             let why = format!("{name} is given more than once.");
             return Err(OAuthError::invalid_request(why));
+        }
+        // RFC 9101 §5: one of them.
+        if received.params.get("request").is_some() && received.params.get("request_uri").is_some() {
+            return Err(OAuthError::invalid_request(
+                "request and request_uri are both given: a request is one of them.",
+            ));
         }
         let Some(uri) = pushed.map(str::to_owned) else {
             let signed = signed(app, tenant, &received).await?;
@@ -240,7 +246,7 @@ pub async fn next(
         }
         // An old session is no good if there is one: another person, or too long ago. The same
         // holds of a session at another provider when the client wants somebody to sign in.
-        let anew = prompt.login || request.details.max_age.is_some();
+        let anew = prompt.login || prompt.select_account || request.details.max_age.is_some();
         let asked_at = anew.then_some(interaction.asked_at);
         let later = session.map(|session| session.authenticated_at + 1);
         return Ok(Step::SignIn {
@@ -299,11 +305,14 @@ fn is_strong_enough(request: &AuthorizationRequest, session: &Session) -> bool {
     !details.acr_is_essential || met.any(|acr| acr.is_met(&session.amr))
 }
 
-/// Whether any program on the person's machine can say that it is this client: its id is public,
-/// it proves nothing, and the answer goes to whoever listens there (RFC 8252 §8.6).
+/// Whether any program on the person's machine can say that it is this client: it proves nothing,
+/// every copy of it has the same id, and the answer goes to whoever listens there (RFC 8252 §8.6).
+/// One that has registered itself has an id of its own.
 fn anyone_may_pose_as(request: &AuthorizationRequest) -> bool {
-    let url = url::Url::parse(request.client.id());
-    url.is_ok_and(|url| url.has_host()) && redirect_uri::is_local(&request.to.redirect_uri)
+    let client = &request.client;
+    client.rights().token_endpoint_auth_method == AuthMethod::None
+        && client.origin() != Origin::Registered
+        && redirect_uri::is_local(&request.to.redirect_uri)
 }
 
 /// How often a consent is written that another window changes at the same time.
@@ -326,7 +335,7 @@ pub async fn complete(
     let mut attempts = 0..ATTEMPTS;
     loop {
         if attempts.next().is_none() {
-            return Err(refuse(JournalError::Conflict.into()));
+            return Err(refuse(changed()));
         }
         let command = command(app, tenant, request, session, allowed, asked).await;
         let command = command.map_err(refuse)?;
@@ -339,6 +348,7 @@ pub async fn complete(
             Err(JournalError::Used(Once::PushedRequest)) => {
                 return Err(Refusal::Page(no_such_request()));
             }
+            Err(JournalError::Used(_)) => return Err(refuse(changed())),
             Err(error) => return Err(refuse(error.into())),
         }
     }
@@ -406,6 +416,14 @@ fn completed(app: &App, tenant: &Tenant, request: &AuthorizationRequest) -> Vec<
     vec![used, Change::Authorization(forgotten)]
 }
 
+/// What a client may be told when others were faster (RFC 6749 §4.1.2.1).
+fn changed() -> OAuthError {
+    OAuthError::new(
+        ErrorCode::TemporarilyUnavailable,
+        "Something was changed meanwhile: try again.",
+    )
+}
+
 /// Ends the interaction without one (RFC 6749 §4.1.2.1).
 ///
 /// # Errors
@@ -425,6 +443,8 @@ pub async fn deny(
     let changes = completed(app, tenant, request);
     let error = match app.journal.commit(Command::new(changes, audit)).await {
         Ok(()) => OAuthError::access_denied("The person has denied it."),
+        Err(JournalError::Used(Once::PushedRequest)) => return Refusal::Page(no_such_request()),
+        Err(JournalError::Conflict | JournalError::Used(_)) => changed(),
         Err(error) => error.into(),
     };
     Refusal::Redirect(request.to.clone(), error)

@@ -12,6 +12,7 @@ use crate::{
         redirect_uri::{self, ApplicationType},
         resource::is_loopback,
         scope::Scope,
+        unseen::is_unseen,
         uri,
     },
     registry::{AdminScope, ClientDocument, Profile, RegisteredMetadata, SubjectType},
@@ -78,7 +79,7 @@ pub(super) fn client(
     let scope = members.text("scope")?;
     let scope = scope.map(|scope| own_words(&scope)).transpose()?.flatten();
     let mut document = ClientDocument {
-        name: members.text("client_name")?.unwrap_or_default(),
+        name: members.name("client_name")?,
         profile: Profile::Strict,
         token_endpoint_auth_method: method,
         jwks,
@@ -311,6 +312,13 @@ impl Members {
                 "{name} must be text of at most {MAX_TEXT} bytes."
             ))),
         }
+    }
+
+    /// What people are shown, without what turns other words round or shows nothing at all.
+    fn name(&self, name: &'static str) -> Result<String> {
+        let text = self.text(name)?.unwrap_or_default();
+        let seen: String = text.chars().filter(|c| !is_unseen(*c)).collect();
+        Ok(seen.trim().to_owned())
     }
 
     /// Whether it is said; left out, it is not.

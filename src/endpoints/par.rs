@@ -84,6 +84,12 @@ async fn checked(
     proved: Option<&str>,
 ) -> Result<String> {
     let client = &authenticated.client;
+    // RFC 9126 §2.1, beside a signed request too.
+    if params.get("request_uri").is_some() {
+        return Err(OAuthError::invalid_request(
+            "request_uri cannot be pushed: it is what the answer to a pushed request holds.",
+        ));
+    }
     let unpacked = match params.get("request") {
         Some(object) => Some(request_object::unpack(app, tenant, client, object).await?),
         None => None,

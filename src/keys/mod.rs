@@ -26,6 +26,7 @@ use std::{fmt, io, str::FromStr, sync::Arc};
 use bytes::Bytes;
 use entity::signing_key;
 use serde::{Deserialize, Serialize};
+use writ_resource::jws::VerifyingKey;
 
 use self::{jws::Signer, sealed::Sealer};
 
@@ -125,6 +126,9 @@ pub enum KeyState {
     Active,
     /// Verifies what it signed.
     Retired,
+    /// Is published no more: it tells ID tokens of ours that have expired, as clients show them
+    /// when they ask whose session it is (OpenID Connect RP-Initiated Logout §2).
+    Past,
 }
 
 impl KeyState {
@@ -135,6 +139,7 @@ impl KeyState {
             Self::Next => "next",
             Self::Active => "active",
             Self::Retired => "retired",
+            Self::Past => "past",
         }
     }
 }
@@ -147,6 +152,7 @@ impl FromStr for KeyState {
             "next" => Ok(Self::Next),
             "active" => Ok(Self::Active),
             "retired" => Ok(Self::Retired),
+            "past" => Ok(Self::Past),
             _ => Err(KeyError::Encoding),
         }
     }
@@ -171,7 +177,8 @@ pub struct Key {
 #[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<Key>,
-    verifying: Vec<writ_resource::jws::VerifyingKey>,
+    verifying: Vec<VerifyingKey>,
+    past: Vec<VerifyingKey>,
     jwks: Bytes,
 }
 
@@ -180,6 +187,7 @@ impl Default for KeyRing {
         Self {
             keys: Vec::new(),
             verifying: Vec::new(),
+            past: Vec::new(),
             jwks: Bytes::from_static(br#"{"keys":[]}"#),
         }
     }
@@ -212,17 +220,15 @@ impl KeyRing {
                 &b.kid,
             ))
         });
-        let published: Vec<&serde_json::Value> = keys.iter().map(|k| k.signer.jwk()).collect();
-        let verifying = published
-            .iter()
-            .map(|jwk| writ_resource::jws::VerifyingKey::from_jwk(jwk))
-            .collect::<Result<_, _>>()
-            .map_err(|_| KeyError::Encoding)?;
+        let (past, published): (Vec<&Key>, Vec<&Key>) =
+            keys.iter().partition(|key| key.state == KeyState::Past);
+        let published: Vec<&serde_json::Value> = published.iter().map(|k| k.signer.jwk()).collect();
         let jwks = serde_json::json!({ "keys": published }).to_string().into();
         Ok(Self {
-            keys,
-            verifying,
+            verifying: public(published)?,
+            past: public(past.iter().map(|key| key.signer.jwk()))?,
             jwks,
+            keys,
         })
     }
 
@@ -238,7 +244,7 @@ impl KeyRing {
         &self.keys
     }
 
-    /// The JWK Set (RFC 7517 §5) of every key that signs, will sign or has signed.
+    /// The JWK Set (RFC 7517 §5) of every key that signs, will sign or has signed what still holds.
     #[must_use]
     pub fn jwks(&self) -> &Bytes {
         &self.jwks
@@ -246,8 +252,13 @@ impl KeyRing {
 
     /// The public keys, for our own tokens.
     #[must_use]
-    pub fn verifying(&self) -> &[writ_resource::jws::VerifyingKey] {
+    pub fn verifying(&self) -> &[VerifyingKey] {
         &self.verifying
+    }
+
+    /// The same, and those of tokens that have all expired.
+    pub fn remembered(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.verifying.iter().chain(&self.past)
     }
 
     /// The key that signs with `algorithm` now.
@@ -261,6 +272,14 @@ impl KeyRing {
             .map(|k| k.signer.as_ref())
             .ok_or(KeyError::NoActiveKey(algorithm))
     }
+}
+
+fn public<'a>(
+    jwks: impl IntoIterator<Item = &'a serde_json::Value>,
+) -> Result<Vec<VerifyingKey>, KeyError> {
+    let keys = jwks.into_iter().map(VerifyingKey::from_jwk);
+    keys.collect::<Result<_, _>>()
+        .map_err(|_| KeyError::Encoding)
 }
 
 /// What a sealed key is bound to: it cannot be moved to another tenant or name.

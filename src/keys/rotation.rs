@@ -6,10 +6,40 @@
 use entity::signing_key;
 
 use super::{KeyError, KeyState, SigningAlgorithm, context, generate, jws::Signer, sealed::Sealer};
-use crate::entropy::Entropy;
+use crate::{config::Config, entropy::Entropy};
+
+/// What a verifier may add to the lifetime of a token, in seconds.
+const LEEWAY: i64 = 300;
 
 /// The longest lifetime of an access token, plus what a verifier may add to it, in seconds.
-pub const LONGEST_TOKEN: i64 = 3600 + 300;
+pub const LONGEST_TOKEN: i64 = 3600 + LEEWAY;
+
+/// How long keys stay, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// After so long another key signs; 0: an operator decides.
+    pub rotate_after: i64,
+    /// So long a key is published before it signs.
+    pub published_for: i64,
+    /// So long it stays published when it signs no more: as long as a token holds.
+    pub retired_for: i64,
+    /// So long it is known after that: as long as a session lasts.
+    pub past_for: i64,
+}
+
+impl Times {
+    /// Those of this configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let id_token = config.authorization.id_token_lifetime + LEEWAY;
+        Self {
+            rotate_after: config.keys.rotate_after,
+            published_for: config.keys.publish_before_use,
+            retired_for: LONGEST_TOKEN.max(id_token),
+            past_for: config.users.session_lifetime,
+        }
+    }
+}
 
 /// What is to be done with the rows of one algorithm.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -35,15 +65,15 @@ pub enum NotYet {
     },
 }
 
-/// Activates the next key of one algorithm. `published_for` is how long it must have been out.
+/// Activates the next key of one algorithm.
 ///
 /// # Errors
-/// [`NotYet`] when the next key is younger than that.
+/// [`NotYet`] when the next key has not been published for long enough.
 pub fn rotate(
     algorithm: SigningAlgorithm,
     rows: &[signing_key::Model],
     now: i64,
-    published_for: i64,
+    times: &Times,
 ) -> Result<Plan, NotYet> {
     let Some(next) = find(algorithm, KeyState::Next, rows) else {
         // A new one is published first; the next call can use it.
@@ -52,7 +82,7 @@ pub fn rotate(
             ..Plan::default()
         });
     };
-    let ready = next.published_at + published_for;
+    let ready = next.published_at + times.published_for;
     if now < ready {
         return Err(NotYet::JustPublished {
             algorithm,
@@ -66,7 +96,7 @@ pub fn rotate(
     if let Some(active) = find(algorithm, KeyState::Active, rows) {
         let mut retired = active.clone();
         retired.state = KeyState::Retired.as_str().into();
-        retired.remove_at = Some(now + LONGEST_TOKEN);
+        retired.remove_at = Some(now + times.retired_for);
         plan.put.push(retired);
     }
     let mut active = next.clone();
@@ -77,28 +107,36 @@ pub fn rotate(
 }
 
 /// What time alone asks for: an active and a next key of each algorithm, rotation by age, and
-/// retired keys that are over taken away.
+/// retired keys that are over published no more, and forgotten later.
 #[must_use]
 pub fn due(
     algorithm: SigningAlgorithm,
     rows: &[signing_key::Model],
     now: i64,
-    rotate_after: i64,
-    published_for: i64,
+    times: &Times,
 ) -> Plan {
     let mut plan = Plan::default();
+    let rotates_at = |key: &signing_key::Model| key.activated_at.unwrap_or(now) + times.rotate_after;
     let old = find(algorithm, KeyState::Active, rows)
-        .is_none_or(|k| rotate_after > 0 && k.activated_at.unwrap_or(now) + rotate_after <= now);
+        .is_none_or(|key| times.rotate_after > 0 && rotates_at(key) <= now);
     if old {
-        plan = rotate(algorithm, rows, now, published_for).unwrap_or_default();
+        plan = rotate(algorithm, rows, now, times).unwrap_or_default();
     } else if find(algorithm, KeyState::Next, rows).is_none() {
         plan.generate = 1;
     }
-    plan.remove = rows
-        .iter()
-        .filter(|k| k.algorithm == algorithm.as_str() && k.remove_at.is_some_and(|at| at <= now))
-        .map(|k| k.kid.clone())
-        .collect();
+    let over = |key: &&signing_key::Model| {
+        key.algorithm == algorithm.as_str() && key.remove_at.is_some_and(|at| at <= now)
+    };
+    for key in rows.iter().filter(over) {
+        if key.state == KeyState::Past.as_str() {
+            plan.remove.push(key.kid.clone());
+            continue;
+        }
+        let mut past = key.clone();
+        past.state = KeyState::Past.as_str().into();
+        past.remove_at = key.remove_at.map(|at| at + times.past_for);
+        plan.put.push(past);
+    }
     plan
 }
 
@@ -144,6 +182,13 @@ mod tests {
 
     const ALGORITHM: SigningAlgorithm = SigningAlgorithm::EdDSA;
 
+    const TIMES: Times = Times {
+        rotate_after: 10_000,
+        published_for: 600,
+        retired_for: LONGEST_TOKEN,
+        past_for: 20_000,
+    };
+
     fn key(kid: &str, state: KeyState, published_at: i64) -> signing_key::Model {
         signing_key::Model {
             tenant: "default".into(),
@@ -163,7 +208,7 @@ mod tests {
             key("a", KeyState::Active, 0),
             key("b", KeyState::Next, 1000),
         ];
-        let wait = rotate(ALGORITHM, &rows, 1200, 600).unwrap_err();
+        let wait = rotate(ALGORITHM, &rows, 1200, &TIMES).unwrap_err();
         assert_eq!(
             wait,
             NotYet::JustPublished {
@@ -171,7 +216,7 @@ mod tests {
                 seconds: 400
             }
         );
-        let plan = rotate(ALGORITHM, &rows, 1600, 600).unwrap();
+        let plan = rotate(ALGORITHM, &rows, 1600, &TIMES).unwrap();
         let states: Vec<_> = plan.put.iter().map(|k| (&*k.kid, &*k.state)).collect();
         assert_eq!(states, [("a", "retired"), ("b", "active")]);
         assert_eq!(plan.put[0].remove_at, Some(1600 + LONGEST_TOKEN));
@@ -187,10 +232,23 @@ mod tests {
             key("b", KeyState::Active, 100),
             key("c", KeyState::Next, 100),
         ];
-        assert_eq!(due(ALGORITHM, &rows, 4999, 10_000, 600), Plan::default());
-        assert_eq!(due(ALGORITHM, &rows, 5000, 10_000, 600).remove, ["a"]);
-        assert_eq!(due(ALGORITHM, &rows, 10_100, 10_000, 600).put.len(), 2);
-        assert_eq!(due(ALGORITHM, &rows, 1 << 40, 0, 600).put.len(), 0);
+        assert_eq!(due(ALGORITHM, &rows, 4999, &TIMES), Plan::default());
+        let plan = due(ALGORITHM, &rows, 5000, &TIMES);
+        assert_eq!((plan.put[0].state.as_str(), plan.put.len()), ("past", 1));
+        let states = |now| {
+            let plan = due(ALGORITHM, &rows, now, &TIMES);
+            let states = plan.put.into_iter().map(|key| key.state);
+            states.collect::<Vec<_>>()
+        };
+        assert_eq!(states(10_100), ["retired", "active", "past"]);
+        let never = Times {
+            rotate_after: 0,
+            ..TIMES
+        };
+        let past = plan.put;
+        assert_eq!(due(ALGORITHM, &past, 24_999, &never).remove, [""; 0]);
+        assert_eq!(due(ALGORITHM, &past, 25_000, &never).remove, ["a"]);
+        assert_eq!(due(ALGORITHM, &rows[1..], 1 << 40, &never), Plan::default());
     }
 
     #[test]

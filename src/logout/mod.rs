@@ -52,14 +52,14 @@ async fn begin(
 ) -> Result<Response> {
     if request.method() == Method::POST {
         let (_, body) = form(request, app.config.limits.body).await?;
-        let asked = LogoutRequest::read(&app, &tenant, &parameters(&body)?).await?;
+        let asked = LogoutRequest::read(&app, &tenant, &parameters(&body)?)?;
         // No session cookie comes with what a form of another site posts: with a redirect it does.
         let ticket = asked.seal(&app, &tenant)?;
         let path = format!("{}/logout/confirm?logout={ticket}", tenant.path());
         return see_other(&path, Vec::new());
     }
     let query = request.uri().query().unwrap_or_default();
-    let asked = LogoutRequest::read(&app, &tenant, &parameters(query.as_bytes())?).await?;
+    let asked = LogoutRequest::read(&app, &tenant, &parameters(query.as_bytes())?)?;
     go_on(&app, &tenant, request.headers(), &asked).await
 }
 
@@ -82,7 +82,7 @@ async fn decide(
     let params = parameters(&body)?;
     let asked = LogoutRequest::open(&app, &tenant, params.get("logout"))?;
     let Some(session) = session::current(&app, &tenant, &headers).await? else {
-        return done(&app, &tenant, &asked);
+        return done(&app, &tenant, &asked).await;
     };
     let holder = csrf::Holder::Session(&session);
     csrf::check(&app, &tenant, holder, &headers, params.get(csrf::FIELD))?;
@@ -98,7 +98,7 @@ async fn go_on(
     asked: &LogoutRequest,
 ) -> Result<Response> {
     match session::current(app, tenant, headers).await? {
-        None => done(app, tenant, asked),
+        None => done(app, tenant, asked).await,
         Some(session) if asked.means(&session) => sign_out(app, tenant, &session, asked).await,
         Some(session) => {
             let page = page::Confirm::new(app, tenant, &session, asked)?;
@@ -115,11 +115,14 @@ async fn sign_out(
 ) -> Result<Response> {
     let one = Sessions::One(session.sid.clone());
     session::end(app, tenant, &session.user, one).await?;
-    done(app, tenant, asked)
+    done(app, tenant, asked).await
 }
 
 /// Nobody is signed in any more: back to the client, if it has said where that is.
-fn done(app: &App, tenant: &Tenant, asked: &LogoutRequest) -> Result<Response> {
+async fn done(app: &App, tenant: &Tenant, asked: &LogoutRequest) -> Result<Response> {
+    if let Some(sid) = &asked.sid {
+        session::end_left_over(app, tenant, sid).await?;
+    }
     let cookie = Cookie::Session.clear(tenant);
     if let Some(url) = asked.destination() {
         return see_other(&url, cookie.into_iter().collect());

@@ -1,7 +1,6 @@
 //! What people see when they sign out.
 
 use serde::Serialize;
-use url::Url;
 
 use super::request::LogoutRequest;
 use crate::{
@@ -9,7 +8,7 @@ use crate::{
     error::Result,
     registry::Tenant,
     users::{Session, csrf},
-    web::{Page, form_target},
+    web::Page,
 };
 
 /// Asks whether they want to.
@@ -20,8 +19,9 @@ pub(super) struct Confirm {
     client: Option<String>,
     logout: String,
     csrf: String,
+    /// Whether the client wants the person back.
     #[serde(skip)]
-    target: Option<String>,
+    goes_back: bool,
 }
 
 impl Page for Confirm {
@@ -31,8 +31,8 @@ impl Page for Confirm {
         "Sign out?"
     }
 
-    fn form_action(&self) -> Vec<String> {
-        self.target.iter().cloned().collect()
+    fn leads_away(&self) -> bool {
+        self.goes_back
     }
 }
 
@@ -43,13 +43,12 @@ impl Confirm {
         session: &Session,
         asked: &LogoutRequest,
     ) -> Result<Self> {
-        let to = asked.to.as_deref().and_then(|to| Url::parse(to).ok());
         Ok(Self {
             username: session.user.username.clone(),
             client: asked.client.clone(),
             logout: asked.seal(app, tenant)?,
             csrf: csrf::token(app, tenant, csrf::Holder::Session(session)),
-            target: to.as_ref().map(form_target),
+            goes_back: asked.to.is_some(),
         })
     }
 }

@@ -13,6 +13,7 @@
 //! | [`openid`] | OpenID Connect Core 1.0 |
 //! | [`resource`] | RFC 8707 §2, RFC 9728 §1.2 |
 //! | [`uri`] | RFC 3986, without repair |
+//! | [`unseen`] | RFC 8264 §9.13 |
 //! | [`redirect_uri`] | RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1 |
 //! | [`metadata`] | RFC 8414, OpenID Connect Discovery 1.0, RFC 9728 |
 
@@ -26,4 +27,5 @@ pub mod pkce;
 pub mod redirect_uri;
 pub mod resource;
 pub mod scope;
+pub mod unseen;
 pub mod uri;

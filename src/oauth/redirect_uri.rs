@@ -23,6 +23,11 @@ pub enum ApplicationType {
     Native,
 }
 
+/// Schemes of widespread MCP clients that are no domain names and so stand against RFC 8252 §7.1.
+/// §8.4 leaves room for them: nobody else may have one in their place, and whoever connects with
+/// such a program is warned that the answer goes to their own machine.
+const KNOWN_SCHEMES: [&str; 4] = ["cursor", "vscode", "vscode-insiders", "windsurf"];
+
 /// Checks a redirect URI that a client wants to register.
 ///
 /// # Errors
@@ -45,6 +50,8 @@ pub fn check(text: &str, kind: ApplicationType) -> Result<(), String> {
         "http" => Err(format!(
             "'{text}' must use https; http is for loopback only"
         )),
+        // They say they are web applications as well.
+        scheme if KNOWN_SCHEMES.contains(&scheme) => Ok(()),
         // RFC 8252 §7.1: a private-use scheme is a reversed domain name, so it holds a dot. This
         // also keeps javascript:, data:, file: and their kind out.
         scheme if kind == ApplicationType::Native && scheme.contains('.') => Ok(()),
@@ -104,6 +111,7 @@ mod tests {
         assert!(check("http://[::1]/cb", Web).is_ok());
         assert!(check("com.example.app:/cb", Native).is_ok());
         assert!(check("com.example.app:/cb", Web).is_err());
+        assert!(check("cursor://anysphere.cursor-mcp/oauth/callback", Web).is_ok());
         for bad in [
             "http://app.example/cb",
             "https://app.example/cb#x",
@@ -112,6 +120,8 @@ mod tests {
             "file:///etc/passwd",
             "vbscript:x",
             "about:blank",
+            "ms-msdt:x",
+            "cursors://x/cb",
             "/cb",
         ] {
             assert!(check(bad, Native).is_err(), "{bad}");

@@ -164,7 +164,8 @@ impl Ask {
             .retain(|reference, _| !taken.contains(reference));
         self.resources
             .retain(|r| self.scopes.0.contains_key(r.reference()));
-        if self.scopes.0.is_empty() {
+        let says_who = self.scopes.identifies(IdentityScope::OpenId);
+        if self.resources.is_empty() && !says_who {
             return Err(OAuthError::access_denied("Nothing was allowed."));
         }
         Ok(self)
@@ -205,10 +206,13 @@ pub fn ask(
     let identity = |name: &&str| IdentityScope::parse(name).is_some();
     let (about, of_resources): (BTreeSet<&str>, BTreeSet<&str>) =
         asked.into_iter().partition(identity);
+    // To have access later too is no access of its own.
+    let offline = IdentityScope::OfflineAccess.as_str();
+    let asks_who = about.iter().any(|name| *name != offline);
     let mut chosen = targets::of_person(
         client,
         targets,
-        &about,
+        asks_who,
         &of_resources,
         resources,
         default_resource,
@@ -226,11 +230,11 @@ pub fn ask(
         scopes.insert(resource.reference(), given);
     }
     // A place that was not named is there for what is asked of it.
-    if targets.is_empty() && !about.is_empty() {
+    if targets.is_empty() && asks_who {
         scopes.0.retain(|_, scopes| !scopes.is_empty());
         chosen.retain(|resource| scopes.0.contains_key(resource.reference()));
     }
-    let mut identity = who(client, &about, chosen.is_empty());
+    let mut identity = who(client, &about, !asks_who && chosen.is_empty());
     let only_claims = only_claims(&identity, claims);
     identity.extend(&only_claims);
     if !identity.is_empty() {
@@ -241,7 +245,7 @@ pub fn ask(
             "These are more scopes than fit into a token: ask for those that are needed now.",
         ));
     }
-    if scopes.0.is_empty() || (known == 0 && about.is_empty() && !of_resources.is_empty()) {
+    if scopes.0.is_empty() || (known == 0 && !asks_who && !of_resources.is_empty()) {
         return Err(OAuthError::invalid_scope(
             "None of the requested scopes is known at this resource.",
         ));
@@ -262,21 +266,20 @@ fn only_claims(asked: &BTreeSet<&str>, claims: &ClaimsRequest) -> BTreeSet<&'sta
     scopes.filter(|name| !asked.contains(name)).collect()
 }
 
-/// The scopes about the person: nothing without `openid` (OpenID Connect Core §3.1.2.1), and no
-/// `offline_access` for a client that cannot use it.
+/// The scopes about the person: nothing without `openid` (OpenID Connect Core §3.1.2.1), which it
+/// comes to when `nothing_else` is asked for, and no `offline_access` for a client that cannot use
+/// it.
 fn who<'a>(client: &Client, about: &BTreeSet<&'a str>, nothing_else: bool) -> BTreeSet<&'a str> {
     let openid = IdentityScope::OpenId.as_str();
     let offline = IdentityScope::OfflineAccess.as_str();
     let refreshes = client.rights().may_use(REFRESH_TOKEN);
-    if about.is_empty() && nothing_else {
-        return BTreeSet::from([openid]);
-    }
     let authenticates = about.contains(openid);
     let of_use = |name: &&str| match *name == offline {
         true => refreshes,
         false => authenticates,
     };
-    about.iter().copied().filter(of_use).collect()
+    let of_use = about.iter().copied().filter(of_use);
+    of_use.chain(nothing_else.then_some(openid)).collect()
 }
 
 fn by_default(resource: &Resource) -> BTreeSet<&str> {

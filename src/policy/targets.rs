@@ -63,7 +63,7 @@ pub fn own(
 pub fn of_person(
     client: &Client,
     requested: &[&str],
-    about: &BTreeSet<&str>,
+    asks_who: bool,
     of_resources: &BTreeSet<&str>,
     resources: &Resources,
     default: &str,
@@ -77,7 +77,7 @@ pub fn of_person(
         }
         return several(client, found);
     }
-    if of_resources.is_empty() && !about.is_empty() {
+    if of_resources.is_empty() && asks_who {
         return Ok(Vec::new());
     }
     let all = resources.all().into_iter().filter(|r| !r.is_builtin());

@@ -145,16 +145,22 @@ impl Future for Answer {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let asked = self.asked.clone();
+        let early = matches!(self.answering, Answering::Refused(_));
         let Ok(mut response) = match &mut self.answering {
             Answering::Refused(response) => Ok(response.take().unwrap_or_default()),
             Answering::Table(answer) => ready!(asked.enter(|| Pin::new(answer).poll(context))),
         };
-        if response.status() == StatusCode::REQUEST_TIMEOUT {
+        let status = response.status();
+        if status == StatusCode::REQUEST_TIMEOUT {
             // The timeout layer's answer has no words, and the rest of the request is not read.
             response = refusal(StatusCode::REQUEST_TIMEOUT, "The request took too long.");
             self.last = true;
         }
         let headers = response.headers_mut();
+        if early || status == StatusCode::REQUEST_TIMEOUT {
+            // No layer of the table has had it in hand: programs in browsers may know as well.
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
         if let Ok(id) = HeaderValue::from_str(asked.id().as_str()) {
             headers.insert(X_REQUEST_ID, id);
         }

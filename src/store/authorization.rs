@@ -436,6 +436,23 @@ pub async fn grants_of(
         .await
 }
 
+/// Whose grants end with a session, if there are any.
+///
+/// # Errors
+/// When the database does.
+pub async fn subject_in_session(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    sid: &str,
+) -> Result<Option<String>, DbErr> {
+    let any = grant::Entity::find()
+        .filter(grant::Column::Tenant.eq(tenant))
+        .filter(grant::Column::Session.eq(sid))
+        .one(db)
+        .await?;
+    Ok(any.map(|grant| grant.subject))
+}
+
 /// The lines of refresh tokens of some grants.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use entity::{logout, session};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryFilter as _, QuerySelect as _,
     sea_query::{Expr, ExprTrait as _, Query},
 };
 
@@ -130,19 +130,23 @@ pub(super) async fn forget(db: &impl ConnectionTrait) -> Result<(), DbErr> {
         .map(drop)
 }
 
-/// Whom to tell now, those who wait longest first.
+/// Whom to tell now, those who wait longest first, from behind `last` on.
 ///
 /// # Errors
 /// When the database does.
 pub async fn due(
     db: &impl ConnectionTrait,
     now: i64,
+    last: Option<&logout::Model>,
     limit: u64,
 ) -> Result<Vec<logout::Model>, DbErr> {
-    logout::Entity::find()
-        .filter(logout::Column::DueAt.lte(now))
-        .order_by_asc(logout::Column::DueAt)
-        .limit(limit)
-        .all(db)
-        .await
+    use logout::Column::{ClientId, DueAt, Sid, Tenant};
+    let mut cursor = logout::Entity::find()
+        .filter(DueAt.lte(now))
+        .cursor_by((DueAt, Tenant, Sid, ClientId));
+    if let Some(row) = last {
+        let behind = (row.due_at, &*row.tenant, &*row.sid, &*row.client_id);
+        cursor.after(behind);
+    }
+    cursor.first(limit).all(db).await
 }

@@ -104,6 +104,13 @@ pub enum Change {
         /// Which.
         which: Sessions,
     },
+    /// Forgets a session and ends nothing with it.
+    ForgetSession {
+        /// Its tenant.
+        tenant: String,
+        /// Its public id.
+        sid: String,
+    },
     /// Forgets sessions that have ended by themselves.
     ForgetSessions {
         /// Now, Unix seconds.
@@ -126,6 +133,7 @@ impl Change {
             | Self::RemoveCredential { tenant, .. }
             | Self::RemoveCredentials { tenant, .. }
             | Self::UseSession { tenant, .. }
+            | Self::ForgetSession { tenant, .. }
             | Self::EndSessions { tenant, .. } => Some(tenant),
             Self::ForgetSessions { .. } => None,
         }
@@ -192,6 +200,15 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
             let mut made = vec![change::Change::People(change.clone())];
             made.extend(authorization::end_with_sessions(db, tenant, which).await?);
             Ok(Made::Instead(made))
+        }
+        Change::ForgetSession { tenant, sid } => {
+            session::Entity::delete_many()
+                .filter(session::Column::Tenant.eq(tenant))
+                .filter(session::Column::Sid.eq(sid))
+                .exec(db)
+                .await?;
+            logout::forget(db).await?;
+            Ok(Made::AsAsked)
         }
         Change::ForgetSessions { before, idle_since } => {
             let over = Condition::any()
@@ -505,6 +522,19 @@ pub async fn session(
         .filter(session::Column::Digest.eq(digest))
         .one(db)
         .await
+}
+
+/// The session of this public id.
+///
+/// # Errors
+/// When the database does.
+pub async fn session_called(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    sid: &str,
+) -> Result<Option<session::Model>, DbErr> {
+    let key = (tenant.to_owned(), sid.to_owned());
+    session::Entity::find_by_id(key).one(db).await
 }
 
 /// A person's sessions, the last used first.

@@ -132,7 +132,7 @@ pub fn hint(tenant: &Tenant, token: &str) -> Option<Hint> {
         return None;
     }
     let keys = tenant.keys();
-    let key = keys.verifying().iter().find(|key| {
+    let key = keys.remembered().find(|key| {
         key.kid() == unverified.kid() && key.algorithms().contains(&unverified.alg())
     })?;
     let hint: Hint = unverified.verify(key).ok()?.claims().ok()?;

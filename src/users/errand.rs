@@ -24,6 +24,12 @@ pub struct Sender {
     pub redirect_host: String,
     /// Whether that is a program on the person's own machine.
     pub local: bool,
+    /// What it says of its use of data (OpenID Connect Registration §2 `policy_uri`).
+    #[serde(default)]
+    pub policy_uri: Option<String>,
+    /// Its terms (`tos_uri`).
+    #[serde(default)]
+    pub tos_uri: Option<String>,
 }
 
 /// What a browser comes back to after signing in.
@@ -39,10 +45,6 @@ pub struct Errand {
     pub asked_at: i64,
     /// Who signed in before this Unix second must do so again.
     pub authenticated_after: Option<i64>,
-    /// Where a form that leads there may be redirected to beside our own pages, as a source of
-    /// `form-action`: the client, when nothing more has to be asked.
-    #[serde(default)]
-    pub form_target: Option<String>,
 }
 
 impl Errand {
@@ -55,7 +57,6 @@ impl Errand {
             login_hint: None,
             asked_at: app.clock.seconds(),
             authenticated_after: None,
-            form_target: None,
         }
     }
 
@@ -123,7 +124,6 @@ mod tests {
                 login_hint: None,
                 asked_at: 0,
                 authenticated_after: None,
-                form_target: None,
             };
             errand.leads_home()
         };

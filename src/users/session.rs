@@ -18,7 +18,7 @@ use crate::{
     journal::Command,
     registry::Tenant,
     store::{
-        Change,
+        Change, authorization,
         people::{self, Sessions},
     },
 };
@@ -94,10 +94,10 @@ pub async fn current(app: &App, tenant: &Tenant, headers: &HeaderMap) -> Result<
     let Some(row) = people::session(&app.db, tenant.name(), digest.as_ref()).await? else {
         return Ok(None);
     };
-    let (now, idle) = (app.clock.seconds(), app.config.users.session_idle);
-    if now >= row.expires_at || now >= row.last_used_at + idle {
+    if !is_alive(app, &row) {
         return Ok(None);
     }
+    let now = app.clock.seconds();
     let user = account::find(app, tenant, &row.user_id).await?;
     let Some(user) = user.filter(|user| !user.disabled) else {
         return Ok(None);
@@ -171,11 +171,14 @@ pub async fn begin(
         expires_at: now + config.session_lifetime,
     };
     let mut changes = who.spent;
-    changes.extend(
-        other
-            .iter()
-            .flat_map(|session| ending(tenant, Sessions::One(session.sid.clone()))),
-    );
+    // Who was here has not signed out: as when their session times out, programs go on that have
+    // been let in during it.
+    changes.extend(other.map(|session| {
+        Change::People(people::Change::ForgetSession {
+            tenant: tenant.name().to_owned(),
+            sid: session.sid,
+        })
+    }));
     changes.push(Change::People(people::Change::PutSession(Box::new(
         row.clone(),
     ))));
@@ -226,18 +229,46 @@ pub async fn end(app: &App, tenant: &Tenant, user: &User, which: Sessions) -> Re
     Ok(app.journal.commit(command).await?)
 }
 
+/// Ends what is left of a session that has timed out: what was given during it holds on until its
+/// person signs out of the client.
+///
+/// # Errors
+/// When the database is away.
+pub async fn end_left_over(app: &App, tenant: &Tenant, sid: &str) -> Result<()> {
+    let row = people::session_called(&app.db, tenant.name(), sid).await?;
+    if row.is_some_and(|row| is_alive(app, &row)) {
+        return Ok(());
+    }
+    let subject = authorization::subject_in_session(&app.db, tenant.name(), sid).await?;
+    let Some(subject) = subject else {
+        return Ok(());
+    };
+    let event = Event {
+        sub: Some(&subject),
+        object: Some(sid),
+        reason: Some("session ended after it had timed out"),
+        ..Event::default()
+    };
+    let audit = app.record(tenant, Kind::SignedOut, &event);
+    let changes = ending(tenant, Sessions::One(sid.to_owned()));
+    Ok(app.journal.commit(Command::new(changes, vec![audit])).await?)
+}
+
 /// A person's sessions, the last used first.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub async fn list(app: &App, tenant: &Tenant, user: &User) -> Result<Vec<Session>> {
     let rows = people::sessions(&app.db, tenant.name(), &user.id).await?;
-    let (now, idle) = (app.clock.seconds(), app.config.users.session_idle);
-    let alive = rows.into_iter();
-    let alive = alive.filter(|row| now < row.expires_at && now < row.last_used_at + idle);
+    let alive = rows.into_iter().filter(|row| is_alive(app, row));
     Ok(alive
         .map(|row| Session::from_row(row, user.clone()))
         .collect())
+}
+
+fn is_alive(app: &App, row: &session::Model) -> bool {
+    let (now, idle) = (app.clock.seconds(), app.config.users.session_idle);
+    now < row.expires_at && now < row.last_used_at + idle
 }
 
 fn record(

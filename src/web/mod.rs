@@ -15,7 +15,6 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
 use serde::Serialize;
-use url::{Host, Url};
 
 pub use self::assets::{Asset, router};
 use crate::{
@@ -32,10 +31,11 @@ pub trait Page: Serialize {
     /// What stands in the title bar, before the product's name.
     fn title(&self) -> &str;
 
-    /// Where else its forms lead: a browser applies `form-action` to the redirect that answers a
-    /// form too (CSP level 3 §6.4.1). Sources as [`form_target`] makes them.
-    fn form_action(&self) -> Vec<String> {
-        Vec::new()
+    /// Whether its forms lead to a client in the end. A browser applies `form-action` to every
+    /// redirect that follows a form (CSP level 3 §6.4.1), and a client may redirect on to wherever
+    /// it likes, an app on the person's machine for one: such a page can do without it only.
+    fn leads_away(&self) -> bool {
+        false
     }
 
     /// The script it needs; most need none.
@@ -99,11 +99,10 @@ impl Pages {
     /// # Errors
     /// `server_error` when its template does not fit what it shows.
     pub fn show<P: Page>(&self, tenant: &Tenant, status: StatusCode, page: &P) -> Result<Response> {
-        self.show_towards(tenant, status, page, None)
+        self.show_towards(tenant, status, page, page.leads_away())
     }
 
-    /// The same for a page whose forms may at last be redirected to `target`, a source as
-    /// [`form_target`] makes them.
+    /// The same for a page of which only its visit knows whether it leads away.
     ///
     /// # Errors
     /// As [`Pages::show`].
@@ -112,7 +111,7 @@ impl Pages {
         tenant: &Tenant,
         status: StatusCode,
         page: &P,
-        target: Option<&String>,
+        away: bool,
     ) -> Result<Response> {
         let layout = Layout {
             title: page.title(),
@@ -127,7 +126,7 @@ impl Pages {
             .render_named_str("page.html", P::TEMPLATE, values)
             .map_err(OAuthError::server_error)?;
         let mut response = (status, text).into_response();
-        guard(response.headers_mut(), page, target)?;
+        guard(response.headers_mut(), page, away)?;
         Ok(response)
     }
 }
@@ -136,19 +135,12 @@ impl Pages {
 ///
 /// `Cross-Origin-Opener-Policy` is left out: it would cut a client off from the window that it
 /// opened for signing in, for good.
-fn guard<P: Page>(headers: &mut HeaderMap, page: &P, target: Option<&String>) -> Result<()> {
-    let targets = page.form_action().into_iter().chain(target.cloned());
-    let targets = targets.filter(|target| {
-        // One source and no other directive.
-        target
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b";,".contains(&b))
-    });
-    let targets: String = targets.map(|target| format!(" {target}")).collect();
+fn guard<P: Page>(headers: &mut HeaderMap, page: &P, away: bool) -> Result<()> {
+    let forms = if away { "" } else { " form-action 'self';" };
     let script = page.script().map_or("", |_| " script-src 'self';");
     let policy = format!(
-        "default-src 'none'; style-src 'self';{script} img-src 'self' data:; \
-         form-action 'self'{targets}; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self';{script} img-src 'self' data:;{forms} \
+         frame-ancestors 'none'; base-uri 'none'"
     );
     let policy = HeaderValue::from_str(&policy).map_err(OAuthError::server_error)?;
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -169,18 +161,6 @@ fn guard<P: Page>(headers: &mut HeaderMap, page: &P, target: Option<&String>) ->
     Ok(())
 }
 
-/// The `form-action` source that lets a form's answer redirect to this URI.
-#[must_use]
-pub fn form_target(uri: &Url) -> String {
-    let by_scheme = || format!("{}:", uri.scheme());
-    match uri.host() {
-        // A source cannot name such an address (CSP level 3 §2.3.1, host-part).
-        Some(Host::Ipv6(_)) => by_scheme(),
-        Some(_) if matches!(uri.scheme(), "http" | "https") => uri.origin().ascii_serialization(),
-        _ => by_scheme(),
-    }
-}
-
 /// Pages, shared by all handlers.
 pub type SharedPages = Arc<Pages>;
 
@@ -193,7 +173,7 @@ mod tests {
     struct Greeting {
         name: String,
         #[serde(skip)]
-        targets: Vec<String>,
+        away: bool,
     }
 
     impl Page for Greeting {
@@ -204,17 +184,17 @@ mod tests {
             "Hello"
         }
 
-        fn form_action(&self) -> Vec<String> {
-            self.targets.clone()
+        fn leads_away(&self) -> bool {
+            self.away
         }
     }
 
-    async fn shown(name: &str, targets: &[&str]) -> (HeaderMap, String) {
+    async fn shown(name: &str, away: bool) -> (HeaderMap, String) {
         let tenant = Tenant::new("default", "https://as.example/a", RegistrationMode::Open);
         let pages = Pages::new(&config::Pages::default()).unwrap();
         let greeting = Greeting {
             name: name.into(),
-            targets: targets.iter().map(|&target| target.into()).collect(),
+            away,
         };
         let response = pages.show(&tenant, StatusCode::OK, &greeting).unwrap();
         let (parts, body) = response.into_parts();
@@ -224,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_page_shows_is_text_and_nothing_else() {
-        let (headers, page) = shown("<script>alert('1')</script>", &[]).await;
+        let (headers, page) = shown("<script>alert('1')</script>", false).await;
         assert!(!page.contains("<script>"), "{page}");
         assert!(page.contains("&lt;script&gt;"), "{page}");
         assert!(page.contains("<title>Hello · Writ</title>"), "{page}");
@@ -243,23 +223,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_form_may_lead_where_its_page_says_and_nowhere_else() {
-        let (headers, _) = shown("x", &["https://app.example", "x; script-src *", "a b"]).await;
-        let policy = headers["content-security-policy"].to_str().unwrap();
-        assert!(policy.contains("form-action 'self' https://app.example; frame-ancestors"));
-        assert!(!policy.contains("script-src"), "{policy}");
-    }
-
-    #[test]
-    fn the_source_of_a_redirect_uri() {
-        for (uri, source) in [
-            ("https://app.example/cb?x=1", "https://app.example"),
-            ("http://127.0.0.1:33418/cb", "http://127.0.0.1:33418"),
-            ("http://[::1]:33418/cb", "http:"),
-            ("cursor://anysphere.cursor-mcp/oauth", "cursor:"),
-            ("com.example.app:/cb", "com.example.app:"),
-        ] {
-            assert_eq!(form_target(&uri.parse().unwrap()), source);
-        }
+    async fn a_form_that_leads_to_a_client_may_be_redirected_on() {
+        let (headers, _) = shown("x", true).await;
+        assert_eq!(
+            headers["content-security-policy"],
+            "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-ancestors 'none'; \
+             base-uri 'none'"
+        );
     }
 }

@@ -16,7 +16,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderValue, Method, StatusCode, header};
-use url::Url;
 
 use super::extract::{ForTenant, form};
 use crate::{
@@ -27,7 +26,6 @@ use crate::{
     error::{OAuthError, Result},
     registry::Tenant,
     users::{Errand, Session, csrf, session},
-    web::form_target,
 };
 
 /// Begins.
@@ -132,10 +130,6 @@ fn sign_in(
         login_hint: request.details.login_hint.clone(),
         asked_at: interaction.asked_at(),
         authenticated_after,
-        form_target: Url::parse(&request.to.redirect_uri)
-            .ok()
-            .as_ref()
-            .map(form_target),
     };
     see_other(&errand.login(app, tenant)?)
 }

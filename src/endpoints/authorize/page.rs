@@ -12,7 +12,7 @@ use crate::{
     oauth::redirect_uri,
     registry::{Origin, Tenant},
     users::{Session, csrf, errand::Sender},
-    web::{Asset, Page, form_target},
+    web::{Asset, Page},
 };
 
 /// Asks a person.
@@ -26,8 +26,6 @@ pub(super) struct Consent {
     groups: Vec<Group>,
     interaction: String,
     csrf: String,
-    #[serde(skip)]
-    form_target: Option<String>,
 }
 
 impl Page for Consent {
@@ -37,8 +35,8 @@ impl Page for Consent {
         "Allow access?"
     }
 
-    fn form_action(&self) -> Vec<String> {
-        self.form_target.iter().cloned().collect()
+    fn leads_away(&self) -> bool {
+        true
     }
 }
 
@@ -51,7 +49,6 @@ impl Consent {
         remembered: &Remembered,
         interaction: String,
     ) -> Result<Self> {
-        let redirect_uri = Url::parse(&request.to.redirect_uri).ok();
         Ok(Self {
             username: session.user.username.clone(),
             sender: sender(request)?,
@@ -62,7 +59,6 @@ impl Consent {
             ),
             interaction,
             csrf: csrf::token(app, tenant, csrf::Holder::Session(session)),
-            form_target: redirect_uri.as_ref().map(form_target),
         })
     }
 }
@@ -87,6 +83,8 @@ pub(super) fn sender(request: &AuthorizationRequest) -> Result<Sender> {
         document_host: document_host.and_then(|url| url.host_str().map(str::to_owned)),
         redirect_host: redirect_host.unwrap_or_default(),
         local: redirect_uri::is_local(&request.to.redirect_uri),
+        policy_uri: document.metadata.policy_uri,
+        tos_uri: document.metadata.tos_uri,
     })
 }
 
@@ -95,8 +93,6 @@ pub(super) fn sender(request: &AuthorizationRequest) -> Result<Sender> {
 pub(super) struct FormPost {
     redirect_uri: String,
     parameters: Vec<(&'static str, String)>,
-    #[serde(skip)]
-    form_target: Option<String>,
 }
 
 /// Presses the button; whoever runs no scripts presses it themselves.
@@ -114,8 +110,8 @@ impl Page for FormPost {
         "Back to the application"
     }
 
-    fn form_action(&self) -> Vec<String> {
-        self.form_target.iter().cloned().collect()
+    fn leads_away(&self) -> bool {
+        true
     }
 
     fn script(&self) -> Option<&'static Asset> {
@@ -125,11 +121,9 @@ impl Page for FormPost {
 
 impl FormPost {
     pub(super) fn new(answer: &Answer) -> Self {
-        let url = Url::parse(&answer.to.redirect_uri).ok();
         Self {
             redirect_uri: answer.to.redirect_uri.clone(),
             parameters: answer.parameters.clone(),
-            form_target: url.as_ref().map(form_target),
         }
     }
 }

@@ -116,10 +116,10 @@ impl<'a> Visit<'a> {
 
     /// Answers with a page.
     pub(super) fn show<P: Page>(&self, status: StatusCode, page: &P) -> Result<Response> {
-        let errand = self.errand.as_ref();
-        let target = errand.and_then(|(_, errand)| errand.form_target.as_ref());
+        // When nothing more has to be asked, signing in leads to the client.
+        let away = page.leads_away() || self.client().is_some();
         let pages = &self.app.pages;
-        let mut response = pages.show_towards(self.tenant, status, page, target)?;
+        let mut response = pages.show_towards(self.tenant, status, page, away)?;
         if let Some(cookie) = &self.browser.cookie {
             response
                 .headers_mut()

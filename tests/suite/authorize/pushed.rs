@@ -152,3 +152,18 @@ async fn who_has_to_push_is_not_answered_otherwise() {
     let uri = pushed(&app, &json!({})).await;
     assert_eq!(open(&person, "web", &uri).await.status, 200);
 }
+
+#[tokio::test]
+async fn who_decides_twice_is_not_told_of_a_conflict() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    let uri = pushed(&app, &json!({})).await;
+    let page = open(&person, "app", &uri).await;
+    let first = person.press(&page, "deny", &[]).await;
+    assert_eq!(refusal(&first), "access_denied");
+    for decision in ["deny", "allow"] {
+        let again = person.press(&page, decision, &[]).await;
+        assert_eq!((again.status, again.header("location")), (400, None));
+        assert!(again.text().contains("invalid_request_uri"), "{}", again.text());
+    }
+}

@@ -277,3 +277,22 @@ async fn a_registration_says_how_requests_are_signed() {
             .refused(400, "invalid_client_metadata");
     }
 }
+
+#[tokio::test]
+async fn a_request_is_signed_or_pushed_and_not_both() {
+    let app = TestApp::apps().await;
+    let key = Key::ed(3);
+    signer(&app, &[&key], json!({})).await;
+    let person = app.signed_in("ann").await;
+    let object = object(&app, &key, &json!({}));
+    // RFC 9126 §2.1.
+    let form = [("request", object.as_str()), ("request_uri", "urn:x")];
+    push(&app, &key, &form).await.refused(400, "invalid_request");
+    let pushed = push(&app, &key, &form[..1]).await.with(StatusCode::CREATED);
+    // RFC 9101 §5.
+    for uri in [pushed["request_uri"].as_str().unwrap(), "https://x.example/"] {
+        let answer = open(&person, &object, &[("request_uri", uri)]).await;
+        assert_eq!((answer.status, answer.header("location")), (400, None));
+        assert!(answer.text().contains("invalid_request"), "{}", answer.text());
+    }
+}

@@ -286,3 +286,23 @@ async fn registration_can_be_off() {
         .ok();
     assert_eq!(metadata.get("registration_endpoint"), None);
 }
+
+#[tokio::test]
+async fn a_widespread_client_keeps_the_scheme_it_has() {
+    let app = TestApp::weather().await;
+    let metadata = json!({
+        "client_name": "Editor", "application_type": "web", "token_endpoint_auth_method": "none",
+        "redirect_uris": [
+            "cursor://anysphere.cursor-mcp/oauth/callback", "https://app.example/mcp/callback",
+            "http://localhost:8787/callback",
+        ],
+    });
+    let client = registered(&app, &metadata).await;
+    assert_eq!(client["redirect_uris"], metadata["redirect_uris"]);
+    // AC-019: nobody else has one of their own making.
+    for scheme in ["javascript:alert(1)", "ms-msdt:x", "cursorx://y/cb"] {
+        let metadata = json!({ "redirect_uris": [scheme], "token_endpoint_auth_method": "none" });
+        let answer = app.post("/register").json(&metadata).await;
+        assert_eq!(answer.refusal(), (400, "invalid_redirect_uri".into()), "{scheme}");
+    }
+}

@@ -154,7 +154,7 @@ async fn a_client_that_does_not_answer_is_told_again_also_by_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_session_ends_with_its_person_and_when_another_one_signs_in() {
+async fn a_session_ends_with_its_person() {
     let (app, host) = scene().await;
     let person = app.signed_in("ann").await;
     tokens(&app, &person, "rp").await;
@@ -235,4 +235,46 @@ async fn where_a_client_is_told_has_to_be_said_well() {
     });
     let refused = app.post("/register").json(&body).await;
     refused.refused(400, "invalid_client_metadata");
+}
+
+/// Takes connections and never answers.
+async fn tarpit() -> (String, Arc<AtomicU16>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+    let taken = Arc::new(AtomicU16::new(0));
+    let count = taken.clone();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            held.push(stream);
+        }
+    });
+    (url, taken)
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_holds_up_nobody_else() {
+    let (app, host) = scene().await;
+    let (url, taken) = tarpit().await;
+    client(&app, "stuck", json!({ "backchannel_logout_uri": url })).await;
+    // By another name it is another host.
+    let own = host.url.replace("127.0.0.1", "localhost");
+    client(&app, "rp", json!({ "backchannel_logout_uri": own })).await;
+    let bob = app.signed_in("bob").await;
+    for _ in 0..40 {
+        let person = app.sign_in(bob.user.clone()).await;
+        tokens(&app, &person, "stuck").await;
+    }
+    let ann = app.signed_in("ann").await;
+    tokens(&app, &ann, "rp").await;
+    end(&app, &bob, Sessions::Of(bob.user.id.clone())).await;
+    while taken.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    end(&app, &ann, Sessions::One(ann.sid.clone())).await;
+    let token = host.token(0).await;
+    assert_eq!(parts(&token).1["sid"], ann.sid);
+    // Those that are held wait out their time, and few are.
+    assert!(taken.load(Ordering::SeqCst) <= 8);
 }

@@ -1,12 +1,13 @@
 //! Sessions: how long, in which browser, and what is kept of them.
 
 use http::HeaderMap;
+use serde_json::json;
 use writ::{
     store::people::Sessions,
     users::{Errand, session},
 };
 
-use crate::support::{ACME, Browser, TestApp};
+use crate::support::{ACME, Browser, CALLBACK, TestApp};
 
 const PASSWORD: &str = "correct horse battery";
 const COOKIE: &str = "__Host-writ-session";
@@ -72,24 +73,7 @@ async fn who_signs_in_once_more_keeps_the_sid_and_nothing_else() {
         browser.cookies[COOKIE].clone(),
     );
     app.advance(100);
-    let again = async |browser: &mut Browser<'_>, name: &str| {
-        app.advance(1);
-        let errand = Errand {
-            form_target: None,
-            authenticated_after: Some(app.now()),
-            ..Errand::to(&app.state, "/account")
-        };
-        let page = browser
-            .open(&errand.login(&app.state, &app.tenant(None)).unwrap())
-            .await;
-        assert!(page.path.starts_with("/login?"), "{}", page.path);
-        let fields = [("username", name), ("password", PASSWORD)];
-        assert_eq!(
-            browser.submit(&page, "/login", &fields).await.path,
-            "/account"
-        );
-    };
-    again(&mut browser, "alice").await;
+    sign_in_anew(&app, &mut browser, "alice").await;
     let second = current(&app, &browser).await;
     assert_eq!(second.sid, first.sid);
     assert_eq!(second.authenticated_at, first.authenticated_at + 101);
@@ -98,12 +82,52 @@ async fn who_signs_in_once_more_keeps_the_sid_and_nothing_else() {
     old.cookies.insert(COOKIE.into(), secret);
     assert!(!is_in(&mut old).await);
 
-    again(&mut browser, "bob").await;
+    sign_in_anew(&app, &mut browser, "bob").await;
     let third = current(&app, &browser).await;
     assert_eq!(third.user.username, "bob");
     assert_ne!(third.sid, first.sid);
     let of_alice = session::list(&app.state, &app.tenant(None), &first.user).await;
     assert_eq!(of_alice.unwrap(), []);
+}
+
+/// Signs in where somebody is signed in already.
+async fn sign_in_anew(app: &TestApp, browser: &mut Browser<'_>, name: &str) {
+    app.advance(1);
+    let errand = Errand {
+        authenticated_after: Some(app.now()),
+        ..Errand::to(&app.state, "/account")
+    };
+    let login = errand.login(&app.state, &app.tenant(None)).unwrap();
+    let page = browser.open(&login).await;
+    assert!(page.path.starts_with("/login?"), "{}", page.path);
+    let fields = [("username", name), ("password", PASSWORD)];
+    let page = browser.submit(&page, "/login", &fields).await;
+    assert_eq!(page.path, "/account");
+}
+
+#[tokio::test]
+async fn who_signs_in_over_somebody_ends_nothing_of_theirs() {
+    let app = TestApp::apps().await;
+    let refreshing = json!({
+        "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none",
+        "grant_types": ["authorization_code", "refresh_token"],
+    });
+    app.client("app", refreshing).await;
+    app.person("bob", PASSWORD).await;
+    let ann = app.signed_in("ann").await;
+    let code = ann.code(&json!({})).await;
+    let given = app.redeem(&code, &json!({})).await.ok();
+    let (name, secret) = ann.cookies.split_once('=').unwrap();
+    let mut browser = Browser::new(&app);
+    browser.cookies.insert(name.into(), secret.into());
+    sign_in_anew(&app, &mut browser, "bob").await;
+    assert_eq!(current(&app, &browser).await.user.username, "bob");
+    // Ann is not signed in there any more, and nor has she signed out.
+    let sessions = session::list(&app.state, &app.tenant(None), &ann.user).await;
+    assert_eq!(sessions.unwrap(), []);
+    assert!(app.is_active(given["access_token"].as_str().unwrap()).await);
+    let token = given["refresh_token"].as_str().unwrap();
+    app.refresh(token, &json!({})).await.ok();
 }
 
 async fn current(app: &TestApp, browser: &Browser<'_>) -> session::Session {
