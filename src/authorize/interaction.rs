@@ -71,7 +71,8 @@ impl Interaction {
             return Err(OAuthError::invalid_request(why));
         }
         // RFC 9101 §5: one of them.
-        if received.params.get("request").is_some() && received.params.get("request_uri").is_some() {
+        if received.params.get("request").is_some() && received.params.get("request_uri").is_some()
+        {
             return Err(OAuthError::invalid_request(
                 "request and request_uri are both given: a request is one of them.",
             ));

@@ -116,7 +116,8 @@ pub fn due(
     times: &Times,
 ) -> Plan {
     let mut plan = Plan::default();
-    let rotates_at = |key: &signing_key::Model| key.activated_at.unwrap_or(now) + times.rotate_after;
+    let rotates_at =
+        |key: &signing_key::Model| key.activated_at.unwrap_or(now) + times.rotate_after;
     let old = find(algorithm, KeyState::Active, rows)
         .is_none_or(|key| times.rotate_after > 0 && rotates_at(key) <= now);
     if old {

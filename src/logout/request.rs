@@ -109,11 +109,7 @@ fn client_id<'a>(params: &'a Params<'_>, hint: Option<&'a Hint>) -> Result<Optio
 }
 
 /// The name of the client, which has registered `to`, to the letter (RP-Initiated Logout §3).
-fn known(
-    tenant: &Tenant,
-    client_id: Option<&str>,
-    to: Option<&str>,
-) -> Result<Option<String>> {
+fn known(tenant: &Tenant, client_id: Option<&str>, to: Option<&str>) -> Result<Option<String>> {
     let Some(client_id) = client_id else {
         return match to {
             None => Ok(None),

@@ -159,7 +159,10 @@ impl Future for Answer {
         let headers = response.headers_mut();
         if early || status == StatusCode::REQUEST_TIMEOUT {
             // No layer of the table has had it in hand: programs in browsers may know as well.
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_ORIGIN,
+                HeaderValue::from_static("*"),
+            );
         }
         if let Ok(id) = HeaderValue::from_str(asked.id().as_str()) {
             headers.insert(X_REQUEST_ID, id);

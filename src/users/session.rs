@@ -251,7 +251,10 @@ pub async fn end_left_over(app: &App, tenant: &Tenant, sid: &str) -> Result<()> 
     };
     let audit = app.record(tenant, Kind::SignedOut, &event);
     let changes = ending(tenant, Sessions::One(sid.to_owned()));
-    Ok(app.journal.commit(Command::new(changes, vec![audit])).await?)
+    Ok(app
+        .journal
+        .commit(Command::new(changes, vec![audit]))
+        .await?)
 }
 
 /// A person's sessions, the last used first.

@@ -1,5 +1,6 @@
 //! Where the browser goes: sign in, be asked, be done. Attack groups B and D.
 
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::{CALLBACK, TestApp, WEATHER, encode, pairs, refusal, request, told};
@@ -437,12 +438,14 @@ async fn a_program_that_any_other_may_pose_as_is_asked_for_each_time() {
     });
     app.client("program", local).await;
     let person = app.signed_in("ann").await;
-    let asked = |port: u16| {
-        json!({ "client_id": "program", "redirect_uri": format!("http://127.0.0.1:{port}/cb") })
-    };
+    let asked = |port: u16| json!({ "client_id": "program", "redirect_uri": format!("http://127.0.0.1:{port}/cb") });
     let page = person.open(&asked(1000)).await;
     let answer = person.press(&page, "allow", &[]).await;
-    assert!(told(&answer).contains_key("code"));
+    let location = answer.header("location").unwrap();
+    assert!(
+        location.starts_with("http://127.0.0.1:1000/cb?code="),
+        "{location}"
+    );
     // RFC 8252 §8.6: whoever listens there now.
     let page = person.open(&asked(1001)).await;
     assert_eq!(page.status, 200);
@@ -475,7 +478,8 @@ async fn to_have_access_later_too_is_no_access_of_its_own() {
 #[tokio::test]
 async fn a_long_request_is_carried_through_the_sign_in() {
     let app = TestApp::apps().await;
-    let location = sent_away(&app, &json!({ "state": "s".repeat(4000) })).await;
+    let over = json!({ "state": "s".repeat(4096), "login_hint": "h".repeat(200) });
+    let location = sent_away(&app, &over).await;
     assert!(location.len() > 8192, "{}", location.len());
     assert_eq!(app.get(&location).await.status, 200);
 }
@@ -488,7 +492,8 @@ async fn pages_point_to_what_the_client_says_of_itself() {
         "token_endpoint_auth_method": "none", "policy_uri": "https://app.example/privacy",
         "tos_uri": "https://app.example/terms",
     });
-    let client = app.post("/register").json(&metadata).await.ok();
+    let client = app.post("/register").json(&metadata).await;
+    let client = client.with(StatusCode::CREATED);
     // Nothing in a name turns other words round.
     assert_eq!(client["client_name"], "radnelaC");
     let over = json!({ "client_id": client["client_id"] });
@@ -496,8 +501,14 @@ async fn pages_point_to_what_the_client_says_of_itself() {
     let person = app.signed_in("ann").await;
     for page in [login, person.open(&over).await] {
         let text = page.text();
-        for link in ["https:&#x2f;&#x2f;app.example&#x2f;privacy", "https:&#x2f;&#x2f;app.example&#x2f;terms"] {
-            assert!(text.contains(&format!("href=\"{link}\" rel=\"noreferrer\"")), "{text}");
+        for link in [
+            "https:&#x2f;&#x2f;app.example&#x2f;privacy",
+            "https:&#x2f;&#x2f;app.example&#x2f;terms",
+        ] {
+            assert!(
+                text.contains(&format!("href=\"{link}\" rel=\"noreferrer\"")),
+                "{text}"
+            );
         }
     }
 }

@@ -158,12 +158,16 @@ async fn who_decides_twice_is_not_told_of_a_conflict() {
     let app = TestApp::apps().await;
     let person = app.signed_in("ann").await;
     let uri = pushed(&app, &json!({})).await;
-    let page = open(&person, "app", &uri).await;
+    let page = open(&person, "web", &uri).await;
     let first = person.press(&page, "deny", &[]).await;
     assert_eq!(refusal(&first), "access_denied");
     for decision in ["deny", "allow"] {
         let again = person.press(&page, decision, &[]).await;
         assert_eq!((again.status, again.header("location")), (400, None));
-        assert!(again.text().contains("invalid_request_uri"), "{}", again.text());
+        assert!(
+            again.text().contains("invalid_request_uri"),
+            "{}",
+            again.text()
+        );
     }
 }

@@ -287,12 +287,21 @@ async fn a_request_is_signed_or_pushed_and_not_both() {
     let object = object(&app, &key, &json!({}));
     // RFC 9126 §2.1.
     let form = [("request", object.as_str()), ("request_uri", "urn:x")];
-    push(&app, &key, &form).await.refused(400, "invalid_request");
+    push(&app, &key, &form)
+        .await
+        .refused(400, "invalid_request");
     let pushed = push(&app, &key, &form[..1]).await.with(StatusCode::CREATED);
     // RFC 9101 §5.
-    for uri in [pushed["request_uri"].as_str().unwrap(), "https://x.example/"] {
+    for uri in [
+        pushed["request_uri"].as_str().unwrap(),
+        "https://x.example/",
+    ] {
         let answer = open(&person, &object, &[("request_uri", uri)]).await;
         assert_eq!((answer.status, answer.header("location")), (400, None));
-        assert!(answer.text().contains("invalid_request"), "{}", answer.text());
+        assert!(
+            answer.text().contains("invalid_request"),
+            "{}",
+            answer.text()
+        );
     }
 }

@@ -31,7 +31,7 @@ async fn a_developer_sees_what_becomes_of_a_document() {
     let key = Key::ed(1);
     let keys = KeyHost::start(&key.jwks()).await;
     host.publish(&host.document(&json!({
-        "redirect_uris": ["http://localhost/callback", "cursor://callback"],
+        "redirect_uris": ["http://localhost/callback", "editor://callback"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
         "jwks_uri": keys.url,
     })));
@@ -56,7 +56,7 @@ async fn a_developer_sees_what_becomes_of_a_document() {
     );
     let warnings = report["warnings"].to_string();
     assert!(
-        warnings.contains("cursor://callback") && warnings.contains("loopback"),
+        warnings.contains("editor://callback") && warnings.contains("loopback"),
         "{text}"
     );
     let (text, code) = check(&host.url(), &[], &[]);

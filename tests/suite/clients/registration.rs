@@ -303,6 +303,10 @@ async fn a_widespread_client_keeps_the_scheme_it_has() {
     for scheme in ["javascript:alert(1)", "ms-msdt:x", "cursorx://y/cb"] {
         let metadata = json!({ "redirect_uris": [scheme], "token_endpoint_auth_method": "none" });
         let answer = app.post("/register").json(&metadata).await;
-        assert_eq!(answer.refusal(), (400, "invalid_redirect_uri".into()), "{scheme}");
+        assert_eq!(
+            answer.refusal(),
+            (400, "invalid_redirect_uri".into()),
+            "{scheme}"
+        );
     }
 }

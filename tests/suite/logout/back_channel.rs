@@ -240,7 +240,10 @@ async fn where_a_client_is_told_has_to_be_said_well() {
 /// Takes connections and never answers.
 async fn tarpit() -> (String, Arc<AtomicU16>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+    let url = format!(
+        "http://127.0.0.1:{}/",
+        listener.local_addr().unwrap().port()
+    );
     let taken = Arc::new(AtomicU16::new(0));
     let count = taken.clone();
     tokio::spawn(async move {

@@ -106,10 +106,7 @@ async fn another_session_is_no_reason_not_to_ask() {
     assert!(page.text().contains("<strong id=\"logout-client\">"));
     // A browser applies form-action to the redirect that answers the form.
     let policy = page.header("content-security-policy").unwrap();
-    assert!(
-        !policy.contains("form-action"),
-        "{policy}"
-    );
+    assert!(!policy.contains("form-action"), "{policy}");
     let answer = confirm(&person, &page).await;
     assert_eq!(
         (answer.status, answer.header("location")),
@@ -252,17 +249,29 @@ async fn what_was_given_in_a_session_that_timed_out_ends_with_the_sign_out() {
     // Its keys have been replaced meanwhile, too.
     let rotated = json!({ "now": true });
     let admin = app.admin_token(None, "writ:keys").await;
-    app.post("/admin/keys/rotate").bearer(&admin).json(&rotated).await.ok();
+    app.post("/admin/keys/rotate")
+        .bearer(&admin)
+        .json(&rotated)
+        .await
+        .ok();
     app.advance(2 * 86_400);
     app.state.maintain_keys(&app.tenant(None)).await.unwrap();
     let kid = parts(id_token).0["kid"].clone();
-    assert!(!app.get("/jwks.json").await.text().contains(kid.as_str().unwrap()));
+    assert!(
+        !app.get("/jwks.json")
+            .await
+            .text()
+            .contains(kid.as_str().unwrap())
+    );
     let form = [
         ("id_token_hint", id_token),
         ("post_logout_redirect_uri", BACK),
     ];
     let answer = person.get(&path(&form)).await;
-    assert_eq!((answer.status, answer.header("location")), (303, Some(BACK)));
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (303, Some(BACK))
+    );
     // AC-128.
     refresh(token).await.refused(400, "invalid_grant");
     assert_eq!(app.count("user.signed_out").await, 1);

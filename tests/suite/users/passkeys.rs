@@ -179,10 +179,7 @@ async fn signing_in_leads_back_and_the_page_lets_it() {
     let mut browser = Browser::new(&app);
     let page = browser.open(&login).await;
     let policy = page.answer.header("content-security-policy").unwrap();
-    assert!(
-        !policy.contains("form-action"),
-        "{policy}"
-    );
+    assert!(!policy.contains("form-action"), "{policy}");
     assert!(policy.contains("script-src 'self';"), "{policy}");
     let credential = authenticator.get(&page.form(SIGN_IN).passkey.unwrap());
     let fields = [("credential", credential.as_str())];
