@@ -213,6 +213,22 @@ pub enum Change {
 }
 
 impl Change {
+    /// Uses up what has this SHA-256, which is of no use after `expires_at` (Unix seconds) anyway.
+    #[must_use]
+    pub fn use_once(
+        tenant: &str,
+        digest: impl Into<Vec<u8>>,
+        expires_at: i64,
+        what: Once,
+    ) -> Self {
+        let row = replay::Model {
+            tenant: tenant.to_owned(),
+            digest: digest.into(),
+            expires_at,
+        };
+        Self::UseOnce { row, what }
+    }
+
     /// The tenant it belongs to; none for the housekeeping of all.
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {
