@@ -394,7 +394,7 @@ async fn what_is_allowed_at_one_place_is_not_at_another() {
     let query = encode(&pairs(&request(
         &json!({ "scope": "tool:history tool:forecast" }),
     )));
-    let query = format!("{query}&resource={}", CALENDAR);
+    let query = format!("{query}&resource={CALENDAR}");
     let page = person.get(&format!("/authorize?{query}")).await;
     let weather = format!("{WEATHER} tool:history");
     assert!(
