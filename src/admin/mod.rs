@@ -7,19 +7,23 @@ pub mod apply;
 mod audit;
 mod clients;
 mod consequences;
+mod credentials;
 mod events;
 mod keys;
 mod openapi;
 mod resources;
 mod revocations;
+mod sessions;
 mod streams;
 pub mod tenants;
 mod users;
 
 use axum::{
     Router,
-    routing::{get, post},
+    extract::{FromRequestParts, Path},
+    routing::{delete, get, post},
 };
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -66,11 +70,21 @@ pub fn router() -> Router<AppState> {
         )
         .route("/users/{user}/disable", post(users::disable))
         .route("/users/{user}/enable", post(users::enable))
-        .route("/users/{user}/password", post(users::set_password))
+        .route("/users/{user}/password", post(credentials::set_password))
+        .route(
+            "/users/{user}/authenticator",
+            delete(credentials::reset_factor),
+        )
+        .route("/users/{user}/credentials", get(credentials::list))
+        .route(
+            "/users/{user}/credentials/{id}",
+            delete(credentials::remove),
+        )
         .route(
             "/users/{user}/sessions",
-            get(users::sessions).delete(users::end_sessions),
+            get(sessions::list).delete(sessions::end_all),
         )
+        .route("/users/{user}/sessions/{sid}", delete(sessions::end))
         .route("/revocations", post(revocations::revoke))
         .route("/events", post(events::emit))
         .route("/streams", get(streams::list))
@@ -115,6 +129,22 @@ async fn read<T: DeserializeOwned>(app: &App, request: axum::extract::Request) -
         .end()
         .map_err(|_| OAuthError::invalid_request("There is more after the JSON body."))?;
     Ok(value)
+}
+
+/// The two parameters of a path: a user, and something of theirs.
+#[derive(Debug)]
+struct Theirs(String, String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Theirs {
+    type Rejection = OAuthError;
+
+    /// What is not UTF-8 (RFC 3986 §2.5) names nothing of ours.
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let Path((user, part)) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|why| OAuthError::not_found("There is nothing at this path.").because(why))?;
+        Ok(Self(user, part))
+    }
 }
 
 /// Who asks, when they may.

@@ -12,7 +12,10 @@ use utoipa::{
     },
 };
 
-use super::{apply, audit, clients, events, keys, resources, revocations, streams, tenants, users};
+use super::{
+    apply, audit, clients, credentials, events, keys, resources, revocations, sessions, streams,
+    tenants, users,
+};
 use crate::{
     endpoints::extract::ForTenant,
     registry::{AdminScope, Tenant},
@@ -49,9 +52,13 @@ const TOKEN: &str = "token";
         users::remove,
         users::disable,
         users::enable,
-        users::set_password,
-        users::sessions,
-        users::end_sessions,
+        credentials::set_password,
+        credentials::list,
+        credentials::remove,
+        credentials::reset_factor,
+        sessions::list,
+        sessions::end_all,
+        sessions::end,
         revocations::revoke,
         events::emit,
         streams::list,

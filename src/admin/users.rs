@@ -1,4 +1,4 @@
-//! `/admin/users`
+//! `/admin/users`: accounts.
 
 use axum::{
     Json,
@@ -17,12 +17,11 @@ use crate::{
     },
     error::{OAuthError, Result},
     registry::{AdminScope, Tenant},
-    store::people::{self, Sessions},
+    store::people,
     users::{
         User, account, change,
-        credential::{self, Credentials, PASSWORD},
-        declaration::{CredentialsView, UserDeclaration, UserView, check_secret, plan},
-        password, session,
+        credential::Credentials,
+        declaration::{CredentialsView, UserDeclaration, UserView, plan},
     },
 };
 
@@ -37,39 +36,6 @@ pub(super) struct UserAnswer {
     user: UserView,
     /// What they sign in with.
     credentials: CredentialsView,
-}
-
-/// A browser in which a user is signed in.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct SessionView {
-    /// Its public id.
-    sid: String,
-    /// How they proved who they are (RFC 8176).
-    amr: Vec<String>,
-    /// When, Unix seconds.
-    authenticated_at: i64,
-    /// What the browser says it is.
-    user_agent: String,
-    /// Where it signed in from.
-    address: String,
-    /// When it began, Unix seconds.
-    created_at: i64,
-    /// When it was last seen, to the minute, Unix seconds.
-    last_used_at: i64,
-    /// When it ends in any case, Unix seconds.
-    expires_at: i64,
-}
-
-/// A new password, or its hash.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewPassword {
-    /// The password.
-    #[serde(default)]
-    password: Option<String>,
-    /// Its hash: bcrypt, scrypt or argon2.
-    #[serde(default)]
-    password_hash: Option<String>,
 }
 
 /// Which users.
@@ -263,100 +229,8 @@ async fn switch(
     answer(app, tenant, user).await.map(Json)
 }
 
-/// Gives a user another password, and ends their sessions.
-#[utoipa::path(
-    post,
-    path = "/admin/users/{user}/password",
-    params(("user" = String, Path, description = "Their id or their user name")),
-    request_body = NewPassword,
-    responses((status = 204), (status = 400), (status = 404), (status = 409)),
-    security(("token" = ["writ:users"]))
-)]
-pub(super) async fn set_password(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    Id(user): Id,
-    credentials: Presented,
-    request: Request,
-) -> Result<StatusCode> {
-    let who = may(&app, &tenant, &credentials, AdminScope::Users).await?;
-    let new: NewPassword = read(&app, request).await?;
-    let user = named(&app, &tenant, &user).await?;
-    let (text, hash) = (new.password.as_deref(), new.password_hash);
-    check_secret(&app, &user.username, text, hash.as_deref())
-        .map_err(|why| OAuthError::invalid_request(format!("{why}.")))?;
-    let hash = match (text, hash) {
-        (Some(text), _) => password::hash(&app, text).await?,
-        (None, Some(hash)) => hash,
-        (None, None) => {
-            return Err(OAuthError::invalid_request(
-                "There must be a password or a password_hash.",
-            ));
-        }
-    };
-    let known = Credentials::of(&app, &tenant, &user).await?;
-    let before = known.first(PASSWORD);
-    let mut changes = vec![credential::password(&app, &tenant, &user.id, hash, before)];
-    changes.extend(session::ending(&tenant, Sessions::Of(user.id.clone())));
-    let (kind, reason) = (Kind::UserChanged, "password set");
-    commit(&app, &tenant, &who, kind, &user.id, reason, changes).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Lists the browsers in which a user is signed in.
-#[utoipa::path(
-    get,
-    path = "/admin/users/{user}/sessions",
-    params(("user" = String, Path, description = "Their id or their user name")),
-    responses((status = 200, body = Vec<SessionView>), (status = 404)),
-    security(("token" = ["writ:users"]))
-)]
-pub(super) async fn sessions(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    Id(user): Id,
-    credentials: Presented,
-) -> Result<Json<Vec<SessionView>>> {
-    may(&app, &tenant, &credentials, AdminScope::Users).await?;
-    let user = named(&app, &tenant, &user).await?;
-    let sessions = session::list(&app, &tenant, &user).await?.into_iter();
-    let views = sessions.map(|session| SessionView {
-        sid: session.sid,
-        amr: session.amr,
-        authenticated_at: session.authenticated_at,
-        user_agent: session.user_agent,
-        address: session.address,
-        created_at: session.created_at,
-        last_used_at: session.last_used_at,
-        expires_at: session.expires_at,
-    });
-    Ok(Json(views.collect()))
-}
-
-/// Ends all sessions of a user.
-#[utoipa::path(
-    delete,
-    path = "/admin/users/{user}/sessions",
-    params(("user" = String, Path, description = "Their id or their user name")),
-    responses((status = 204), (status = 404)),
-    security(("token" = ["writ:users"]))
-)]
-pub(super) async fn end_sessions(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    Id(user): Id,
-    credentials: Presented,
-) -> Result<StatusCode> {
-    let who = may(&app, &tenant, &credentials, AdminScope::Users).await?;
-    let user = named(&app, &tenant, &user).await?;
-    let changes = session::ending(&tenant, Sessions::Of(user.id.clone()));
-    let (kind, reason) = (Kind::SignedOut, "sessions ended");
-    commit(&app, &tenant, &who, kind, &user.id, reason, changes).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
 /// A user by id, or by name.
-async fn named(app: &App, tenant: &Tenant, text: &str) -> Result<User> {
+pub(super) async fn named(app: &App, tenant: &Tenant, text: &str) -> Result<User> {
     if let Some(user) = account::find(app, tenant, text).await? {
         return Ok(user);
     }

@@ -2,7 +2,7 @@
 //! that nothing is written before one is redeemed. That it was redeemed is a name that holds once,
 //! and a grant whose id the code holds: whoever uses a code again ends what it has produced.
 
-use entity::{grant, replay};
+use entity::grant;
 use serde::{Deserialize, Serialize};
 
 use super::request::AuthorizationRequest;
@@ -118,14 +118,8 @@ impl Code {
     /// The change that uses it up.
     #[must_use]
     pub fn spend(&self, tenant: &Tenant) -> Change {
-        Change::UseOnce {
-            row: replay::Model {
-                tenant: tenant.name().to_owned(),
-                digest: digest_of(&format!("code {}", self.id)).to_vec(),
-                expires_at: self.expires_at,
-            },
-            what: Once::Code,
-        }
+        let digest = digest_of(format!("code {}", self.id));
+        Change::use_once(tenant.name(), digest, self.expires_at, Once::Code)
     }
 
     /// The change that has the client told when the session ends, if it wants to be.

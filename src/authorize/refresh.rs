@@ -105,11 +105,11 @@ pub fn begin(
     Ok((Change::Authorization(change), token))
 }
 
-/// When a grant that refresh tokens keep alive ends by itself.
+/// When a grant of this age that refresh tokens keep alive ends by itself; 0 means never.
 #[must_use]
-pub fn end(app: &App) -> Option<i64> {
+pub fn end_of(app: &App, created_at: i64) -> Option<i64> {
     let lifetime = app.config.authorization.refresh_token_lifetime;
-    (lifetime > 0).then(|| app.clock.seconds() + lifetime)
+    (lifetime > 0).then(|| created_at + lifetime)
 }
 
 /// When a line that is used now ends, unless it is used again.

@@ -1,5 +1,7 @@
 //! `writ user`
 
+mod view;
+
 use std::{
     io::{BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
@@ -65,6 +67,31 @@ enum Action {
         user: String,
         #[command(flatten)]
         password: Password,
+    },
+    /// Take away a user's authenticator app and recovery codes, for somebody who has lost them.
+    /// Their sessions stay.
+    ResetFactor {
+        /// Their user name or id.
+        user: String,
+    },
+    /// List a user's passkeys and their identities at other providers, or take one away.
+    Credentials {
+        /// Their user name or id.
+        user: String,
+        /// Take this one away, also if it is the last.
+        #[arg(long, value_name = "ID")]
+        remove: Option<String>,
+    },
+    /// List the browsers in which a user is signed in, or end their sessions.
+    Sessions {
+        /// Their user name or id.
+        user: String,
+        /// End this session, and what was granted in it for no longer.
+        #[arg(long, value_name = "ID", conflicts_with = "all")]
+        end: Option<String>,
+        /// End all of them.
+        #[arg(long)]
+        all: bool,
     },
     /// Take users over from elsewhere, with their password hashes.
     Import {
@@ -148,18 +175,18 @@ impl User {
         match self.action {
             Action::List => {
                 let api = Api::connect(connection).await?;
-                list(&all(&api).await?, json);
+                view::list(&all(&api).await?, json);
             }
             Action::Show { user } => {
                 let api = Api::connect(connection).await?;
                 let user: Value = api.get(&api::path("users", &user)).await?;
-                show(&user, "user", json);
+                view::show(&user, "user", json);
             }
             Action::Add(add) => {
                 let declaration = add.declaration()?;
                 let api = Api::connect(connection).await?;
                 let user: Value = api.post("/users", &declaration).await?;
-                show(&user, "created user", json);
+                view::show(&user, "created user", json);
             }
             Action::Remove { user } => {
                 let api = Api::connect(connection).await?;
@@ -174,7 +201,22 @@ impl User {
                 let path = api::path("users", &user);
                 api.send(&format!("{path}/password"), &body).await?;
                 let user: Value = api.get(&path).await?;
-                show(&user, "new password for user", json);
+                view::show(&user, "new password for user", json);
+            }
+            Action::ResetFactor { user } => {
+                let api = Api::connect(connection).await?;
+                let path = api::path("users", &user);
+                api.delete(&format!("{path}/authenticator")).await?;
+                let user: Value = api.get(&path).await?;
+                view::show(&user, "no second factor any more for user", json);
+            }
+            Action::Credentials { user, remove } => {
+                let api = Api::connect(connection).await?;
+                credentials(&api, &user, remove.as_deref(), json).await?;
+            }
+            Action::Sessions { user, end, all } => {
+                let api = Api::connect(connection).await?;
+                sessions(&api, &user, end.as_deref(), all, json).await?;
             }
             Action::Import { file, dry_run } => {
                 let users = read_lines(&file)?;
@@ -213,7 +255,48 @@ async fn switch(
     let api = Api::connect(connection).await?;
     let path = format!("{}/{verb}", api::path("users", user));
     let user: Value = api.post(&path, &json!({})).await?;
-    show(&user, &format!("{verb}d user"), json);
+    view::show(&user, &format!("{verb}d user"), json);
+    Ok(())
+}
+
+async fn credentials(
+    api: &Api,
+    user: &str,
+    remove: Option<&str>,
+    json: bool,
+) -> Result<(), Failure> {
+    let path = api::path("users", user);
+    if let Some(id) = remove {
+        let one = api::path("credentials", id);
+        api.delete(&format!("{path}{one}")).await?;
+        print::removed("credential", id, json);
+        return Ok(());
+    }
+    let all: Vec<Value> = api.get(&format!("{path}/credentials")).await?;
+    view::credentials(&all, json);
+    Ok(())
+}
+
+async fn sessions(
+    api: &Api,
+    user: &str,
+    end: Option<&str>,
+    all: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let path = api::path("users", user);
+    if let Some(sid) = end {
+        let one = api::path("sessions", sid);
+        api.delete(&format!("{path}{one}")).await?;
+        print::removed("session", sid, json);
+        return Ok(());
+    }
+    let path = format!("{path}/sessions");
+    let there: Vec<Value> = api.get(&path).await?;
+    if all {
+        api.delete(&path).await?;
+    }
+    view::sessions(&there, all, json);
     Ok(())
 }
 
@@ -278,70 +361,4 @@ async fn import(api: &Api, users: &[Value], dry_run: bool, json: bool) -> Result
         count(Did::Unchanged)
     ));
     Ok(())
-}
-
-fn list(users: &[Value], json: bool) {
-    if json {
-        print::json(&users);
-        return;
-    }
-    let rows: Vec<Vec<String>> = users
-        .iter()
-        .map(|user| {
-            let disabled = user["disabled"].as_bool().unwrap_or_default();
-            vec![
-                text(user, "username"),
-                text(user, "email"),
-                text(user, "id"),
-                if disabled { "disabled" } else { "" }.to_owned(),
-            ]
-        })
-        .collect();
-    print::table(&["username", "email", "id", "state"], &rows);
-}
-
-fn show(user: &Value, what: &str, json: bool) {
-    if json {
-        print::json(user);
-        return;
-    }
-    let name = text(user, "username");
-    print::line(&format!("{what} {}", print::tame(&name)));
-    let verified = user["email_verified"].as_bool().unwrap_or_default();
-    let email = match (text(user, "email"), verified) {
-        (email, _) if email.is_empty() => "none".to_owned(),
-        (email, true) => email,
-        (email, false) => format!("{email} (not verified)"),
-    };
-    let credentials = &user["credentials"];
-    let mut signs_in = Vec::new();
-    for (member, words) in [
-        ("password", "password"),
-        ("authenticator", "authenticator app"),
-    ] {
-        if credentials[member].as_bool().unwrap_or_default() {
-            signs_in.push(words.to_owned());
-        }
-    }
-    for (member, words) in [
-        ("passkeys", "passkeys"),
-        ("recovery_codes", "recovery codes"),
-    ] {
-        let count = credentials[member].as_u64().unwrap_or_default();
-        if count > 0 {
-            signs_in.push(format!("{count} {words}"));
-        }
-    }
-    if signs_in.is_empty() {
-        signs_in.push("nothing yet: writ user set-password".to_owned());
-    }
-    let disabled = user["disabled"].as_bool().unwrap_or_default();
-    for (name, value) in [
-        ("id", text(user, "id")),
-        ("email", email),
-        ("signs in with", signs_in.join(", ")),
-        ("disabled", if disabled { "yes" } else { "no" }.to_owned()),
-    ] {
-        print::line(&format!("  {name:<14} {}", print::tame(&value)));
-    }
 }

@@ -1,7 +1,6 @@
 //! `private_key_jwt`: client assertions (RFC 7523 §3, OpenID Connect Core §9).
 
 use aws_lc_rs::digest::{SHA256, digest};
-use entity::replay;
 use serde::Deserialize;
 use writ_resource::{
     claims::numeric_date,
@@ -18,6 +17,7 @@ use crate::{
     error::{OAuthError, Result},
     oauth::grant_type::AuthMethod,
     registry::{Profile, Tenant},
+    store::{Change, Once},
 };
 
 #[derive(Deserialize)]
@@ -115,11 +115,12 @@ pub(super) async fn check(
     }
     Ok(Authenticated {
         method: AuthMethod::PrivateKeyJwt,
-        once: Some(replay::Model {
-            tenant: tenant.name().to_owned(),
-            digest: name_of(client.id(), &claims.jti),
-            expires_at: claims.exp + leeway + 1,
-        }),
+        once: Some(Change::use_once(
+            tenant.name(),
+            name_of(client.id(), &claims.jti),
+            claims.exp + leeway + 1,
+            Once::Assertion,
+        )),
         client,
     })
 }

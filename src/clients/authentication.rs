@@ -8,7 +8,6 @@
 use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use entity::replay;
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq as _;
 use writ_resource::jws::Unverified;
@@ -25,7 +24,7 @@ use crate::{
         params::{Params, decode_component},
     },
     registry::{Client, Tenant},
-    store::{Change, Once},
+    store::Change,
 };
 
 /// For those who came with Basic.
@@ -38,8 +37,8 @@ pub struct Authenticated {
     pub client: Arc<Client>,
     /// How it proved it.
     pub method: AuthMethod,
-    /// The assertion's name, to be used up in the commit that answers this request.
-    pub once: Option<replay::Model>,
+    /// What uses up the assertion, in the commit that answers this request.
+    pub once: Option<Change>,
 }
 
 impl Authenticated {
@@ -66,10 +65,7 @@ impl Authenticated {
 
     /// The change that uses up what the client presented, if that holds only once.
     pub fn spent(&mut self) -> Option<Change> {
-        self.once.take().map(|row| Change::UseOnce {
-            row,
-            what: Once::Assertion,
-        })
+        self.once.take()
     }
 }
 

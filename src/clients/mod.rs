@@ -23,8 +23,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 /// SHA-256 of a bearer string: what is stored of it.
 #[must_use]
-pub fn digest_of(secret: &str) -> [u8; 32] {
+pub fn digest_of(secret: impl AsRef<[u8]>) -> [u8; 32] {
     let mut out = [0; 32];
-    out.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
+    out.copy_from_slice(digest(&SHA256, secret.as_ref()).as_ref());
     out
 }

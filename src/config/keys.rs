@@ -70,7 +70,8 @@ pub(super) const KEYS: &[(&str, Allowed)] = {
         // A longer chain could be issued, but nobody would read it.
         ("policy.max_delegation_depth", Number(0, MAX_ACTORS as i64)),
         ("authorization.code_lifetime", Number(1, 600)),
-        ("authorization.pushed_request_lifetime", Number(5, 600)),
+        // FAPI 2.0 Security Profile §5.3.2.2: less than 600.
+        ("authorization.pushed_request_lifetime", Number(5, 599)),
         ("authorization.patience", Number(60, 86_400)),
         ("authorization.id_token_lifetime", Number(10, 86_400)),
         (

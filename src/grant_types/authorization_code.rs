@@ -1,11 +1,10 @@
 //! A client redeems the code that a person's browser has brought it (RFC 6749 §4.1.3).
 
-use super::{Deciding, GrantType, TokenRequest, scope};
+use super::{Deciding, GrantType, TokenRequest, person};
 use crate::{
     authorize::{code::Code, refresh},
     error::{OAuthError, Result},
     oauth::grant_type::{self, AuthMethod},
-    policy::{Facts, OnBehalf, Permit, Request, decide},
     tokens::{self, IdTokenRequest, Issue, Rests, revocation},
 };
 
@@ -45,18 +44,18 @@ async fn run(request: TokenRequest<'_>) -> Result<Issue> {
         return Err(OAuthError::invalid_grant("code has expired."));
     }
     check_redirect_uri(&code, params.get("redirect_uri"))?;
-    check_key(&code, proved_key)?;
+    person::check_key("code", code.dpop_jkt.as_deref(), proved_key)?;
     if let Err(refusal) = check_verifier(&code, params.get("code_verifier")) {
         // Whoever guesses has one guess.
         tokens::spend(app, code.spend(tenant)).await?;
         return Err(refusal);
     }
-    let permit = permit(request, &code)?;
+    let permit = person::permit(request, &code.given.authorized)?;
     let client = &authenticated.client;
     let refreshes = client.rights().may_use(grant_type::REFRESH_TOKEN);
     // Without a refresh token nothing is left when the access token has expired.
     let ends_at = match refreshes {
-        true => refresh::end(app),
+        true => refresh::end_of(app, now),
         false => Some(now + permit.lifetime()),
     };
     let mut changes = vec![code.spend(tenant), code.grant(tenant, now, ends_at)];
@@ -80,24 +79,6 @@ async fn run(request: TokenRequest<'_>) -> Result<Issue> {
     })
 }
 
-fn permit(request: TokenRequest<'_>, code: &Code) -> Result<Permit> {
-    let facts = Facts {
-        resources: &request.tenant.resources(),
-        subject_client: None,
-        max_depth: request.app.config.policy.max_delegation_depth,
-    };
-    let asked = Request {
-        client: request.authenticated.client.clone(),
-        targets: request.params.all("resource").collect(),
-        audiences: Vec::new(),
-        // RFC 6749 §4.1.3 has no scope here; who sends one gets no more than that.
-        scope: scope(request.params)?,
-        on_behalf: OnBehalf::Person(Box::new(code.given.authorized.clone())),
-        proved_key: request.proved_key,
-    };
-    decide(asked, &facts)
-}
-
 /// OAuth 2.1 dropped the parameter, since PKCE binds a code better. Where it is sent it has to be
 /// right, and without PKCE there is nothing else (RFC 6749 §4.1.3).
 fn check_redirect_uri(code: &Code, sent: Option<&str>) -> Result<()> {
@@ -107,20 +88,6 @@ fn check_redirect_uri(code: &Code, sent: Option<&str>) -> Result<()> {
         None => Err(OAuthError::invalid_grant("redirect_uri is missing.")),
         Some(_) => Err(OAuthError::invalid_grant(
             "redirect_uri is not the one that the code was sent to.",
-        )),
-    }
-}
-
-/// RFC 9449 §10.
-fn check_key(code: &Code, proved: Option<&str>) -> Result<()> {
-    match (code.dpop_jkt.as_deref(), proved) {
-        (None, _) => Ok(()),
-        (Some(bound), Some(proved)) if bound == proved => Ok(()),
-        (Some(_), None) => Err(OAuthError::invalid_dpop_proof(
-            "code is bound to a key: send a DPoP proof made with it.",
-        )),
-        (Some(_), Some(_)) => Err(OAuthError::invalid_grant(
-            "code is bound to another key than the one that made the DPoP proof.",
         )),
     }
 }

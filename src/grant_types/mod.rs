@@ -8,6 +8,7 @@
 
 mod authorization_code;
 mod client_credentials;
+mod person;
 mod refresh_token;
 mod token_exchange;
 

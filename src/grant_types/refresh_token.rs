@@ -2,13 +2,13 @@
 
 use entity::refresh_token;
 
-use super::{Deciding, GrantType, TokenRequest, scope};
+use super::{Deciding, GrantType, TokenRequest, person};
 use crate::{
     authorize::refresh::{self, Use},
     error::{OAuthError, Result},
     keys::refresh::Place,
     oauth::grant_type,
-    policy::{Facts, OnBehalf, Request, decide, person::Given},
+    policy::person::Given,
     store::{Change, authorization},
     tokens::{self, IdTokenRequest, Issue, Rests, revocation},
 };
@@ -34,7 +34,8 @@ async fn run(request: TokenRequest<'_>) -> Result<Issue> {
         .ok_or_else(|| OAuthError::invalid_request("refresh_token is missing."))?;
     let client = &authenticated.client;
     let (line, place) = tokens::refresh_token::line(app, tenant, client.id(), token).await?;
-    check_key(&line, proved_key)?;
+    // RFC 9449 §5: it is of no use without the key it was issued to.
+    person::check_key("refresh_token", line.bound_to.as_deref(), proved_key)?;
     let now = app.clock.seconds();
     let grace = app.config.authorization.refresh_token_grace;
     let next = refresh::judge(
@@ -48,20 +49,7 @@ async fn run(request: TokenRequest<'_>) -> Result<Issue> {
         return Err(revocation::refresh_token_reused(app, tenant, &line.grant_id).await?);
     };
     let given: Given = serde_json::from_str(&line.document).map_err(OAuthError::server_error)?;
-    let facts = Facts {
-        resources: &tenant.resources(),
-        subject_client: None,
-        max_depth: app.config.policy.max_delegation_depth,
-    };
-    let asked = Request {
-        client: client.clone(),
-        targets: params.all("resource").collect(),
-        audiences: Vec::new(),
-        scope: scope(params)?,
-        on_behalf: OnBehalf::Person(Box::new(given.authorized.clone())),
-        proved_key,
-    };
-    let permit = decide(asked, &facts)?;
+    let permit = person::permit(request, &given.authorized)?;
     let (change, refresh_token) = go_on(request, line, &place, &given, next)?;
     Ok(Issue {
         permit,
@@ -82,59 +70,40 @@ fn go_on(
     next: Use,
 ) -> Result<(Change, String)> {
     let (app, tenant) = (request.app, request.tenant);
-    let now = app.clock.seconds();
-    let ends_at = match app.config.authorization.refresh_token_lifetime {
-        0 => None,
-        lifetime => Some(line.created_at + lifetime),
-    };
-    let grace = app.config.authorization.refresh_token_grace;
-    let rotations = refresh::rotated(&line, now, grace);
-    let (id, expires_at) = (line.id, refresh::idle_end(app, ends_at));
-    let generation = match next {
-        Use::Rotate => place.generation + 1,
-        _ => place.generation,
-    };
-    let token = app.refresh_tokens.write(
-        tenant.name(),
-        &Place {
-            line: id.clone(),
-            generation,
-        },
-    );
-    let tenant_name = tenant.name().to_owned();
-    let change = match next {
+    let (now, from) = (app.clock.seconds(), place.generation);
+    let ends_at = refresh::end_of(app, line.created_at);
+    let expires_at = refresh::idle_end(app, ends_at);
+    let (generation, change) = match next {
         Use::Sibling => {
             let client_id = request.authenticated.client.id();
             return refresh::begin(app, tenant, client_id, given, line.bound_to, ends_at);
         }
-        Use::Rotate => authorization::Change::Rotate {
-            tenant: tenant_name,
-            id,
-            from: place.generation,
-            at: now,
-            rotations,
-            expires_at,
-        },
-        Use::Keep => authorization::Change::Used {
-            tenant: tenant_name,
-            id,
-            at: now,
-            expires_at,
-        },
+        Use::Rotate => {
+            let grace = app.config.authorization.refresh_token_grace;
+            let change = authorization::Change::Rotate {
+                tenant: tenant.name().to_owned(),
+                id: line.id.clone(),
+                from,
+                at: now,
+                rotations: refresh::rotated(&line, now, grace),
+                expires_at,
+            };
+            (from + 1, change)
+        }
+        Use::Keep => {
+            let change = authorization::Change::Used {
+                tenant: tenant.name().to_owned(),
+                id: line.id.clone(),
+                at: now,
+                expires_at,
+            };
+            (from, change)
+        }
     };
+    let place = Place {
+        line: line.id,
+        generation,
+    };
+    let token = app.refresh_tokens.write(tenant.name(), &place);
     Ok((Change::Authorization(change), token))
-}
-
-/// RFC 9449 §5: it is of no use without the key it was issued to.
-fn check_key(line: &refresh_token::Model, proved: Option<&str>) -> Result<()> {
-    match (line.bound_to.as_deref(), proved) {
-        (None, _) => Ok(()),
-        (Some(bound), Some(proved)) if bound == proved => Ok(()),
-        (Some(_), None) => Err(OAuthError::invalid_dpop_proof(
-            "refresh_token is bound to a key: send a DPoP proof made with it.",
-        )),
-        (Some(_), Some(_)) => Err(OAuthError::invalid_grant(
-            "refresh_token is bound to another key than the one that made the DPoP proof.",
-        )),
-    }
 }

@@ -264,7 +264,7 @@ async fn make(
 async fn has_its_tenant(db: &impl ConnectionTrait, change: &Change) -> Result<bool, DbErr> {
     match (change, change.tenant()) {
         (Change::PutTenant(_) | Change::RemoveTenant(_), _) | (_, None | Some(DEFAULT)) => Ok(true),
-        (_, Some(name)) => store::change::holds_tenant(db, name).await,
+        (_, Some(name)) => store::declared::holds_tenant(db, name).await,
     }
 }
 

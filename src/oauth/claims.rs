@@ -5,6 +5,9 @@
 
 pub use writ_resource::claims::{AccessClaims, Actor, Audience, Confirmation};
 
+/// Seconds that an access token lives at most.
+pub const LONGEST_LIFETIME: i64 = 3600;
+
 /// How many actors a chain names, current and earlier.
 #[must_use]
 pub fn depth(actor: Option<&Actor>) -> usize {

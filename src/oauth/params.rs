@@ -70,13 +70,6 @@ impl<'a> Params<'a> {
         Ok((Self(pairs), repeated))
     }
 
-    /// Parameters that were read elsewhere.
-    #[must_use]
-    pub fn from_pairs(pairs: Vec<(String, String)>) -> Params<'static> {
-        let owned = |(name, value)| (Cow::Owned(name), Cow::Owned(value));
-        Params(pairs.into_iter().map(owned).collect())
-    }
-
     /// Names and values, in the order sent.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))

@@ -11,6 +11,7 @@ use super::RegistryError;
 use crate::{
     keys::SigningAlgorithm,
     oauth::{
+        claims::LONGEST_LIFETIME,
         openid::IdentityScope,
         resource::normalise,
         scope::{Scope, is_scope_token, tool_scope},
@@ -31,7 +32,7 @@ pub const USERINFO_ID: &str = "writ-userinfo";
 const MAX_ENTRIES: usize = 5000;
 
 /// Shortest and longest access-token lifetime, seconds.
-const LIFETIME: std::ops::RangeInclusive<i64> = 60..=3600;
+const LIFETIME: std::ops::RangeInclusive<i64> = 60..=LONGEST_LIFETIME;
 
 /// One tool of an MCP server; calling it asks for the scope `tool:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -295,12 +295,6 @@ impl Tenant {
         all.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many grants it holds.
-    #[must_use]
-    pub fn grant_count(&self) -> usize {
-        self.grants.len()
-    }
-
     /// How many clients it has.
     #[must_use]
     pub fn client_count(&self) -> usize {

@@ -11,9 +11,7 @@ use super::{
     grants::{self, Whose, put_grant},
     people::Sessions,
 };
-
-/// Seconds that an access token lives at most, which may hang from a line that has just ended.
-const LONGEST_TOKEN: i64 = 3600;
+use crate::oauth::claims::LONGEST_LIFETIME;
 
 /// One change.
 #[derive(Clone, Debug)]
@@ -303,18 +301,11 @@ pub(super) async fn end_with_sessions(
     which: &Sessions,
 ) -> Result<Vec<change::Change>, DbErr> {
     use grant::Column;
-    let theirs = match which {
-        Sessions::One(sid) => Condition::all().add(Column::Session.eq(sid)),
-        Sessions::Of(user) => Condition::all()
-            .add(Column::Subject.eq(user))
-            .add(Column::Session.is_not_null()),
-        Sessions::Others { user, but } => Condition::all()
-            .add(Column::Subject.eq(user))
-            .add(Column::Session.ne(but)),
-    };
     let theirs = grant::Entity::find()
         .filter(Column::Tenant.eq(tenant))
-        .filter(theirs)
+        // Some end with no session: they were given for longer.
+        .filter(Column::Session.is_not_null())
+        .filter(which.which(Column::Session, Column::Subject))
         .all(db)
         .await?;
     end_each(db, tenant, theirs).await
@@ -329,7 +320,8 @@ pub(super) async fn forget(
         .filter(pushed_request::Column::ExpiresAt.lt(before))
         .exec(db)
         .await?;
-    let mut gone = forget_lines(db, before - LONGEST_TOKEN).await?;
+    // An access token may hang from a line that has just ended.
+    let mut gone = forget_lines(db, before - LONGEST_LIFETIME).await?;
     let over = grant::Entity::find()
         .filter(grant::Column::ExpiresAt.lt(before))
         .limit(grants::MANY_IDS as u64)

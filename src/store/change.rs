@@ -4,33 +4,24 @@
 //! not, or belongs to another, is a change that does not hold, and costs its neighbours in the
 //! same transaction nothing. That must stay so, because nodes that share a database race.
 
-use std::collections::BTreeMap;
-
 use entity::{
-    audit_cursor, client, consent, credential, grant, logout as logout_row, pushed_request,
-    refresh_token, replay, resource, revoked_token, session, signal, signing_key, stream,
-    stream_progress, tenant, user,
+    audit_cursor, client, grant, replay, resource, revoked_token, signal, signing_key, stream,
+    tenant,
 };
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr,
-    EntityTrait, IntoActiveModel as _, QueryFilter as _, QuerySelect as _, Statement,
-    sea_query::OnConflict,
+    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait,
+    IntoActiveModel as _, QueryFilter as _, Statement, sea_query::OnConflict,
 };
 
 use super::{
-    audit, authorization, forget,
-    grants::{
-        Ended, Hold, MANY_IDS, Whose, end_grants, forget_orphaned_grants, hold_grants, put_grant,
-    },
+    audit, authorization, declared, forget,
+    grants::{self, Ended, Whose},
     logout, people, progress, streams,
 };
 
 /// Seconds that clocks of nodes may differ: a name that one of them would still take must not be
 /// forgotten by another.
 const SKEW: i64 = 60;
-
-/// The `origin` of clients whose id is the URL of their metadata.
-const DOCUMENT: &str = "document";
 
 /// A kind of name that holds once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,6 +204,17 @@ pub enum Change {
 }
 
 impl Change {
+    /// Uses up what has this SHA-256, which is of no use after `expires_at` (Unix seconds) anyway.
+    #[must_use]
+    pub fn use_once(tenant: &str, digest: impl Into<Vec<u8>>, expires_at: i64, what: Once) -> Self {
+        let row = replay::Model {
+            tenant: tenant.to_owned(),
+            digest: digest.into(),
+            expires_at,
+        };
+        Self::UseOnce { row, what }
+    }
+
     /// The tenant it belongs to; none for the housekeeping of all.
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {
@@ -276,58 +278,24 @@ impl Made {
 /// When the database fails.
 pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, DbErr> {
     match change {
-        Change::PutTenant(row) => {
-            tenant::Entity::insert(row.clone().into_active_model())
-                .on_conflict(
-                    OnConflict::column(tenant::Column::Name)
-                        .update_column(tenant::Column::Registration)
-                        .to_owned(),
-                )
-                .exec_without_returning(db)
-                .await?;
-            Ok(Made::AsAsked)
-        }
-        Change::RemoveTenant(name) => remove_tenant(db, name).await,
-        Change::PutClient { row, before } => put_client(db, row, before.as_deref()).await,
+        Change::PutTenant(row) => declared::put_tenant(db, row).await,
+        Change::RemoveTenant(name) => declared::remove_tenant(db, name).await,
+        Change::PutClient { row, before } => declared::put_client(db, row, before.as_deref()).await,
         Change::RemoveClient { tenant, client_id } => {
-            hold_grants(db, tenant, Hold::ToEnd).await?;
-            let key = (tenant.clone(), client_id.clone());
-            let gone = client::Entity::delete_by_id(key).exec(db).await?;
-            if gone.rows_affected != 1 {
-                return Ok(Made::No);
-            }
-            let ended = end_grants(db, tenant, Whose::Client(client_id.clone())).await?;
-            authorization::end_consents(db, tenant, client_id).await?;
-            let streams = streams::remove_all(db, tenant, client_id).await?;
-            let made = [change.clone(), ended].into_iter().chain(streams);
-            Ok(Made::Instead(made.collect()))
+            declared::remove_client(db, tenant, client_id).await
         }
-        Change::PutResource { row, before } => put_resource(db, row, before.as_deref()).await,
-        Change::RemoveResource { tenant, id } => {
-            hold_grants(db, tenant, Hold::ToEnd).await?;
-            let key = (tenant.clone(), id.clone());
-            let Some(row) = resource::Entity::find_by_id(key.clone()).one(db).await? else {
-                return Ok(Made::No);
-            };
-            resource::Entity::delete_by_id(key).exec(db).await?;
-            let ended = end_grants(db, tenant, Whose::Resource(row.normalised)).await?;
-            Ok(Made::Instead(vec![change.clone(), ended]))
+        Change::PutResource { row, before } => {
+            declared::put_resource(db, row, before.as_deref()).await
         }
-        Change::PutGrant(row) => put_grant(db, row).await,
+        Change::RemoveResource { tenant, id } => declared::remove_resource(db, tenant, id).await,
+        Change::PutGrant(row) => grants::put_grant(db, row).await,
         Change::Authorization(change) => authorization::apply(db, change).await,
         Change::EndGrants { tenant, whose } => {
-            let ended = end_grants(db, tenant, whose.clone()).await?;
+            let ended = grants::end_grants(db, tenant, whose.clone()).await?;
             Ok(Made::Instead(vec![ended]))
         }
         Change::GrantsEnded { tenant, ids, .. } => {
-            for ids in ids.chunks(MANY_IDS) {
-                grant::Entity::delete_many()
-                    .filter(grant::Column::Tenant.eq(tenant))
-                    .filter(grant::Column::Id.is_in(ids))
-                    .exec(db)
-                    .await?;
-                authorization::end_lines(db, tenant, ids).await?;
-            }
+            grants::remove_grants(db, tenant, ids).await?;
             Ok(Made::AsAsked)
         }
         Change::RevokeToken { row, .. } => {
@@ -355,19 +323,7 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             known,
             put,
             remove,
-        } => {
-            if !stand(db, tenant, known).await? {
-                return Ok(Made::No);
-            }
-            for kid in remove.iter().chain(put.iter().map(|row| &row.kid)) {
-                let key = (tenant.clone(), kid.clone());
-                signing_key::Entity::delete_by_id(key).exec(db).await?;
-            }
-            for row in put {
-                insert_or_ignore(db, row.clone().into_active_model()).await?;
-            }
-            Ok(Made::AsAsked)
-        }
+        } => declared::put_keys(db, tenant, known, put, remove).await,
         Change::UseOnce { row, .. } => {
             let written = insert_or_ignore(db, row.clone().into_active_model()).await?;
             Ok(Made::if_one(written))
@@ -387,25 +343,11 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             audit::cut(db, tenant, node, anchor.0).await?;
             Ok(Made::AsAsked)
         }
-        Change::ForgetExpired { before } => {
-            replay::Entity::delete_many()
-                .filter(replay::Column::ExpiresAt.lt(*before - SKEW))
-                .exec(db)
-                .await?;
-            revoked_token::Entity::delete_many()
-                .filter(revoked_token::Column::ExpiresAt.lt(*before))
-                .exec(db)
-                .await?;
-            let mut made = vec![change.clone()];
-            for over in authorization::forget(db, *before).await? {
-                Box::pin(apply(db, &over)).await?;
-                made.push(over);
-            }
-            Ok(Made::Instead(made))
-        }
-        Change::ForgetOrphanedGrants => forget_orphaned_grants(db).await.map(Made::Instead),
+        Change::ForgetExpired { before } => forget_expired(db, *before).await,
+        Change::ForgetOrphanedGrants => grants::forget_orphaned_grants(db).await.map(Made::Instead),
         Change::ForgetUnusedClients { before } => {
-            forget_unused_clients(db, *before).await.map(Made::Instead)
+            let gone = declared::forget_unused_clients(db, *before).await?;
+            Ok(Made::Instead(gone))
         }
         Change::ForgetSignals { before } => {
             forget::signals(db, *before).await?;
@@ -416,6 +358,24 @@ pub async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<Made, D
             Ok(Made::AsAsked)
         }
     }
+}
+
+/// Says which grants have ended by themselves.
+async fn forget_expired(db: &impl ConnectionTrait, before: i64) -> Result<Made, DbErr> {
+    replay::Entity::delete_many()
+        .filter(replay::Column::ExpiresAt.lt(before - SKEW))
+        .exec(db)
+        .await?;
+    revoked_token::Entity::delete_many()
+        .filter(revoked_token::Column::ExpiresAt.lt(before))
+        .exec(db)
+        .await?;
+    let mut made = vec![Change::ForgetExpired { before }];
+    for over in authorization::forget(db, before).await? {
+        Box::pin(apply(db, &over)).await?;
+        made.push(over);
+    }
+    Ok(Made::Instead(made))
 }
 
 /// Writes a row unless one with a key of its own is there; says how many were written.
@@ -446,134 +406,6 @@ where
     Ok(changed.rows_affected)
 }
 
-/// The tenant's own row goes first: whoever is about to add something to it holds that.
-async fn remove_tenant(db: &impl ConnectionTrait, name: &str) -> Result<Made, DbErr> {
-    let gone = tenant::Entity::delete_by_id(name).exec(db).await?;
-    macro_rules! empty {
-        ($($table:ident),*) => {$(
-            $table::Entity::delete_many()
-                .filter($table::Column::Tenant.eq(name))
-                .exec(db)
-                .await?;
-        )*};
-    }
-    empty!(
-        client,
-        consent,
-        resource,
-        grant,
-        pushed_request,
-        refresh_token,
-        replay,
-        revoked_token,
-        signing_key,
-        signal,
-        stream,
-        stream_progress,
-        user,
-        credential,
-        session,
-        logout_row
-    );
-    Ok(Made::if_one(gone.rows_affected))
-}
-
-async fn put_client(
-    db: &impl ConnectionTrait,
-    row: &client::Model,
-    before: Option<&client::Model>,
-) -> Result<Made, DbErr> {
-    use client::Column;
-    let model = row.clone().into_active_model();
-    let written = match before {
-        None if row.origin == DOCUMENT => return put_document_client(db, row).await,
-        None => insert_or_ignore(db, model).await?,
-        // Another node may have disabled it, or given it another secret, meanwhile.
-        Some(before) => {
-            let unchanged = Condition::all()
-                .add(Column::Tenant.eq(&row.tenant))
-                .add(Column::ClientId.eq(&row.client_id))
-                .add(is(Column::SecretDigest, before.secret_digest.as_deref()))
-                .add(Column::SecretExpiresAt.eq(before.secret_expires_at))
-                .add(is(
-                    Column::RegistrationDigest,
-                    before.registration_digest.as_deref(),
-                ))
-                .add(Column::Document.eq(&before.document))
-                .add(Column::Disabled.eq(before.disabled))
-                .add(Column::CreatedAt.eq(before.created_at));
-            update(db, model.reset_all(), unchanged).await?
-        }
-    };
-    Ok(Made::if_one(written))
-}
-
-/// Two people may be the first to allow a client something: both have, unless it is disabled.
-async fn put_document_client(
-    db: &impl ConnectionTrait,
-    row: &client::Model,
-) -> Result<Made, DbErr> {
-    if insert_or_ignore(db, row.clone().into_active_model()).await? == 1 {
-        return Ok(Made::AsAsked);
-    }
-    let key = (row.tenant.clone(), row.client_id.clone());
-    let first = client::Entity::find_by_id(key).one(db).await?;
-    Ok(match first.filter(|first| !first.disabled) {
-        Some(row) => Made::Instead(vec![Change::PutClient { row, before: None }]),
-        None => Made::No,
-    })
-}
-
-/// `column = value`, where nothing equals nothing.
-fn is(column: client::Column, value: Option<&[u8]>) -> Condition {
-    Condition::all().add(match value {
-        Some(value) => column.eq(value),
-        None => column.is_null(),
-    })
-}
-
-async fn put_resource(
-    db: &impl ConnectionTrait,
-    row: &resource::Model,
-    before: Option<&resource::Model>,
-) -> Result<Made, DbErr> {
-    use resource::Column;
-    let model = row.clone().into_active_model();
-    let written = match before {
-        // Another resource may hold this URI already: that index is minded too.
-        None => insert_or_ignore(db, model).await?,
-        Some(before) => {
-            let unchanged = Condition::all()
-                .add(Column::Tenant.eq(&row.tenant))
-                .add(Column::Id.eq(&row.id))
-                .add(Column::Normalised.eq(&row.normalised))
-                .add(Column::Document.eq(&before.document))
-                .add(Column::CreatedAt.eq(before.created_at));
-            update(db, model.reset_all(), unchanged).await?
-        }
-    };
-    Ok(Made::if_one(written))
-}
-
-/// Whether a tenant's keys are these, in these states, and stay so until the transaction ends:
-/// another node may have rotated them.
-async fn stand(
-    db: &impl ConnectionTrait,
-    tenant: &str,
-    known: &[signing_key::Model],
-) -> Result<bool, DbErr> {
-    lock(db, &format!("writ keys {tenant}"), "pg_advisory_xact_lock").await?;
-    let stored = signing_key::Entity::find()
-        .filter(signing_key::Column::Tenant.eq(tenant))
-        .all(db)
-        .await?;
-    let states = |rows: &[signing_key::Model]| -> BTreeMap<String, String> {
-        let state = |row: &signing_key::Model| (row.kid.clone(), row.state.clone());
-        rows.iter().map(state).collect()
-    };
-    Ok(states(&stored) == states(known))
-}
-
 /// Holds a lock of PostgreSQL until the transaction ends. SQLite has one writer anyway.
 pub(super) async fn lock(
     db: &impl ConnectionTrait,
@@ -586,43 +418,4 @@ pub(super) async fn lock(
     let sql = format!("SELECT {function}(hashtextextended($1, 0))");
     let lock = Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()]);
     db.execute_raw(lock).await.map(drop)
-}
-
-/// Of one tenant: while it is done, none of its grants can be made. No receiver of events is told,
-/// because nothing ends that anybody holds.
-async fn forget_unused_clients(
-    db: &impl ConnectionTrait,
-    before: i64,
-) -> Result<Vec<Change>, DbErr> {
-    let oldest = forget::unused_clients(before).one(db).await?;
-    let Some(client::Model { tenant, .. }) = oldest else {
-        return Ok(Vec::new());
-    };
-    hold_grants(db, &tenant, Hold::ToEnd).await?;
-    // Looked for again: one of them may have been used until then.
-    let unused = forget::unused_clients(before)
-        .filter(client::Column::Tenant.eq(&tenant))
-        .limit(forget::AT_ONCE)
-        .all(db)
-        .await?;
-    let ids: Vec<String> = unused.into_iter().map(|row| row.client_id).collect();
-    client::Entity::delete_many()
-        .filter(client::Column::Tenant.eq(&tenant))
-        .filter(client::Column::ClientId.is_in(&ids))
-        .exec(db)
-        .await?;
-    let removed = ids.into_iter().map(|client_id| Change::RemoveClient {
-        tenant: tenant.clone(),
-        client_id,
-    });
-    Ok(removed.collect())
-}
-
-/// Whether a tenant exists, and will until this transaction ends.
-///
-/// # Errors
-/// When the database does.
-pub async fn holds_tenant(db: &impl ConnectionTrait, name: &str) -> Result<bool, DbErr> {
-    let row = tenant::Entity::find_by_id(name).lock_shared().one(db);
-    Ok(row.await?.is_some())
 }

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::{
+    authorization,
     change::{Change, Made, apply, insert_or_ignore, lock},
     people,
 };
@@ -19,6 +20,7 @@ pub(super) const MANY_IDS: usize = 10_000;
 
 /// How the identity of a grant begins that a person gave.
 pub const PERSON: &str = "person ";
+
 /// Whose grants end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
@@ -207,6 +209,23 @@ async fn derived_from(
         derived.extend(children);
     }
     Ok(derived)
+}
+
+/// Takes grants away, with the refresh tokens that hang from them.
+pub(super) async fn remove_grants(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    ids: &[String],
+) -> Result<(), DbErr> {
+    for ids in ids.chunks(MANY_IDS) {
+        grant::Entity::delete_many()
+            .filter(grant::Column::Tenant.eq(tenant))
+            .filter(grant::Column::Id.is_in(ids))
+            .exec(db)
+            .await?;
+        authorization::end_lines(db, tenant, ids).await?;
+    }
+    Ok(())
 }
 
 /// Level by level: what hung from an orphan is one now.

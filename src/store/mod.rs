@@ -8,6 +8,7 @@ pub mod authorization;
 pub mod backup;
 pub mod change;
 pub mod connection;
+pub mod declared;
 pub mod forget;
 pub mod grants;
 pub mod logout;

@@ -2,7 +2,7 @@
 
 use entity::{credential, logout as logout_row, session, user};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
+    ActiveModelTrait as _, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, ExprTrait as _},
 };
@@ -193,7 +193,7 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
             grants::hold_grants(db, tenant, grants::Hold::ToEnd).await?;
             session::Entity::delete_many()
                 .filter(session::Column::Tenant.eq(tenant))
-                .filter(which.condition())
+                .filter(which.rows())
                 .exec(db)
                 .await?;
             logout::tell(db, tenant, which.told()).await?;
@@ -222,24 +222,26 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
 }
 
 impl Sessions {
+    /// Themselves.
+    fn rows(&self) -> Condition {
+        use session::Column;
+        self.which(Column::Sid, Column::UserId)
+    }
+
     /// The clients that are told of their end.
     fn told(&self) -> Condition {
         use logout_row::Column;
-        let all = Condition::all();
-        match self {
-            Self::One(sid) => all.add(Column::Sid.eq(sid)),
-            Self::Of(user) => all.add(Column::UserId.eq(user)),
-            Self::Others { user, but } => all.add(Column::UserId.eq(user)).add(Column::Sid.ne(but)),
-        }
+        self.which(Column::Sid, Column::UserId)
     }
 
-    fn condition(&self) -> Condition {
-        use session::Column;
+    /// Which rows belong to them, of a table that names sessions in one column and people in
+    /// another.
+    pub(super) fn which(&self, sid: impl ColumnTrait, user: impl ColumnTrait) -> Condition {
         let all = Condition::all();
         match self {
-            Self::One(sid) => all.add(Column::Sid.eq(sid)),
-            Self::Of(user) => all.add(Column::UserId.eq(user)),
-            Self::Others { user, but } => all.add(Column::UserId.eq(user)).add(Column::Sid.ne(but)),
+            Self::One(one) => all.add(sid.eq(one)),
+            Self::Of(person) => all.add(user.eq(person)),
+            Self::Others { user: person, but } => all.add(user.eq(person)).add(sid.ne(but)),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Serialize for Events<'_> {
 /// finds it, and a digest that no other stream has.
 #[must_use]
 pub fn jti(signal: &Signal, stream: &str) -> String {
-    let digest = digest_of(&format!("{} {stream}", signal.row.id));
+    let digest = digest_of(format!("{} {stream}", signal.row.id));
     let digest = URL_SAFE_NO_PAD.encode(&digest[..16]);
     // In the order of places as texts too: a poll's answer is an object.
     format!("{:012x}.{digest}", signal.seq())

@@ -5,7 +5,6 @@
 //! this server: its nonces, and that each proof is used up in the journal, so that none holds
 //! twice, on whichever node and after whatever restart.
 
-use entity::replay;
 use http::HeaderMap;
 use writ_resource::dpop::{self, Expected, Htu, Proof, ProofError};
 
@@ -65,14 +64,8 @@ pub fn presented(app: &App, tenant: &Tenant, request: Request<'_>) -> Result<Opt
 /// The change that uses a proof up.
 #[must_use]
 pub fn spend(app: &App, tenant: &Tenant, proof: &Proof) -> Change {
-    Change::UseOnce {
-        row: replay::Model {
-            tenant: tenant.name().to_owned(),
-            digest: proof.digest().to_vec(),
-            expires_at: proof.iat() + app.config.dpop.proof_lifetime + 1,
-        },
-        what: Once::Proof,
-    }
+    let ends_at = proof.iat() + app.config.dpop.proof_lifetime + 1;
+    Change::use_once(tenant.name(), proof.digest(), ends_at, Once::Proof)
 }
 
 /// The answer when a proof turns out to have been used before (RFC 9449 §11.1).

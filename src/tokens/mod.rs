@@ -161,28 +161,8 @@ pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>)
     let openid = |_: &&IdTokenRequest| permit.scope().split(' ').any(|s| s == "openid");
     let authentication = issue.id_token.as_ref().filter(openid);
     let claims = AccessClaims {
-        iss: tenant.issuer().to_owned(),
-        sub: permit.subject().to_owned(),
-        aud: permit
-            .resources()
-            .iter()
-            .map(|r| r.uri().to_owned())
-            .collect::<Audience>(),
-        exp,
-        iat: now,
-        nbf: None,
-        jti: app.entropy.id(),
-        client_id: permit.client().id().to_owned(),
-        scope: Some(permit.scope().to_owned()),
-        grant_id: Some(grant_id),
-        act: permit.act().cloned(),
-        may_act: permit
-            .may_act()
-            .map(|sub| serde_json::json!({ "sub": sub })),
-        cnf: permit.bound_to().map(Confirmation::to_key),
-        authorization_details: None,
-        tenant: (!tenant.is_default()).then(|| tenant.name().to_owned()),
         extra: extra(permit, authentication),
+        ..claims(app, tenant, permit, grant_id, (now, exp))
     };
     let payload = serde_json::to_vec(&claims).map_err(OAuthError::server_error)?;
     if payload.len() > MAX_CLAIMS {
@@ -217,18 +197,8 @@ pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>)
     };
     let changes = spent.into_iter().chain(issue.changes).collect();
     let committed = app.journal.commit(Command::new(changes, audit)).await;
-    match (committed, &issue.rests) {
-        (Ok(()), _) => {}
-        (Err(JournalError::Conflict), Rests::OnLine) => return Ok(Issued::Overtaken),
-        (Err(JournalError::Conflict), Rests::OnCode(_)) => {
-            return Err(OAuthError::invalid_grant(
-                "What code stands for has been taken back.",
-            ));
-        }
-        (Err(JournalError::Used(Once::Code)), Rests::OnCode(grant_id)) => {
-            return Err(revocation::code_reused(app, tenant, grant_id).await?);
-        }
-        (Err(error), _) => return Err(not_committed(error)),
+    if let Err(error) = committed {
+        return not_issued(app, tenant, error, &issue.rests).await;
     }
     if !still_stands(tenant, permit, claims.grant_id.as_deref()) {
         return match issue.rests {
@@ -252,6 +222,56 @@ pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>)
         id_token,
         dpop_nonce: None,
     })))
+}
+
+/// What an access token says, but for what is told of a person's sign-in.
+fn claims(
+    app: &App,
+    tenant: &Tenant,
+    permit: &Permit,
+    grant_id: String,
+    (iat, exp): (i64, i64),
+) -> AccessClaims {
+    let resources = permit.resources().iter();
+    AccessClaims {
+        iss: tenant.issuer().to_owned(),
+        sub: permit.subject().to_owned(),
+        aud: resources.map(|r| r.uri().to_owned()).collect::<Audience>(),
+        exp,
+        iat,
+        nbf: None,
+        jti: app.entropy.id(),
+        client_id: permit.client().id().to_owned(),
+        scope: Some(permit.scope().to_owned()),
+        grant_id: Some(grant_id),
+        act: permit.act().cloned(),
+        may_act: permit
+            .may_act()
+            .map(|sub| serde_json::json!({ "sub": sub })),
+        cnf: permit.bound_to().map(Confirmation::to_key),
+        authorization_details: None,
+        tenant: (!tenant.is_default()).then(|| tenant.name().to_owned()),
+        extra: BTreeMap::new(),
+    }
+}
+
+/// What it means for a token that it could not be committed.
+async fn not_issued(
+    app: &App,
+    tenant: &Tenant,
+    error: JournalError,
+    rests: &Rests,
+) -> Result<Issued> {
+    match (error, rests) {
+        (JournalError::Conflict, Rests::OnLine) => Ok(Issued::Overtaken),
+        (JournalError::Conflict, Rests::OnCode(_)) => Err(OAuthError::invalid_grant(
+            "What code stands for has been taken back.",
+        )),
+        (JournalError::Used(Once::Code), Rests::OnCode(grant_id)) => {
+            Err(revocation::code_reused(app, tenant, grant_id).await?)
+        }
+        (error, _) => Err(not_committed(error)),
+    }
 }
 
 /// The private claim with the names of what the userinfo endpoint tells beyond what the scopes

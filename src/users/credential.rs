@@ -135,6 +135,14 @@ pub fn remove_all(tenant: &Tenant, user: &str, kind: &str) -> Change {
     })
 }
 
+/// Takes away the second factor: the authenticator app, and the codes that stand for it.
+#[must_use]
+pub fn remove_factor(tenant: &Tenant, user: &str) -> Vec<Change> {
+    [TOTP, RECOVERY]
+        .map(|kind| remove_all(tenant, user, kind))
+        .into()
+}
+
 /// A password, in the place of the one before it.
 #[must_use]
 pub fn password(
@@ -161,6 +169,13 @@ pub fn passkey(app: &App, tenant: &Tenant, user: &str, id: String, key: Vec<u8>)
 #[must_use]
 pub fn identity(app: &App, tenant: &Tenant, user: &str, id: String) -> Model {
     row(app, tenant, user, UPSTREAM, id, Vec::new())
+}
+
+/// The provider whose word an identity is, by its issuer.
+#[must_use]
+pub fn issuer(identity: &Model) -> Option<String> {
+    let kept: serde_json::Value = serde_json::from_str(&identity.document).ok()?;
+    Some(kept.get("issuer")?.as_str()?.to_owned())
 }
 
 /// Where the key of an authenticator app is sealed for.

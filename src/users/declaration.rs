@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{
     User, account,
     change::{added, replaced},
-    credential::{self, Credentials, PASSKEY, PASSWORD, RECOVERY, TOTP},
+    credential::{self, Credentials, PASSKEY, PASSWORD, RECOVERY, TOTP, UPSTREAM},
     password,
 };
 use crate::{
@@ -97,6 +97,8 @@ pub struct CredentialsView {
     pub recovery_codes: usize,
     /// Passkeys.
     pub passkeys: usize,
+    /// Identities at other providers.
+    pub identities: usize,
 }
 
 impl From<&Credentials> for CredentialsView {
@@ -106,6 +108,7 @@ impl From<&Credentials> for CredentialsView {
             authenticator: credentials.first(TOTP).is_some(),
             recovery_codes: credentials.all(RECOVERY).count(),
             passkeys: credentials.all(PASSKEY).count(),
+            identities: credentials.all(UPSTREAM).count(),
         }
     }
 }

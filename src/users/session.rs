@@ -73,12 +73,6 @@ impl Session {
     pub fn sign_in(&self) -> String {
         URL_SAFE_NO_PAD.encode(&self.digest)
     }
-
-    /// Whether its person has proved who they are within this many seconds.
-    #[must_use]
-    pub fn is_recent(&self, app: &App, seconds: i64) -> bool {
-        app.clock.seconds() - self.authenticated_at <= seconds
-    }
 }
 
 /// The session of a request, if somebody is signed in. Read anew each time: one that was ended, or

@@ -33,6 +33,11 @@ fn a_bad_value_names_key_origin_and_what_is_allowed() {
             "clients.assertion_leeway",
             "0..=300",
         ),
+        (
+            "[authorization]\npushed_request_lifetime = 600",
+            "authorization.pushed_request_lifetime",
+            "5..=599",
+        ),
         ("[limits]\nbody = 10", "limits.body", "1024..="),
         ("[limits]\nheaders = 1", "limits.headers", "8192..="),
         (

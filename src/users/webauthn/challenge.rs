@@ -1,14 +1,13 @@
 //! Challenges: what a passkey has to answer, once, in the browser that asked (§13.4.3).
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use entity::replay;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{ALGORITHMS, RelyingParty};
 use crate::{
     app::App,
+    clients::digest_of,
     error::{OAuthError, Result},
     registry::Tenant,
     store::{Change, Once},
@@ -94,14 +93,8 @@ impl Challenge {
     #[must_use]
     pub fn use_up(&self, tenant: &Tenant) -> Change {
         let name = [b"challenge".as_slice(), &self.bytes].join(&0);
-        Change::UseOnce {
-            row: replay::Model {
-                tenant: tenant.name().to_owned(),
-                digest: digest(&SHA256, &name).as_ref().to_vec(),
-                expires_at: self.at + LIFETIME,
-            },
-            what: Once::Challenge,
-        }
+        let ends_at = self.at + LIFETIME;
+        Change::use_once(tenant.name(), digest_of(&name), ends_at, Once::Challenge)
     }
 
     /// `PublicKeyCredentialCreationOptions` (§5.4), with base64url for bytes.

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Key, ServerKey, TestApp, WEATHER, parts};
 
 /// Every operation and the one scope it needs.
-pub(crate) const OPERATIONS: [(&str, &str, &str); 42] = [
+pub(crate) const OPERATIONS: [(&str, &str, &str); 46] = [
     ("GET", "/resources", "writ:read"),
     ("POST", "/resources", "writ:resources"),
     ("GET", "/resources/weather", "writ:read"),
@@ -27,8 +27,12 @@ pub(crate) const OPERATIONS: [(&str, &str, &str); 42] = [
     ("POST", "/users/nobody/disable", "writ:users"),
     ("POST", "/users/nobody/enable", "writ:users"),
     ("POST", "/users/nobody/password", "writ:users"),
+    ("DELETE", "/users/nobody/authenticator", "writ:users"),
+    ("GET", "/users/nobody/credentials", "writ:users"),
+    ("DELETE", "/users/nobody/credentials/x", "writ:users"),
     ("GET", "/users/nobody/sessions", "writ:users"),
     ("DELETE", "/users/nobody/sessions", "writ:users"),
+    ("DELETE", "/users/nobody/sessions/x", "writ:users"),
     ("POST", "/revocations", "writ:revocations"),
     ("POST", "/events", "writ:events"),
     ("GET", "/streams", "writ:read"),

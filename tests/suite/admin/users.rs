@@ -5,6 +5,7 @@ use serde_json::json;
 use writ::{
     journal::JournalError,
     store::{Change, grants::PERSON},
+    users::credential,
 };
 
 use crate::support::{ACME, Browser, TestApp};
@@ -50,6 +51,7 @@ async fn a_user_is_made_shown_changed_and_removed() {
             "created_at": app.now(), "updated_at": app.now(),
             "credentials": {
                 "password": true, "authenticator": false, "recovery_codes": 0, "passkeys": 0,
+                "identities": 0,
             },
         })
     );
@@ -337,4 +339,165 @@ async fn a_declaration_of_people_is_true_the_second_time() {
     let bearer = app.admin_token(Some(ACME), "writ:users").await;
     let users = app.get("/t/acme/admin/users").bearer(&bearer).await.ok();
     assert_eq!(users.as_array().unwrap().len(), 1);
+}
+
+/// Why something of this kind was done, the last first.
+async fn reasons(app: &TestApp, kind: &str) -> Vec<String> {
+    let events = app.admin("GET", &format!("/audit?kind={kind}")).await;
+    let events = events.await.ok();
+    let reasons = events.as_array().unwrap().iter();
+    let reasons = reasons.map(|event| event["event"]["reason"].as_str().unwrap().to_owned());
+    reasons.collect()
+}
+
+#[tokio::test]
+async fn somebody_who_has_lost_their_second_factor_is_helped() {
+    let app = TestApp::with_tenants().await;
+    let alice = app.person("alice", PASSWORD).await;
+    let bob = app.person("bob", PASSWORD).await;
+    let tenant = app.tenant(None);
+    for user in [&alice, &bob] {
+        let key = b"12345678901234567890";
+        let factor = credential::authenticator(&app.state, &tenant, &user.id, key, 0).unwrap();
+        let (_, mut changes) = credential::recovery_codes(&app.state, &tenant, &user.id);
+        changes.push(factor);
+        app.commit(changes).await.unwrap();
+    }
+    let page = Browser::new(&app).sign_in("alice", PASSWORD).await;
+    assert!(page.path.starts_with("/login/factor?"), "{}", page.path);
+
+    // Not for anybody, and nobody of another tenant.
+    let path = "/users/alice/authenticator";
+    let answer = app.call("DELETE", &format!("/admin{path}")).await;
+    assert_eq!(answer.status, 401);
+    let clients = app.admin_token(None, "writ:clients").await;
+    let answer = app.call("DELETE", &format!("/admin{path}"));
+    answer
+        .bearer(&clients)
+        .await
+        .refused(403, "insufficient_scope");
+    let acme = app.admin_token(Some(ACME), "writ:users").await;
+    let answer = app.call("DELETE", &format!("/t/acme/admin{path}"));
+    answer.bearer(&acme).await.refused(404, "not_found");
+    let page = Browser::new(&app).sign_in("alice", PASSWORD).await;
+    assert!(page.path.starts_with("/login/factor?"), "{}", page.path);
+
+    assert_eq!(app.admin("DELETE", path).await.await.status, 204);
+    assert_eq!(
+        reasons(&app, "user.changed").await,
+        ["second factor removed"]
+    );
+    // It is written down.
+    let app = app.restart().await;
+    let shown = app.admin("GET", "/users/alice").await.await.ok();
+    assert_eq!(
+        shown["credentials"],
+        json!({
+            "password": true, "authenticator": false, "recovery_codes": 0, "passkeys": 0,
+            "identities": 0,
+        })
+    );
+    let page = Browser::new(&app).sign_in("alice", PASSWORD).await;
+    assert_eq!(page.path, "/account");
+    // There is nothing more to take away, and Bob keeps what is his.
+    let again = app.admin("DELETE", path).await.await;
+    again.refused(404, "not_found");
+    let nobody = app.admin("DELETE", "/users/nobody/authenticator").await;
+    nobody.await.refused(404, "not_found");
+    let page = Browser::new(&app).sign_in("bob", PASSWORD).await;
+    assert!(page.path.starts_with("/login/factor?"), "{}", page.path);
+}
+
+#[tokio::test]
+async fn passkeys_and_identities_are_listed_and_taken_away() {
+    let app = TestApp::new().await;
+    let alice = app.person("alice", PASSWORD).await;
+    let bob = app.person("bob", PASSWORD).await;
+    let tenant = app.tenant(None);
+    let mut passkey = credential::passkey(&app.state, &tenant, &alice.id, "key-1".into(), vec![1]);
+    passkey.name = "Phone".into();
+    let mut identity = credential::identity(&app.state, &tenant, &alice.id, "corp/ä".into());
+    identity.name = "alice@corp.example".into();
+    identity.document = json!({ "issuer": "https://corp.example" }).to_string();
+    let of_bob = credential::passkey(&app.state, &tenant, &bob.id, "key-2".into(), vec![1]);
+    let rows = [&passkey, &identity, &of_bob];
+    app.commit(rows.map(|row| credential::put(row.clone(), None)).into())
+        .await
+        .unwrap();
+    let list = async || {
+        app.admin("GET", "/users/alice/credentials")
+            .await
+            .await
+            .ok()
+    };
+    assert_eq!(
+        list().await,
+        json!([
+            { "id": "key-1", "kind": "passkey", "name": "Phone", "created_at": app.now(),
+              "last_used_at": null },
+            { "id": "corp/ä", "kind": "upstream", "name": "alice@corp.example",
+              "issuer": "https://corp.example", "created_at": app.now(), "last_used_at": null },
+        ])
+    );
+    let shown = app.admin("GET", "/users/alice").await.await.ok();
+    assert_eq!(shown["credentials"]["identities"], 1);
+    assert_eq!(shown["credentials"]["passkeys"], 1);
+
+    let remove = async |id: &str| {
+        let path = format!("/users/alice/credentials/{id}");
+        app.admin("DELETE", &path).await.await
+    };
+    // Another's, the password, and what is nothing at all.
+    let password = format!("password:{}", alice.id);
+    for id in ["key-2", password.as_str(), "key", "%00", "%ff"] {
+        remove(id).await.refused(404, "not_found");
+    }
+    assert_eq!(remove("key-1").await.status, 204);
+    remove("key-1").await.refused(404, "not_found");
+    assert_eq!(remove("corp%2F%C3%A4").await.status, 204);
+    assert_eq!(list().await, json!([]));
+    let shown = app.admin("GET", "/users/bob").await.await.ok();
+    assert_eq!(shown["credentials"]["passkeys"], 1);
+    let done = reasons(&app, "user.changed").await;
+    assert_eq!(done.len(), 2);
+    assert!(done.contains(&"passkey removed".to_owned()), "{done:?}");
+    assert!(done.contains(&"identity removed".to_owned()), "{done:?}");
+}
+
+#[tokio::test]
+async fn one_session_is_ended_and_the_others_go_on() {
+    let app = TestApp::new().await;
+    app.person("alice", PASSWORD).await;
+    app.person("bob", PASSWORD).await;
+    let (mut one, mut other) = (
+        Browser::at(&app, "198.51.100.7"),
+        Browser::at(&app, "198.51.100.8"),
+    );
+    one.sign_in("alice", PASSWORD).await;
+    other.sign_in("alice", PASSWORD).await;
+    let mut bobs = Browser::new(&app);
+    bobs.sign_in("bob", PASSWORD).await;
+    let sessions = async |name: &str| {
+        let path = format!("/users/{name}/sessions");
+        app.admin("GET", &path).await.await.ok()
+    };
+    let of_alice = sessions("alice").await;
+    let of_alice = of_alice.as_array().unwrap();
+    let ends = of_alice.iter().find(|s| s["address"] == "198.51.100.7");
+    let ends = ends.unwrap()["sid"].as_str().unwrap();
+    let of_bob = sessions("bob").await[0]["sid"].as_str().unwrap().to_owned();
+    let end = async |sid: &str| {
+        let path = format!("/users/alice/sessions/{sid}");
+        app.admin("DELETE", &path).await.await
+    };
+    for sid in [of_bob.as_str(), "x", "%00"] {
+        end(sid).await.refused(404, "not_found");
+    }
+    assert_eq!(end(ends).await.status, 204);
+    assert_eq!(one.get("/account").await.answer.status, 303);
+    assert_eq!(other.get("/account").await.answer.status, 200);
+    assert_eq!(bobs.get("/account").await.answer.status, 200);
+    end(ends).await.refused(404, "not_found");
+    let done = reasons(&app, "user.signed_out").await;
+    assert_eq!(done, [format!("session {ends} ended")]);
 }

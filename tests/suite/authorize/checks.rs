@@ -91,17 +91,17 @@ async fn a_native_program_may_listen_on_any_port() {
     app.client("native", native).await;
     let person = app.signed_in("ann").await;
     // AC-015.
-    for sent in [
-        "http://127.0.0.1:33418/cb",
-        "http://[::1]:5/cb",
-        "http://localhost:6274/callback",
+    for (name, sent) in [
+        ("eve", "http://127.0.0.1:33418/cb"),
+        ("fay", "http://[::1]:5/cb"),
+        ("guy", "http://localhost:6274/callback"),
     ] {
         let over = json!({ "client_id": "native", "redirect_uri": sent });
-        let mut answer = person.open(&over).await;
-        if answer.status == 200 {
-            assert!(answer.text().contains("consent-local"));
-            answer = person.press(&answer, "allow", &[]).await;
-        }
+        let asked = app.signed_in(name).await;
+        let page = asked.open(&over).await;
+        assert_eq!(page.status, 200, "{sent}");
+        assert!(page.text().contains("consent-local"), "{sent}");
+        let answer = asked.press(&page, "allow", &[]).await;
         let location = answer.header("location").unwrap();
         assert!(location.starts_with(&format!("{sent}?code=")), "{location}");
     }
@@ -115,6 +115,46 @@ async fn a_native_program_may_listen_on_any_port() {
         let over = json!({ "client_id": "native", "redirect_uri": sent });
         assert_eq!(person.open(&over).await.status, 400, "{sent}");
     }
+}
+
+#[tokio::test]
+async fn a_native_program_may_have_a_scheme_of_its_own() {
+    let app = TestApp::apps().await;
+    let uri = "com.example.app:/cb";
+    let native = json!({
+        "redirect_uris": [uri], "application_type": "native", "token_endpoint_auth_method": "none",
+    });
+    app.client("native", native).await;
+    let person = app.signed_in("ann").await;
+    let page = person
+        .open(&json!({ "client_id": "native", "redirect_uri": uri }))
+        .await;
+    assert!(page.text().contains("consent-local"), "{}", page.text());
+    let answer = person.press(&page, "allow", &[]).await;
+    let location = answer.header("location").unwrap();
+    assert!(location.starts_with(&format!("{uri}?code=")), "{location}");
+    // RFC 8252 §8.4: the same to the letter, path and all.
+    for sent in [
+        "com.example.app:/",
+        "com.example.app:/cb2",
+        "com.example.app://cb",
+        "com.example.App:/cb",
+        "com.example.other:/cb",
+    ] {
+        let over = json!({ "client_id": "native", "redirect_uri": sent });
+        assert_eq!(person.open(&over).await.status, 400, "{sent}");
+    }
+    // §8.1: nor without PKCE.
+    let over = json!({
+        "client_id": "native", "redirect_uri": uri, "code_challenge": null,
+        "code_challenge_method": null,
+    });
+    let answer = person.open(&over).await;
+    let location = answer.header("location").unwrap();
+    assert!(
+        location.starts_with(&format!("{uri}?error=invalid_request&")),
+        "{location}"
+    );
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
 //! Where the browser goes: sign in, be asked, be done. Attack groups B and D.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{CALLBACK, TestApp, WEATHER, encode, pairs, refusal, request, told};
+use crate::support::{
+    CALENDAR, CALLBACK, TestApp, WEATHER, encode, fields, overlay, pairs, refusal, request, told,
+};
 
 /// Where a browser without anybody signed in is sent.
 async fn sent_away(app: &TestApp, over: &Value) -> String {
@@ -69,14 +73,18 @@ async fn a_person_is_asked_once_and_the_client_gets_a_code() {
     // AC-077, AC-076: for more, for another place, for another client, for another person.
     for over in [
         json!({ "scope": "tool:forecast tool:history tool:alert" }),
-        json!({ "resource": crate::support::CALENDAR, "scope": "list" }),
+        json!({ "resource": CALENDAR, "scope": "tool:list" }),
         json!({ "scope": "openid tool:forecast" }),
         json!({ "client_id": "web" }),
     ] {
         let answer = person.open(&over).await;
-        let status = (answer.status, answer.header("location"));
-        let asked = answer.status == 200 || refusal(&answer) == "invalid_scope";
-        assert!(asked, "{over}: {status:?}");
+        assert_eq!(
+            answer.status,
+            200,
+            "{over}: {:?}",
+            answer.header("location")
+        );
+        assert!(answer.text().contains("consent-allow"), "{over}");
     }
     let other = app.signed_in("bob").await;
     assert_eq!(other.open(&json!({})).await.status, 200);
@@ -296,30 +304,61 @@ async fn an_answer_may_be_posted() {
     let app = TestApp::apps().await;
     let person = app.signed_in("ann").await;
     assert!(person.allow(&json!({})).await.contains_key("code"));
-    let page = person.open(&json!({ "response_mode": "form_post" })).await;
+    let posted = json!({ "response_mode": "form_post", "state": "\"><b>a state</b>" });
+    let page = person.open(&posted).await;
     assert_eq!(page.status, 200);
     let text = page.text();
-    assert!(
-        text.contains(&format!("action=\"{}\"", CALLBACK.replace('/', "&#x2f;"))),
-        "{text}"
-    );
-    for name in ["code", "state", "iss"] {
-        assert!(text.contains(&format!("name=\"{name}\"")), "{text}");
-    }
+    // OAuth 2.0 Form Post Response Mode §2: to the redirect URI, by POST, and kept by nobody.
+    let form = format!("<form method=\"post\" action=\"{CALLBACK}\">");
+    let form = form
+        .replace("/cb", "&#x2f;cb")
+        .replace("//app", "&#x2f;&#x2f;app");
+    assert!(text.contains(&form), "{text}");
+    assert_eq!(page.header("cache-control"), Some("no-store"));
     let policy = page.header("content-security-policy").unwrap();
     assert!(!policy.contains("form-action"));
-    let refused = json!({ "response_mode": "form_post", "scope": "nothing" });
-    let page = person.open(&refused).await;
-    assert_eq!(page.status, 200);
-    assert!(page.text().contains("value=\"invalid_scope\""));
-    let machine = json!({ "response_mode": "form_post", "response_type": "token" });
+    // What is in it is what a redirect would hold, and none of it is markup.
+    assert!(!text.contains("<b>a state"), "{text}");
+    let answer: BTreeMap<String, String> = fields(&text).into_iter().collect();
+    let names: Vec<&str> = answer.keys().map(String::as_str).collect();
+    assert_eq!(names, ["code", "iss", "state"]);
+    assert_eq!(answer["iss"], app.issuer);
+    assert_eq!(answer["state"], "\"><b>a state</b>");
+    assert!(app.redeem(&answer["code"], &json!({})).await.ok()["access_token"].is_string());
+    // The script that presses the button is ours, and the policy lets it run.
+    let script = text
+        .split("src=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let script = app.get(&script.replace("&#x2f;", "/")).await;
+    assert_eq!(script.status, 200);
     assert!(
-        person
-            .open(&machine)
-            .await
-            .text()
-            .contains("unsupported_response_type")
+        script
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/javascript")
     );
+
+    for (over, error) in [
+        (json!({ "scope": "nothing" }), "invalid_scope"),
+        (
+            json!({ "response_type": "token" }),
+            "unsupported_response_type",
+        ),
+    ] {
+        let mut refused = json!({ "response_mode": "form_post" });
+        overlay(&mut refused, &over);
+        let page = person.open(&refused).await;
+        assert_eq!(page.status, 200);
+        let answer: BTreeMap<String, String> = fields(&page.text()).into_iter().collect();
+        assert_eq!(answer["error"], error);
+        assert_eq!(answer["iss"], app.issuer);
+        assert_eq!(answer["state"], "a state");
+        assert!(!answer.contains_key("code"));
+    }
 }
 
 #[tokio::test]
@@ -356,7 +395,7 @@ async fn what_is_allowed_at_one_place_is_not_at_another() {
     let query = encode(&pairs(&request(
         &json!({ "scope": "tool:history tool:forecast" }),
     )));
-    let query = format!("{query}&resource={}", crate::support::CALENDAR);
+    let query = format!("{query}&resource={CALENDAR}");
     let page = person.get(&format!("/authorize?{query}")).await;
     let weather = format!("{WEATHER} tool:history");
     assert!(
@@ -376,7 +415,7 @@ async fn what_is_allowed_at_one_place_is_not_at_another() {
         .ok();
     assert_eq!(at_weather["scope"], "tool:forecast");
     let refresh = at_weather["refresh_token"].as_str().unwrap();
-    let calendar = json!({ "resource": crate::support::CALENDAR });
+    let calendar = json!({ "resource": CALENDAR });
     let at_calendar = app.refresh(refresh, &calendar).await.ok();
     assert_eq!(at_calendar["scope"], "tool:history");
 }

@@ -1,22 +1,6 @@
 //! `writ audit`: what an auditor types.
 
-use sea_orm::{ConnectionTrait as _, Database};
-
 use super::Scene;
-
-/// Edits the server's database while it runs.
-fn sql(scene: &Scene, sql: &str) {
-    let file = scene.directory.path().join("data/writ.db");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let url = format!("sqlite://{}", file.display());
-        let db = Database::connect(url).await.unwrap();
-        db.execute_unprepared(sql).await.unwrap();
-    });
-}
 
 #[test]
 fn a_trail_is_held_against_a_checkpoint_that_was_kept() {
@@ -40,10 +24,9 @@ fn a_trail_is_held_against_a_checkpoint_that_was_kept() {
     );
     // The row of the checkpoint is another one now.
     let seq = found["checkpoint"]["chains"][0]["seq"].as_i64().unwrap();
-    sql(
-        &scene,
-        &format!("UPDATE audit_event SET hash = zeroblob(32) WHERE seq = {seq}"),
-    );
+    scene.sql(&format!(
+        "UPDATE audit_event SET hash = zeroblob(32) WHERE seq = {seq}"
+    ));
     let outcome = scene.writ("audit verify --checkpoint kept.jwt");
     assert_eq!(outcome.code, 1);
     assert!(

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -65,6 +66,20 @@ impl Scene {
         let path = self.directory.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
+    }
+
+    /// Edits the server's database while it runs.
+    fn sql(&self, sql: &str) {
+        let file = self.directory.path().join("data/writ.db");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let url = format!("sqlite://{}", file.display());
+            let db = Database::connect(url).await.unwrap();
+            db.execute_unprepared(sql).await.unwrap();
+        });
     }
 
     /// Runs a command in the scene's directory.

@@ -106,3 +106,66 @@ fn people_are_taken_over_and_declared() {
         true
     );
 }
+
+#[test]
+fn somebody_who_cannot_come_in_is_helped() {
+    let scene = Scene::start();
+    scene.file("secret.txt", "correct horse battery\n");
+    let alice = scene.json("user add alice --password-file secret.txt");
+    let id = alice["id"].as_str().unwrap();
+    let refused = scene.refused("user reset-factor alice");
+    assert!(refused.contains("no second factor"), "{refused}");
+    // What only people add, at their own account.
+    for (credential, kind, name) in [
+        ("totp:x", "totp", ""),
+        ("recovery:x", "recovery", ""),
+        ("key", "passkey", "Phone"),
+        ("corp", "upstream", "alice@corp"),
+    ] {
+        scene.sql(&format!(
+            "INSERT INTO credential (tenant, id, user_id, kind, name, secret, counter, document, \
+             created_at) VALUES ('default', '{credential}', '{id}', '{kind}', '{name}', x'00', 0, \
+             '{{}}', 1700000000)"
+        ));
+    }
+    let shown = scene.writ("user show alice");
+    let words = "password, authenticator app, 1 passkeys, 1 identities elsewhere, 1 recovery codes";
+    assert!(shown.stdout.contains(words), "{shown:?}");
+    let reset = scene.writ("user reset-factor alice");
+    assert_eq!(reset.code, 0, "{reset:?}");
+    let words = "no second factor any more for user alice\n";
+    assert!(reset.stdout.starts_with(words), "{reset:?}");
+    assert!(!reset.stdout.contains("authenticator"), "{reset:?}");
+
+    let table = scene.writ(&format!("user credentials {id}"));
+    for words in ["passkey", "Phone", "upstream", "2023-11-14T22:13:20Z"] {
+        assert!(table.stdout.contains(words), "{table:?}");
+    }
+    let removed = scene.json("user credentials alice --remove key");
+    assert_eq!(removed, json!({ "removed": { "credential": "key" } }));
+    scene.refused("user credentials alice --remove key");
+    let left = scene.json("user credentials alice");
+    assert_eq!(left.as_array().unwrap().len(), 1);
+
+    for n in 0..3 {
+        scene.sql(&format!(
+            "INSERT INTO session (tenant, sid, digest, user_id, amr, authenticated_at, user_agent, \
+             address, created_at, last_used_at, expires_at) VALUES ('default', 'sid-{n}', x'0{n}', \
+             '{id}', 'pwd', unixepoch(), 'Browser {n}', '198.51.100.7', unixepoch(), unixepoch(), \
+             unixepoch() + 3600)"
+        ));
+    }
+    let table = scene.writ("user sessions alice");
+    for words in ["sid-1", "Browser 1", "198.51.100.7", "pwd"] {
+        assert!(table.stdout.contains(words), "{table:?}");
+    }
+    let ended = scene.json("user sessions alice --end sid-1");
+    assert_eq!(ended, json!({ "removed": { "session": "sid-1" } }));
+    scene.refused("user sessions alice --end sid-1");
+    let left = scene.json("user sessions alice");
+    assert_eq!(left.as_array().unwrap().len(), 2);
+    let ended = scene.writ("user sessions alice --all");
+    assert!(ended.stdout.starts_with("ended 2 sessions:\n"), "{ended:?}");
+    assert_eq!(scene.json("user sessions alice"), json!([]));
+    scene.refused("user sessions nobody --all");
+}

@@ -70,7 +70,7 @@ async fn clocks_may_differ_a_little() {
     app.robot(&key, json!({})).await;
     let now = app.now();
     for times in [
-        json!({ "nbf": now + 8, "iat": now + 8, "exp": now + 68 }),
+        json!({ "nbf": now + 10, "iat": now + 10, "exp": now + 70 }),
         json!({ "iat": null }),
         json!({ "exp": now - 30 }),
         // RFC 7519 §2: a NumericDate may have a fraction.

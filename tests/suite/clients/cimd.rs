@@ -12,7 +12,7 @@ use writ::{
     registry::{Client, ClientDocument, Origin},
 };
 
-use crate::support::{Certificate, DocumentHost, Key, TestApp, WEATHER};
+use crate::support::{CALLBACK, Certificate, DocumentHost, Key, TestApp, WEATHER, told};
 
 /// A server that reads documents on loopback too.
 pub(crate) async fn reading_here() -> TestApp {
@@ -327,6 +327,40 @@ async fn who_first_allows_a_client_may_be_two_people() {
     app.commit(vec![two]).await.unwrap();
     let known = found(&app, &host).await;
     assert!(cimd::row(&app.state, &app.tenant(None), &known).is_none());
+}
+
+#[tokio::test]
+async fn whoever_could_be_another_is_asked_about_each_time() {
+    let (app, host) = (reading_here().await, DocumentHost::start().await);
+    let uris = json!({ "redirect_uris": ["http://127.0.0.1/callback", CALLBACK] });
+    host.publish(&host.document(&uris));
+    let person = app.signed_in("ann").await;
+    let over = |redirect_uri: &str, prompt: Value| json!({ "client_id": host.url(), "redirect_uri": redirect_uri, "prompt": prompt });
+    let page = person.open(&over(CALLBACK, Value::Null)).await;
+    assert!(told(&person.press(&page, "allow", &[]).await).contains_key("code"));
+    assert!(
+        person
+            .allow(&over(CALLBACK, json!("none")))
+            .await
+            .contains_key("code")
+    );
+    // RFC 8252 §8.6: the client's id is public, and anything may listen on the device.
+    let local = "http://127.0.0.1:5005/callback";
+    for _ in 0..2 {
+        let page = person.open(&over(local, Value::Null)).await;
+        assert_eq!(page.status, 200);
+        assert!(page.text().contains("consent-local"));
+        let answer = person.press(&page, "allow", &[]).await;
+        let location = answer.header("location").unwrap();
+        assert!(
+            location.starts_with(&format!("{local}?code=")),
+            "{location}"
+        );
+    }
+    let silent = person.open(&over(local, json!("none"))).await;
+    let location = silent.header("location").unwrap();
+    let refused = format!("{local}?error=consent_required&");
+    assert!(location.starts_with(&refused), "{location}");
 }
 
 #[tokio::test]

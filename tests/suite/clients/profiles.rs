@@ -41,6 +41,8 @@ async fn push(app: &TestApp, key: &Key, over: &Value) -> Answer {
 
 async fn code(app: &TestApp, person: &Person<'_>, key: &Key, over: &Value) -> String {
     let pushed = push(app, key, over).await.with(StatusCode::CREATED);
+    // FAPI 2.0 Security Profile §5.3.2.2.
+    assert!(pushed["expires_in"].as_i64().unwrap() < 600, "{pushed}");
     let uri = pushed["request_uri"].as_str().unwrap();
     let query = encode(&[("client_id", "bank"), ("request_uri", uri)]);
     let page = person.get(&format!("/authorize?{query}")).await;
@@ -73,7 +75,9 @@ async fn fapi2_from_the_pushed_request_to_the_refresh() {
         let (key, held) = (Key::new(algorithm, 3), Key::new("ES256", 4));
         bank(&app, &key, json!({})).await;
         let person = app.signed_in("ann").await;
-        let over = json!({ "scope": "openid tool:forecast", "nonce": "n" });
+        // §5.3.2.2: as long as a client may rely on.
+        let nonce = "n".repeat(64);
+        let over = json!({ "scope": "openid tool:forecast", "nonce": nonce });
         let code = code(&app, &person, &key, &over).await;
         let assertion = app.assertion(&key, "bank", &json!({}));
         let answer = redeem(&app, &assertion, &code);
@@ -85,7 +89,7 @@ async fn fapi2_from_the_pushed_request_to_the_refresh() {
         let id_token = answer["id_token"].as_str().unwrap();
         // FAPI 2.0 Security Profile §5.4.1: not RS256, even unasked.
         assert_eq!(parts(id_token).0["alg"], "ES256");
-        assert_eq!(app.claims(id_token).await["nonce"], "n");
+        assert_eq!(app.claims(id_token).await["nonce"], json!(nonce));
         // §5.3.2.1: no rotation.
         let refresh_token = answer["refresh_token"].as_str().unwrap();
         let form = vec![
@@ -127,6 +131,10 @@ async fn fapi2_takes_nothing_less() {
             .await
             .refused(400, "invalid_request");
     }
+    // Nobody pushes in the name of a client.
+    let form = request(&json!({ "client_id": "bank" }));
+    let answer = app.post("/par").form(&pairs(&form)).await;
+    answer.refused(401, "invalid_client");
     // Every token is bound to a key.
     let first = code(&app, &person, &key, &json!({})).await;
     let assertion = app.assertion(&key, "bank", &json!({}));
@@ -169,6 +177,26 @@ async fn a_code_of_fapi2_lives_a_minute_at_most() {
     let form = json!({ "client_id": null });
     let answer = app.redeem(&long, &form).basic("web", &secret_of("web"));
     assert!(answer.await.ok()["access_token"].is_string());
+}
+
+#[tokio::test]
+async fn a_code_of_fapi2_is_for_the_key_that_was_named_and_for_once() {
+    let app = TestApp::apps().await;
+    let (key, held, other) = (Key::new("ES256", 3), Key::ed(4), Key::ed(5));
+    bank(&app, &key, json!({})).await;
+    let person = app.signed_in("ann").await;
+    let bound = json!({ "dpop_jkt": crate::support::thumbprint(&held) });
+    let code = code(&app, &person, &key, &bound).await;
+    let redeem = |held: &Key| {
+        let assertion = app.assertion(&key, "bank", &json!({}));
+        redeem(&app, &assertion, &code).header("dpop", &app.proof(held, &json!({})))
+    };
+    redeem(&other).await.refused(400, "invalid_grant");
+    let tokens = redeem(&held).await.ok();
+    let access = tokens["access_token"].as_str().unwrap();
+    assert!(app.is_active(access).await);
+    redeem(&held).await.refused(400, "invalid_grant");
+    assert!(!app.is_active(access).await);
 }
 
 #[tokio::test]

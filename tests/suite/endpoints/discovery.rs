@@ -247,14 +247,30 @@ async fn browsers_may_read_it_from_anywhere_and_without_cookies() {
 }
 
 #[tokio::test]
-async fn the_admin_api_is_not_for_pages_of_others() {
+async fn what_people_and_administrators_use_is_not_for_pages_of_others() {
     let app = TestApp::new().await;
-    let answer = app
-        .call("OPTIONS", "/admin/clients")
-        .header("origin", "https://app.example")
-        .header("access-control-request-method", "POST")
-        .await;
-    assert_eq!(answer.header("access-control-allow-origin"), None);
+    for (method, path) in [
+        ("POST", "/admin/clients"),
+        // FAPI 2.0 Security Profile §5.2.3.
+        ("GET", "/authorize"),
+        ("POST", "/authorize"),
+        ("POST", "/authorize/decision"),
+        ("POST", "/login"),
+        ("GET", "/account"),
+    ] {
+        let asked = app
+            .call("OPTIONS", path)
+            .header("origin", "https://app.example");
+        let asked = asked.header("access-control-request-method", method).await;
+        let answer = app
+            .call(method, path)
+            .header("origin", "https://app.example")
+            .await;
+        for answer in [asked, answer] {
+            let allowed = answer.header("access-control-allow-origin");
+            assert_eq!(allowed, None, "{method} {path}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! Codes redeemed (RFC 6749 §4.1.3): attack groups C, D and F.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::support::{CALENDAR, CALLBACK, Key, NOW, TestApp, VERIFIER, WEATHER, parts, secret_of};
+use crate::support::{
+    CALENDAR, CALLBACK, Key, NOW, TestApp, VERIFIER, WEATHER, b64, parts, secret_of,
+};
 
 #[tokio::test]
 async fn a_code_becomes_tokens_in_the_name_of_the_person() {
@@ -80,6 +83,36 @@ async fn a_code_is_for_one_client_one_redirect_uri_and_one_verifier() {
     app.redeem(&code, &without)
         .await
         .refused(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_verifier_has_43_to_128_unreserved_characters() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    let longest = "a-Z.0_9~".repeat(16);
+    for (verifier, of_shape) in [
+        (VERIFIER, true),
+        (longest.as_str(), true),
+        // RFC 7636 §4.1: these are not, although the challenge was made of them.
+        ("", false),
+        (&VERIFIER[1..], false),
+        (&format!("{longest}a"), false),
+        (&VERIFIER.replace('d', "+"), false),
+        (&VERIFIER.replace('d', " "), false),
+        (&VERIFIER.replace('d', "ä"), false),
+    ] {
+        let challenge = b64(digest(&SHA256, verifier.as_bytes()));
+        let code = person.code(&json!({ "code_challenge": challenge })).await;
+        let redeemed = app.redeem(&code, &json!({ "code_verifier": verifier }));
+        let (status, code) = redeemed.await.refusal();
+        let wanted = if of_shape { 200 } else { 400 };
+        assert_eq!(status, wanted, "{verifier}");
+        assert_eq!(
+            code,
+            if of_shape { "" } else { "invalid_grant" },
+            "{verifier}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -301,16 +334,19 @@ async fn an_id_token_says_who_it_is() {
     assert_eq!(claims["iss"], "https://as.example");
     assert_eq!(claims["auth_time"], NOW);
     assert_eq!(claims["sid"], json!(person.sid));
-    // A second one has no nonce (OpenID Connect Core §12.2).
+    assert_eq!(claims["iat"], NOW);
+    // Of the same person and sign-in, and new (OpenID Connect Core §12.2): without the nonce.
+    app.advance(30);
     let refreshed = app
         .refresh(body["refresh_token"].as_str().unwrap(), &json!({}))
         .await
         .ok();
-    let claims = parts(refreshed["id_token"].as_str().unwrap()).1;
-    assert_eq!(
-        (claims["sub"].as_str(), claims.get("nonce")),
-        (Some(person.user.id.as_str()), None)
-    );
+    let second = parts(refreshed["id_token"].as_str().unwrap()).1;
+    for same in ["iss", "sub", "aud", "auth_time"] {
+        assert_eq!(second[same], claims[same], "{same}");
+    }
+    assert_eq!(second["iat"], NOW + 30);
+    assert_eq!(second.get("nonce"), None);
     // AC-189: it is no access token.
     assert!(!app.is_active(id_token).await);
 }
