@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     code::{self, SignedIn},
     consent::Remembered,
+    decision::Decision,
     request::{Answer, AuthorizationRequest, Channel, Received, Refusal},
     request_object,
 };
@@ -114,9 +115,9 @@ impl Interaction {
     /// `invalid_request` when it is none of ours, or took too long.
     pub fn open(app: &App, tenant: &Tenant, ticket: &str) -> Result<Self> {
         let found = app.interactions.open::<Self>(tenant.name(), ticket);
-        let oldest = app.clock.seconds() - app.config.authorization.patience;
+        let now = app.clock.seconds();
         found
-            .filter(|found| found.asked_at >= oldest)
+            .filter(|found| now <= found.ends_at(app))
             .ok_or_else(|| {
                 OAuthError::invalid_request(
                     "This took too long, or the link is incomplete: go back to the application \
@@ -125,10 +126,10 @@ impl Interaction {
             })
     }
 
-    /// When it began, Unix seconds.
+    /// Until when it can be carried on, Unix seconds.
     #[must_use]
-    pub const fn asked_at(&self) -> i64 {
-        self.asked_at
+    pub fn ends_at(&self, app: &App) -> i64 {
+        self.asked_at + app.config.authorization.patience
     }
 
     /// The same for a request that came without cookies, whoever brings them.
@@ -193,6 +194,13 @@ fn no_such_request() -> OAuthError {
     )
 }
 
+fn decided() -> OAuthError {
+    OAuthError::invalid_request(
+        "What you have decided was told to the application already: go back to it, and begin \
+         again if it asks you to.",
+    )
+}
+
 /// Where the browser goes next.
 #[derive(Debug)]
 pub enum Step {
@@ -203,11 +211,22 @@ pub enum Step {
     },
     /// To the page that asks.
     Ask(Remembered),
-    /// Back to the client: nothing has to be asked.
-    Done(Remembered),
+    /// Back to the client, with this: nothing has to be asked any more.
+    Done(Box<Ask>, Word),
 }
 
-/// Decides it.
+/// Whose word it is that a client may have something.
+#[derive(Debug)]
+pub enum Word {
+    /// The person's, earlier.
+    Remembered,
+    /// The person's, just now.
+    Given,
+    /// That of whoever decided before the person signed in.
+    Decided(Decision),
+}
+
+/// Decides it, for a browser that may bring back what was decided before anybody signed in.
 ///
 /// # Errors
 /// `login_required` or `consent_required` when nothing may be shown.
@@ -217,6 +236,7 @@ pub async fn next(
     request: &AuthorizationRequest,
     session: Option<&Session>,
     interaction: &Interaction,
+    decision: Option<Decision>,
 ) -> Result<Step> {
     let prompt = request.details.prompt;
     let Some(session) = session.filter(|s| suffices(app, tenant, request, s, interaction)) else {
@@ -247,11 +267,17 @@ pub async fn next(
             authenticated_after: later.max(asked_at),
         });
     };
+    if let Some(decision) = decision
+        && let Some(allowed) = decision.allows(request)
+    {
+        return Ok(Step::Done(Box::new(allowed), Word::Decided(decision)));
+    }
     let client_id = request.client.id();
     let remembered = Remembered::read(app, tenant, &session.user.id, client_id).await?;
     let ask_again = prompt.consent || anyone_may_pose_as(request);
     if remembered.allowed.covers(&request.ask.scopes) && remembered.exists() && !ask_again {
-        return Ok(Step::Done(remembered));
+        let allowed = Box::new(request.ask.clone());
+        return Ok(Step::Done(allowed, Word::Remembered));
     }
     if prompt.none {
         return Err(OAuthError::new(
@@ -309,18 +335,17 @@ fn anyone_may_pose_as(request: &AuthorizationRequest) -> bool {
 /// How often a consent is written that another window changes at the same time.
 const ATTEMPTS: usize = 3;
 
-/// Ends the interaction with a code for what the person allows; `asked` says whether they were
-/// asked just now.
+/// Ends the interaction with a code for what the person allows.
 ///
 /// # Errors
-/// [`Refusal`]: for a page when the request was completed before.
+/// [`Refusal`]: for a page when the request was completed before, or the decision was.
 pub async fn complete(
     app: &App,
     tenant: &Tenant,
     request: &AuthorizationRequest,
     session: &Session,
     allowed: &Ask,
-    asked: bool,
+    word: &Word,
 ) -> Result<Answer, Refusal> {
     let refuse = |error| Refusal::Redirect(request.to.clone(), error);
     let mut attempts = 0..ATTEMPTS;
@@ -328,7 +353,7 @@ pub async fn complete(
         if attempts.next().is_none() {
             return Err(refuse(JournalError::Conflict.into()));
         }
-        let command = command(app, tenant, request, session, allowed, asked).await;
+        let command = command(app, tenant, request, session, allowed, word).await;
         let command = command.map_err(refuse)?;
         if command.changes.is_empty() && command.audit.is_empty() {
             break;
@@ -339,6 +364,7 @@ pub async fn complete(
             Err(JournalError::Used(Once::PushedRequest)) => {
                 return Err(Refusal::Page(no_such_request()));
             }
+            Err(JournalError::Used(Once::Decision)) => return Err(Refusal::Page(decided())),
             Err(error) => return Err(refuse(error.into())),
         }
     }
@@ -363,13 +389,16 @@ async fn command(
     request: &AuthorizationRequest,
     session: &Session,
     allowed: &Ask,
-    asked: bool,
+    word: &Word,
 ) -> Result<Command> {
     let (user, client_id) = (&session.user.id, request.client.id());
     let now = app.clock.seconds();
     let mut changes = Vec::new();
     let mut audit = Vec::new();
-    if asked {
+    if let Word::Decided(decision) = word {
+        changes.push(decision.use_up(app, tenant));
+    }
+    if !matches!(word, Word::Remembered) {
         let remembered = Remembered::read(app, tenant, user, client_id).await?;
         // From now on it is more than a passer-by.
         changes.extend(cimd::row(app, tenant, &request.client));
@@ -406,7 +435,7 @@ fn completed(app: &App, tenant: &Tenant, request: &AuthorizationRequest) -> Vec<
     vec![used, Change::Authorization(forgotten)]
 }
 
-/// Ends the interaction without one (RFC 6749 §4.1.2.1).
+/// Ends the interaction without one (RFC 6749 §4.1.2.1), whether somebody has signed in or not.
 ///
 /// # Errors
 /// [`Refusal`]
@@ -414,16 +443,21 @@ pub async fn deny(
     app: &App,
     tenant: &Tenant,
     request: &AuthorizationRequest,
-    session: &Session,
+    session: Option<&Session>,
 ) -> Refusal {
     let event = Event {
         client_id: Some(request.client.id()),
-        sub: Some(&session.user.id),
+        sub: session.map(|session| session.user.id.as_str()),
         ..Event::default()
     };
-    let audit = vec![app.record(tenant, Kind::ConsentDenied, &event)];
-    let changes = completed(app, tenant, request);
-    let error = match app.journal.commit(Command::new(changes, audit)).await {
+    let (kind, changes) = (Kind::ConsentDenied, completed(app, tenant, request));
+    let written = if session.is_some() {
+        let audit = vec![app.record(tenant, kind, &event)];
+        app.journal.commit(Command::new(changes, audit)).await
+    } else {
+        app.remember_stranger(tenant, kind, &event, changes).await
+    };
+    let error = match written {
         Ok(()) => OAuthError::access_denied("The person has denied it."),
         Err(error) => error.into(),
     };

@@ -8,6 +8,7 @@
 //! | [`checks`] | the other checks, a table |
 //! | [`interaction`] | where the browser goes next: sign in, be asked, be done |
 //! | [`consent`] | what a person lets a client have |
+//! | [`decision`] | what was decided before anybody had signed in |
 //! | [`code`] | codes, made and redeemed |
 //! | [`refresh`] | refresh tokens, written and read |
 //!
@@ -17,6 +18,7 @@
 pub mod checks;
 pub mod code;
 pub mod consent;
+pub mod decision;
 pub mod interaction;
 pub mod machine;
 pub mod refresh;
@@ -24,7 +26,8 @@ pub mod request;
 pub mod request_object;
 
 pub use self::{
-    interaction::{Interaction, Step},
+    decision::Decision,
+    interaction::{Interaction, Step, Word},
     machine::read,
     request::{Answer, AuthorizationRequest, Channel, Received, Refusal, ResponseMode},
 };

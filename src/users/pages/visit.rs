@@ -65,6 +65,18 @@ impl<'a> Visit<'a> {
         })
     }
 
+    /// The same with what was decided before the person left for a provider.
+    pub(super) fn decided(self, decision: Option<&str>) -> Result<Self> {
+        let (Some(decision), Some((_, errand))) = (decision, &self.errand) else {
+            return Ok(self);
+        };
+        let errand = errand.clone().with("decision", decision);
+        Ok(Self {
+            errand: Some((errand.seal(self.app, self.tenant)?, errand)),
+            ..self
+        })
+    }
+
     /// The token for its forms.
     pub(super) fn csrf(&self) -> String {
         csrf::token(self.app, self.tenant, Holder::Browser(&self.browser))
