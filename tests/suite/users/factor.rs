@@ -9,7 +9,7 @@ const PASSWORD: &str = "correct horse battery";
 const KEY: [u8; totp::KEY] = *b"12345678901234567890";
 
 /// What an authenticator app shows (RFC 6238 §4), `steps` from now.
-pub(super) fn code(app: &TestApp, key: &[u8], steps: i64) -> String {
+pub(crate) fn code(app: &TestApp, key: &[u8], steps: i64) -> String {
     let step = app.now() / 30 + steps;
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
     let tag = hmac::sign(&key, &step.to_be_bytes());
