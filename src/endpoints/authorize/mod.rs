@@ -27,7 +27,7 @@ use crate::{
     app::{App, AppState, providers::Provider},
     authorize::{
         self, Answer, AuthorizationRequest, Decision, Interaction, Refusal, ResponseMode, Step,
-        Word, interaction,
+        Word, completion, interaction,
     },
     error::{OAuthError, Result},
     registry::Tenant,
@@ -121,8 +121,7 @@ async fn go_on(
     match (next, session) {
         (Err(error), _) => refused(app, tenant, Refusal::Redirect(request.to, error)),
         (Ok(Step::Done(allowed, word)), Some(session)) => {
-            let done =
-                interaction::complete(app, tenant, &request, &session, &allowed, &word).await;
+            let done = completion::complete(app, tenant, &request, &session, &allowed, &word).await;
             done.map_or_else(
                 |refusal| refused(app, tenant, refusal),
                 |answer| answered(app, tenant, &answer),
@@ -211,7 +210,7 @@ pub async fn decide(
     }
     let outcome = match value(&body, "decision").as_deref() {
         Some("allow") => allow(&app, &tenant, &request, &session, &body).await,
-        Some("deny") => Err(interaction::deny(&app, &tenant, &request, who).await),
+        Some("deny") => Err(completion::deny(&app, &tenant, &request, who).await),
         _ => Err(Refusal::Page(OAuthError::invalid_request(
             "The form does not say what was decided.",
         ))),
@@ -231,7 +230,7 @@ async fn allow(
 ) -> Result<Answer, Refusal> {
     let allowed = request.ask.clone().narrowed(&chosen(body));
     let allowed = allowed.map_err(|error| Refusal::Redirect(request.to.clone(), error))?;
-    interaction::complete(app, tenant, request, session, &allowed, &Word::Given).await
+    completion::complete(app, tenant, request, session, &allowed, &Word::Given).await
 }
 
 /// The boxes of a form that are still ticked.

@@ -10,7 +10,9 @@ use http::{HeaderMap, StatusCode, header};
 use super::{Back, chosen, errand, go_on, page, refused, value};
 use crate::{
     app::{App, AppState, providers::Provider},
-    authorize::{self, AuthorizationRequest, Decision, Interaction, Refusal, Step, interaction},
+    authorize::{
+        self, AuthorizationRequest, Decision, Interaction, Refusal, Step, completion, interaction,
+    },
     endpoints::extract::{ForTenant, form},
     error::{OAuthError, Result},
     registry::Tenant,
@@ -75,16 +77,23 @@ pub async fn decide(
     else {
         return go_on(&app, &tenant, session, &interaction, Back::default()).await;
     };
-    match sent("decision").as_deref() {
+    let errand = errand(&app, &tenant, &request, &interaction, authenticated_after)?;
+    let browser = Browser::leaving(&app, &tenant, &headers);
+    let decided = match sent("decision").as_deref() {
         Some("allow") => {
-            let browser = Browser::leaving(&app, &tenant, &headers);
             let chosen = chosen(&body);
             let decision = Decision::new(&app, &request, &interaction, chosen, &browser.name);
-            let decision = match decision {
-                Ok(decision) => decision.seal(&app, &tenant)?,
-                Err(error) => return refused(&app, &tenant, Refusal::Redirect(request.to, error)),
-            };
-            let errand = errand(&app, &tenant, &request, &interaction, authenticated_after)?;
+            let sealed = decision.and_then(|decision| decision.seal(&app, &tenant));
+            sealed.map_err(|error| Refusal::Redirect(request.to, error))
+        }
+        Some("deny") => Err(completion::deny(&app, &tenant, &request, None).await),
+        _ => Err(Refusal::Page(OAuthError::invalid_request(
+            "The form does not say what was decided.",
+        ))),
+    };
+    match decided {
+        Err(refusal) => refused(&app, &tenant, refusal),
+        Ok(decision) => {
             let leaving = Leaving {
                 browser,
                 provider,
@@ -93,12 +102,5 @@ pub async fn decide(
             };
             depart(&app, &tenant, &headers, leaving).await
         }
-        Some("deny") => {
-            let refusal = interaction::deny(&app, &tenant, &request, None).await;
-            refused(&app, &tenant, refusal)
-        }
-        _ => Err(OAuthError::invalid_request(
-            "The form does not say what was decided.",
-        )),
     }
 }

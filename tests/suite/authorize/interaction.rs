@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{CALLBACK, TestApp, WEATHER, encode, pairs, refusal, request, told};
+use crate::support::{Browser, CALLBACK, TestApp, WEATHER, encode, pairs, refusal, request, told};
 
 /// Where a browser without anybody signed in is sent.
 async fn sent_away(app: &TestApp, over: &Value) -> String {
@@ -427,4 +427,22 @@ async fn a_link_to_go_on_is_of_no_use_to_skip_a_sign_in() {
     let errand = writ::users::Errand::open(&app.state, &app.tenant(None), ticket).unwrap();
     let other = app.signed_in("bob").await;
     assert_eq!(refusal(&other.get(&errand.to).await), "login_required");
+}
+
+#[tokio::test]
+async fn a_person_has_as_long_as_is_configured() {
+    let app = TestApp::with(|config| config.authorization.patience = 7200).await;
+    app.declare_weather(None).await;
+    app.declare_apps().await;
+    app.person("ann", "correct horse battery").await;
+    let typed = [("username", "ann"), ("password", "correct horse battery")];
+    let query = encode(&pairs(&request(&json!({}))));
+    for (seconds, status) in [(7200, 200), (7201, 400)] {
+        let mut browser = Browser::new(&app);
+        let login = browser.open(&format!("/authorize?{query}")).await;
+        app.advance(seconds);
+        let page = browser.submit(&login, "/login", &typed).await;
+        assert_eq!(page.answer.status, status, "{}", page.text());
+        assert_eq!(page.text().contains("consent-allow"), status == 200);
+    }
 }
