@@ -261,10 +261,7 @@ async fn ask(
     departure: &Departure,
     params: &Params<'_>,
 ) -> Result<Result<Claims, Failure>> {
-    app.limits.document(context::address()).map_err(|_| {
-        let words = "Too many come back to sign in from this address: try again in a moment.";
-        OAuthError::new(ErrorCode::TooMany, words)
-    })?;
+    app.limits.arrival(context::address())?;
     let used = Command::new(vec![departure.use_up(tenant)], Vec::new());
     app.journal
         .commit(used)

@@ -1,7 +1,7 @@
 //! A browser on its way through the sign-in pages.
 
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::see_other;
 use crate::{
@@ -136,10 +136,6 @@ impl<'a> Visit<'a> {
             response
                 .headers_mut()
                 .append(header::SET_COOKIE, cookie.clone());
-        }
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            let seconds = HeaderValue::from(self.app.config.users.guess_interval);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         Ok(response)
     }

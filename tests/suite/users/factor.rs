@@ -156,6 +156,29 @@ async fn who_guesses_codes_is_slowed_down() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_when_it_is_worth_trying_again() {
+    let (app, _) = scene().await;
+    // An address for the account is refused first, then everybody for it.
+    let addresses = [
+        ("192.0.2.1", "30"),
+        ("192.0.2.2", "30"),
+        ("192.0.2.3", "300"),
+    ];
+    for (address, seconds) in addresses {
+        let mut thief = Browser::at(&app, address);
+        let page = half_way(&mut thief).await;
+        let last = loop {
+            let answer = send(&mut thief, &page, "000000").await.answer;
+            if answer.status == 429 {
+                break answer;
+            }
+        };
+        assert_eq!(last.header("retry-after"), Some(seconds), "{address}");
+        assert_eq!(last.headers.get_all("retry-after").iter().count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn the_key_of_an_app_is_sealed_where_it_is_kept() {
     let (app, codes) = scene().await;
     let tenant = app.tenant(None);
