@@ -6,7 +6,7 @@ use crate::{
     support::{
         Browser, Page, TestApp, WEATHER, encode, overlay, pairs,
         provider::{CORP, Scene, Sent, back, sent},
-        refusal, request, told,
+        refusal, request, secret_of, told,
     },
     users::{
         factor,
@@ -285,6 +285,36 @@ async fn a_decision_ends_with_the_request() {
     let answer = press(&mut other, &page, "allow", &[FORECAST]).await;
     assert_eq!(answer.answer.status, 400);
     assert!(!other.cookies.contains_key(COOKIE));
+}
+
+#[tokio::test]
+async fn a_pushed_request_is_over_with_its_answer() {
+    let scene = scene().await;
+    let app = &scene.app;
+    for decision in ["allow", "deny"] {
+        let form = request(&json!({ "client_id": null }));
+        let pushed = app.post("/par").basic("web", &secret_of("web"));
+        let pushed = pushed.form(&pairs(&form)).await;
+        let pushed = pushed.with(http::StatusCode::CREATED);
+        let uri = pushed["request_uri"].as_str().unwrap();
+        let way = encode(&[("client_id", "web"), ("request_uri", uri)]);
+        let way = format!("/authorize?{way}");
+        let mut browser = Browser::new(app);
+        let login = browser.open(&way).await;
+        let page = browser.submit(&login, CORP, &[]).await;
+        let mut answer = press(&mut browser, &page, decision, &[FORECAST]).await;
+        if decision == "allow" {
+            let link = returns(&scene, &mut browser, &sent(&answer)).await;
+            answer = browser.open(&link).await;
+        }
+        assert_eq!(
+            told(&answer.answer).contains_key("code"),
+            decision == "allow"
+        );
+        let again = browser.get(&way).await;
+        assert_eq!(again.answer.status, 400, "{}", again.text());
+        assert!(again.text().contains("invalid_request_uri"));
+    }
 }
 
 #[tokio::test]
