@@ -121,6 +121,8 @@ pub struct App {
     pub refresh_tokens: RefreshTokens,
     /// Authorization requests while a person makes up their mind.
     pub interactions: Tickets,
+    /// What was decided about them before anybody had signed in.
+    pub decisions: Tickets,
     /// What a browser carries from one page to the next.
     pub errands: Tickets,
     /// Logout requests while a person makes up their mind.
@@ -207,6 +209,7 @@ impl App {
         let refresh_tokens = RefreshTokens::new(&*sealer.derive("refresh tokens")?);
         let codes = Tickets::new(&sealer, "code")?;
         let interactions = Tickets::new(&sealer, "interaction")?;
+        let decisions = Tickets::new(&sealer, "decision")?;
         let errands = Tickets::new(&sealer, "errand")?;
         let logouts = Tickets::new(&sealer, "logout")?;
         let sign_ins = Tickets::new(&sealer, "sign-in")?;
@@ -285,6 +288,7 @@ impl App {
             codes,
             refresh_tokens,
             interactions,
+            decisions,
             errands,
             logouts,
             sign_ins,

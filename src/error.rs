@@ -6,7 +6,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use writ_resource::dpop::NONCE_HEADER;
 
@@ -143,6 +143,18 @@ impl OAuthError {
         self.header(header::RETRY_AFTER, &seconds.to_string())
     }
 
+    /// Adds the headers that go with it to an answer, whatever that says it in.
+    pub fn stamp(&self, headers: &mut HeaderMap) {
+        headers.extend(self.headers.iter().cloned());
+        if matches!(
+            self.code,
+            ErrorCode::TemporarilyUnavailable | ErrorCode::TooMany
+        ) {
+            let soon = HeaderValue::from_static("1");
+            headers.entry(header::RETRY_AFTER).or_insert(soon);
+        }
+    }
+
     /// Text that cannot be a header is left out.
     fn header(mut self, name: HeaderName, value: &str) -> Self {
         let value = HeaderValue::from_str(value).ok();
@@ -246,16 +258,7 @@ impl IntoResponse for OAuthError {
         response.extensions_mut().insert(self.said());
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        for (name, value) in self.headers {
-            headers.append(name, value);
-        }
-        if matches!(
-            self.code,
-            ErrorCode::TemporarilyUnavailable | ErrorCode::TooMany
-        ) {
-            let soon = HeaderValue::from_static("1");
-            headers.entry(header::RETRY_AFTER).or_insert(soon);
-        }
+        self.stamp(headers);
         response
     }
 }

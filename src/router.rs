@@ -83,6 +83,7 @@ fn table(app: &AppState) -> Router<AppState> {
         .route("/authorize", get(authorize::begin).post(authorize::begin))
         .route("/authorize/resume", get(authorize::resume))
         .route("/authorize/decision", post(authorize::decide))
+        .route("/authorize/upstream", post(authorize::upstream::decide))
         .route("/pages/submit.js", get(authorize::submit))
         .route("/account/apps", get(apps::show))
         .route("/account/apps/revoke", post(apps::revoke))

@@ -1,24 +1,22 @@
 //! Where the browser goes next: sign in, be asked, be done.
 
-use entity::replay;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    code::{self, SignedIn},
+    completion::Word,
     consent::Remembered,
-    request::{Answer, AuthorizationRequest, Channel, Received, Refusal},
+    decision::Decision,
+    request::{AuthorizationRequest, Channel, Received},
     request_object,
 };
 use crate::{
     app::App,
-    audit::{Event, Kind},
-    clients::{self, cimd, digest_of},
+    clients::{self, digest_of},
     error::{OAuthError, Result},
-    journal::{Command, JournalError},
     oauth::{error_code::ErrorCode, grant_type::AuthMethod, openid::Acr, redirect_uri},
     policy::person::Ask,
     registry::{Origin, Tenant},
-    store::{Change, Once, authorization},
+    store::authorization,
     tokens::subject,
     users::Session,
 };
@@ -121,9 +119,9 @@ impl Interaction {
     /// `invalid_request` when it is none of ours, or took too long.
     pub fn open(app: &App, tenant: &Tenant, ticket: &str) -> Result<Self> {
         let found = app.interactions.open::<Self>(tenant.name(), ticket);
-        let oldest = app.clock.seconds() - app.config.authorization.patience;
+        let now = app.clock.seconds();
         found
-            .filter(|found| found.asked_at >= oldest)
+            .filter(|found| now <= found.ends_at(app))
             .ok_or_else(|| {
                 OAuthError::invalid_request(
                     "This took too long, or the link is incomplete: go back to the application \
@@ -132,10 +130,10 @@ impl Interaction {
             })
     }
 
-    /// When it began, Unix seconds.
+    /// Until when it can be carried on, Unix seconds.
     #[must_use]
-    pub const fn asked_at(&self) -> i64 {
-        self.asked_at
+    pub fn ends_at(&self, app: &App) -> i64 {
+        self.asked_at + app.config.authorization.patience
     }
 
     /// The same for a request that came without cookies, whoever brings them.
@@ -193,7 +191,7 @@ async fn signed(app: &App, tenant: &Tenant, received: &Received<'_>) -> Result<O
     Ok(Some(unpacked))
 }
 
-fn no_such_request() -> OAuthError {
+pub(super) fn no_such_request() -> OAuthError {
     OAuthError::new(
         ErrorCode::InvalidRequestUri,
         "request_uri has expired, was used before, or is not one that this client has pushed.",
@@ -210,11 +208,11 @@ pub enum Step {
     },
     /// To the page that asks.
     Ask(Remembered),
-    /// Back to the client: nothing has to be asked.
-    Done(Remembered),
+    /// Back to the client, with this: nothing has to be asked any more.
+    Done(Box<Ask>, Word),
 }
 
-/// Decides it.
+/// Decides it, for a browser that may bring back what was decided before anybody signed in.
 ///
 /// # Errors
 /// `login_required` or `consent_required` when nothing may be shown.
@@ -224,6 +222,7 @@ pub async fn next(
     request: &AuthorizationRequest,
     session: Option<&Session>,
     interaction: &Interaction,
+    decision: Option<Decision>,
 ) -> Result<Step> {
     let prompt = request.details.prompt;
     let Some(session) = session.filter(|s| suffices(app, tenant, request, s, interaction)) else {
@@ -254,11 +253,17 @@ pub async fn next(
             authenticated_after: later.max(asked_at),
         });
     };
+    if let Some(decision) = decision
+        && let Some(allowed) = decision.allows(request)
+    {
+        return Ok(Step::Done(Box::new(allowed), Word::Decided(decision)));
+    }
     let client_id = request.client.id();
     let remembered = Remembered::read(app, tenant, &session.user.id, client_id).await?;
     let ask_again = prompt.consent || anyone_may_pose_as(request);
     if remembered.allowed.covers(&request.ask.scopes) && remembered.exists() && !ask_again {
-        return Ok(Step::Done(remembered));
+        let allowed = Box::new(request.ask.clone());
+        return Ok(Step::Done(allowed, Word::Remembered));
     }
     if prompt.none {
         return Err(OAuthError::new(
@@ -314,139 +319,4 @@ fn anyone_may_pose_as(request: &AuthorizationRequest) -> bool {
     client.rights().token_endpoint_auth_method == AuthMethod::None
         && client.origin() != Origin::Registered
         && redirect_uri::is_local(&request.to.redirect_uri)
-}
-
-/// How often a consent is written that another window changes at the same time.
-const ATTEMPTS: usize = 3;
-
-/// Ends the interaction with a code for what the person allows; `asked` says whether they were
-/// asked just now.
-///
-/// # Errors
-/// [`Refusal`]: for a page when the request was completed before.
-pub async fn complete(
-    app: &App,
-    tenant: &Tenant,
-    request: &AuthorizationRequest,
-    session: &Session,
-    allowed: &Ask,
-    asked: bool,
-) -> Result<Answer, Refusal> {
-    let refuse = |error| Refusal::Redirect(request.to.clone(), error);
-    let mut attempts = 0..ATTEMPTS;
-    loop {
-        if attempts.next().is_none() {
-            return Err(refuse(changed()));
-        }
-        let command = command(app, tenant, request, session, allowed, asked).await;
-        let command = command.map_err(refuse)?;
-        if command.changes.is_empty() && command.audit.is_empty() {
-            break;
-        }
-        match app.journal.commit(command).await {
-            Ok(()) => break,
-            Err(JournalError::Conflict) => {}
-            Err(JournalError::Used(Once::PushedRequest)) => {
-                return Err(Refusal::Page(no_such_request()));
-            }
-            Err(JournalError::Used(_)) => return Err(refuse(changed())),
-            Err(error) => return Err(refuse(error.into())),
-        }
-    }
-    let person = SignedIn {
-        subject: session.user.id.clone(),
-        sid: session.sid.clone(),
-        auth_time: session.authenticated_at,
-        amr: session.amr.clone(),
-    };
-    let code = code::make(app, tenant, request, allowed, person).map_err(refuse)?;
-    Ok(Answer::new(
-        tenant,
-        request.to.clone(),
-        vec![("code", code)],
-    ))
-}
-
-/// What has to be written before the client gets its code.
-async fn command(
-    app: &App,
-    tenant: &Tenant,
-    request: &AuthorizationRequest,
-    session: &Session,
-    allowed: &Ask,
-    asked: bool,
-) -> Result<Command> {
-    let (user, client_id) = (&session.user.id, request.client.id());
-    let now = app.clock.seconds();
-    let mut changes = Vec::new();
-    let mut audit = Vec::new();
-    if asked {
-        let remembered = Remembered::read(app, tenant, user, client_id).await?;
-        // From now on it is more than a passer-by.
-        changes.extend(cimd::row(app, tenant, &request.client));
-        changes.extend(remembered.add(tenant, user, client_id, &allowed.scopes, now)?);
-        let scope = allowed.scopes.to_scope()?.to_string();
-        let event = Event {
-            client_id: Some(client_id),
-            sub: Some(user),
-            scope: Some(&scope),
-            ..Event::default()
-        };
-        audit.push(app.record(tenant, Kind::ConsentGiven, &event));
-    }
-    changes.extend(completed(app, tenant, request));
-    Ok(Command::new(changes, audit))
-}
-
-/// What has to be written of a pushed request that is done with (RFC 9126 §4): until now it could be
-/// opened again, from now on not.
-fn completed(app: &App, tenant: &Tenant, request: &AuthorizationRequest) -> Vec<Change> {
-    let Some(digest) = request.pushed else {
-        return Vec::new();
-    };
-    let (tenant, digest) = (tenant.name().to_owned(), digest.to_vec());
-    let used = Change::UseOnce {
-        row: replay::Model {
-            tenant: tenant.clone(),
-            digest: digest.clone(),
-            expires_at: app.clock.seconds() + app.config.authorization.patience,
-        },
-        what: Once::PushedRequest,
-    };
-    let forgotten = authorization::Change::Complete { tenant, digest };
-    vec![used, Change::Authorization(forgotten)]
-}
-
-/// What a client may be told when others were faster (RFC 6749 §4.1.2.1).
-fn changed() -> OAuthError {
-    OAuthError::new(
-        ErrorCode::TemporarilyUnavailable,
-        "Something was changed meanwhile: try again.",
-    )
-}
-
-/// Ends the interaction without one (RFC 6749 §4.1.2.1).
-///
-/// # Errors
-/// [`Refusal`]
-pub async fn deny(
-    app: &App,
-    tenant: &Tenant,
-    request: &AuthorizationRequest,
-    session: &Session,
-) -> Refusal {
-    let event = Event {
-        client_id: Some(request.client.id()),
-        sub: Some(&session.user.id),
-        ..Event::default()
-    };
-    let audit = vec![app.record(tenant, Kind::ConsentDenied, &event)];
-    let changes = completed(app, tenant, request);
-    let error = match app.journal.commit(Command::new(changes, audit)).await {
-        Ok(()) => OAuthError::access_denied("The person has denied it."),
-        Err(JournalError::Used(Once::PushedRequest)) => return Refusal::Page(no_such_request()),
-        Err(JournalError::Conflict | JournalError::Used(_)) => changed(),
-        Err(error) => error.into(),
-    };
-    Refusal::Redirect(request.to.clone(), error)
 }

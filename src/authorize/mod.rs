@@ -7,7 +7,9 @@
 //! | [`machine`] | the order that matters most: until client and redirect URI are known to be good, nobody is redirected |
 //! | [`checks`] | the other checks, a table |
 //! | [`interaction`] | where the browser goes next: sign in, be asked, be done |
+//! | [`completion`] | the end of that: a code for what the person allows, or none |
 //! | [`consent`] | what a person lets a client have |
+//! | [`decision`] | what was decided before anybody had signed in |
 //! | [`code`] | codes, made and redeemed |
 //! | [`refresh`] | refresh tokens, written and read |
 //!
@@ -16,7 +18,9 @@
 
 pub mod checks;
 pub mod code;
+pub mod completion;
 pub mod consent;
+pub mod decision;
 pub mod interaction;
 pub mod machine;
 pub mod refresh;
@@ -24,6 +28,8 @@ pub mod request;
 pub mod request_object;
 
 pub use self::{
+    completion::Word,
+    decision::Decision,
     interaction::{Interaction, Step},
     machine::read,
     request::{Answer, AuthorizationRequest, Channel, Received, Refusal, ResponseMode},

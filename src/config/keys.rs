@@ -119,6 +119,8 @@ pub(super) const KEYS: &[(&str, Allowed)] = {
         ("limits.registration_burst", Number(1, RATE)),
         ("limits.document_rate", Number(0, RATE)),
         ("limits.document_burst", Number(1, RATE)),
+        ("limits.arrival_rate", Number(0, RATE)),
+        ("limits.arrival_burst", Number(1, RATE)),
         ("fetch.timeout", Number(1, 60)),
         ("fetch.max_body", Number(1024, 1 << 24)),
         (

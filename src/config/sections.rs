@@ -269,6 +269,10 @@ pub struct Limits {
     pub document_rate: u32,
     /// How many at once.
     pub document_burst: u32,
+    /// People a second who make an account, or come back from another provider, from one address.
+    pub arrival_rate: u32,
+    /// How many at once.
+    pub arrival_burst: u32,
 }
 
 /// `[fetch]`
@@ -561,6 +565,8 @@ impl Default for Limits {
             registration_burst: 1000,
             document_rate: 5,
             document_burst: 100,
+            arrival_rate: 5,
+            arrival_burst: 100,
         }
     }
 }

@@ -61,7 +61,6 @@ pub struct Guess<'a> {
 #[derive(Debug)]
 pub struct Guesses {
     clock: Clock,
-    interval: u32,
     /// By account and address, or account and browser.
     pairs: [Rate; 2],
     addresses: [Rate; 2],
@@ -75,7 +74,6 @@ impl Guesses {
         let (interval, burst) = (config.guess_interval, config.guesses);
         Self {
             clock,
-            interval,
             pairs: [(); 2].map(|()| Rate::slow(interval, burst)),
             addresses: [
                 Rate::slow(interval.div_ceil(MANY), burst * MANY),
@@ -99,24 +97,22 @@ impl Guesses {
     pub fn count(&self, guess: &Guess<'_>) -> Result<()> {
         let now = self.clock.millis();
         // Looked at first: whoever is refused for one of them is not charged for the others.
-        let spent = guess.counters(self, |rate, key| rate.is_spent(key, now));
-        let refused = spent || guess.counters(self, |rate, key| !rate.admits(key, now));
-        if !refused {
+        let spent = guess.first(self, |rate, key| rate.is_spent(key, now));
+        let refused = spent.or_else(|| guess.first(self, |rate, key| !rate.admits(key, now)));
+        let Some(rate) = refused else {
             return Ok(());
-        }
-        let seconds = u64::from(self.interval);
+        };
         let words =
             "There have been too many attempts to sign in: wait a few minutes and try again.";
-        Err(OAuthError::new(ErrorCode::TooMany, words).retry_after(seconds))
+        Err(OAuthError::new(ErrorCode::TooMany, words).retry_after(rate.seconds()))
     }
 
     /// An attempt was right, and is not counted.
     pub fn was_right(&self, guess: &Guess<'_>) {
         let now = self.clock.millis();
-        guess.counters(self, |rate, key| {
+        for (rate, key) in guess.counters(self) {
             rate.give_back(key, now);
-            false
-        });
+        }
     }
 }
 
@@ -130,16 +126,28 @@ enum Key<'a> {
 }
 
 impl<'a> Guess<'a> {
-    /// Visits every counter of this attempt until `visit` says so; whether it did.
-    fn counters(&self, of: &Guesses, mut visit: impl FnMut(&Rate, Key<'a>) -> bool) -> bool {
+    /// What this attempt is counted by.
+    fn counters<'g>(&self, of: &'g Guesses) -> Vec<(&'g Rate, Key<'a>)> {
         let (tenant, account, kind) = (self.tenant, self.account, self.secret as usize);
         if let Some(device) = self.device {
-            return visit(&of.pairs[kind], Key::Device(tenant, account, device));
+            return vec![(&of.pairs[kind], Key::Device(tenant, account, device))];
         }
         let address = self.address.map(network);
-        visit(&of.pairs[kind], Key::Pair(tenant, account, address))
-            || visit(&of.addresses[kind], Key::Address(address))
-            || visit(&of.accounts[kind], Key::Account(tenant, account))
+        vec![
+            (&of.pairs[kind], Key::Pair(tenant, account, address)),
+            (&of.addresses[kind], Key::Address(address)),
+            (&of.accounts[kind], Key::Account(tenant, account)),
+        ]
+    }
+
+    /// The first rate of them of which that holds; those behind it are not asked.
+    fn first<'g>(
+        &self,
+        of: &'g Guesses,
+        holds: impl Fn(&Rate, Key<'a>) -> bool,
+    ) -> Option<&'g Rate> {
+        let mut counters = self.counters(of).into_iter();
+        counters.find_map(|(rate, key)| holds(rate, key).then_some(rate))
     }
 }
 

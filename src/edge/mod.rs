@@ -7,12 +7,14 @@
 //! | `failure_rate` | an address whose clients fail to authenticate | 100/s after 10,000 |
 //! | `registration_rate` | an address that registers clients | 10/s after 1,000 |
 //! | `document_rate` | an address that names metadata documents which are not here | 5/s after 100 |
+//! | `arrival_rate` | an address from which people make accounts, or come back from other providers | 5/s after 100 |
 //!
-//! The last three are what strangers can do at no cost of their own. Secrets are random, so nobody
+//! The last four are what strangers can do at no cost of their own. Secrets are random, so nobody
 //! guesses one at any rate: the limit on failures saves work, and leaves room for a whole office
 //! with a wrong secret, or a test suite. The limit on registrations keeps one address from pushing
 //! everybody else's clients out of a full table in less than a quarter of an hour. The limit on
-//! documents keeps one address from having this server knock at others' doors.
+//! documents keeps one address from having this server knock at others' doors, and so does that on
+//! arrivals, which also bounds the accounts that one address makes.
 
 mod address;
 mod guesses;
@@ -41,6 +43,7 @@ pub struct Limits {
     failures: Option<Rate>,
     registrations: Option<Rate>,
     documents: Option<Rate>,
+    arrivals: Option<Rate>,
 }
 
 impl Limits {
@@ -54,6 +57,7 @@ impl Limits {
             failures: Rate::new(config.failure_rate, config.failure_burst),
             registrations: Rate::new(config.registration_rate, config.registration_burst),
             documents: Rate::new(config.document_rate, config.document_burst),
+            arrivals: Rate::new(config.arrival_rate, config.arrival_burst),
         }
     }
 
@@ -112,6 +116,15 @@ impl Limits {
         self.count(rate, key, DOCUMENTS)
     }
 
+    /// Counts somebody who makes an account, or comes back from another provider.
+    ///
+    /// # Errors
+    /// 429 when too many come from the address.
+    pub fn arrival(&self, address: Option<IpAddr>) -> Result<()> {
+        let (rate, key) = (self.arrivals.as_ref(), address.map(network));
+        self.count(rate, key, ARRIVALS)
+    }
+
     fn count(
         &self,
         rate: Option<&Rate>,
@@ -136,6 +149,8 @@ const REGISTRATIONS: &str =
     "Too many registrations from this address: register once and keep the client_id.";
 const DOCUMENTS: &str =
     "Too many metadata documents were asked for from this address: keep to one client_id.";
+const ARRIVALS: &str =
+    "Too many people make an account or sign in from this address: try again in a moment.";
 
 /// RFC 6585 §4: 429 with `Retry-After`, which is one second because no rate is below one.
 fn refusal(words: &'static str) -> OAuthError {

@@ -51,6 +51,11 @@ impl Rate {
         }
     }
 
+    /// Seconds after which it may be one more, at most.
+    pub(super) const fn seconds(&self) -> u64 {
+        self.interval.div_ceil(SECOND)
+    }
+
     /// Takes back one that was counted.
     pub(super) fn give_back(&self, key: impl Hash, now: i64) {
         let (place, tag, now) = self.find(key, now);

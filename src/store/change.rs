@@ -38,6 +38,8 @@ pub enum Once {
     Challenge,
     /// What a browser carried to another provider and back: the `state` (RFC 6749 §10.12).
     Departure,
+    /// What was decided before anybody had signed in.
+    Decision,
 }
 
 /// Whose an access token is.

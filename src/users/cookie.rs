@@ -11,6 +11,8 @@ pub enum Cookie {
     Session,
     /// Names a browser in which nobody is signed in, for as long as it is open.
     Browser,
+    /// Names a browser that has left for another provider.
+    Departure,
     /// Says who has signed in with this browser before.
     Device,
 }
@@ -22,6 +24,7 @@ impl Cookie {
         let purpose = match self {
             Self::Session => "session",
             Self::Browser => "browser",
+            Self::Departure => "departure",
             Self::Device => "device",
         };
         let prefix = if is_secure(tenant) { "__Host-" } else { "" };

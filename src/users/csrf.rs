@@ -19,7 +19,7 @@ use crate::{
 pub const FIELD: &str = "csrf";
 
 /// Whose form it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Holder<'a> {
     /// Somebody's who is signed in.
     Session(&'a Session),

@@ -1,5 +1,7 @@
 //! What administrators say of a person, and what they see.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,7 +22,7 @@ use crate::{
 const MOST_CLAIMS: usize = 16 * 1024;
 
 /// A person as an administrator declares them.
-#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserDeclaration {
     /// The name to sign in with.
@@ -47,6 +49,14 @@ pub struct UserDeclaration {
     /// The same as another server has hashed it: bcrypt, scrypt or argon2.
     #[serde(default)]
     pub password_hash: Option<String>,
+}
+
+impl fmt::Debug for UserDeclaration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserDeclaration")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A person as administrators see them.
@@ -261,5 +271,23 @@ pub fn check_secret(
             .map_err(|why| why.trim_end_matches('.').to_owned()),
         (None, Some(hash)) => password::check_hash(hash),
         (None, None) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declaration_does_not_print_its_secrets() {
+        let declared = serde_json::json!({
+            "username": "alice", "password": "correct horse", "password_hash": "$2b$10$secret",
+        });
+        let declared: UserDeclaration = serde_json::from_value(declared).unwrap();
+        let printed = format!("{declared:?}");
+        assert!(printed.contains("alice"), "{printed}");
+        for secret in ["correct horse", "secret"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
     }
 }

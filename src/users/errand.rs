@@ -8,7 +8,7 @@ use crate::{
     registry::Tenant,
 };
 
-/// Seconds for which an errand can be carried on.
+/// Seconds for which one can be carried on that leads to a page of ours.
 const LIFETIME: i64 = 3600;
 
 /// A client that sends a person, as the person is told of it before anything else happens.
@@ -41,8 +41,8 @@ pub struct Errand {
     pub client: Option<Sender>,
     /// Who the client believes it is (OpenID Connect Core §3.1.2.1).
     pub login_hint: Option<String>,
-    /// When it began, Unix seconds.
-    pub asked_at: i64,
+    /// Until when it can be carried on, Unix seconds.
+    pub ends_at: i64,
     /// Who signed in before this Unix second must do so again.
     pub authenticated_after: Option<i64>,
 }
@@ -55,7 +55,7 @@ impl Errand {
             to: to.into(),
             client: None,
             login_hint: None,
-            asked_at: app.clock.seconds(),
+            ends_at: app.clock.seconds() + LIFETIME,
             authenticated_after: None,
         }
     }
@@ -84,13 +84,22 @@ impl Errand {
     pub fn open(app: &App, tenant: &Tenant, ticket: &str) -> Result<Self> {
         let errand = app.errands.open::<Self>(tenant.name(), ticket);
         let now = app.clock.seconds();
-        let alive = |errand: &Self| now - errand.asked_at <= LIFETIME && errand.leads_home();
+        let alive = |errand: &Self| now <= errand.ends_at && errand.leads_home();
         errand.filter(alive).ok_or_else(|| {
             OAuthError::invalid_request(
                 "This sign-in has taken too long, or its link is incomplete: go back to the \
                  application and begin again.",
             )
         })
+    }
+
+    /// The same with more of a query, for one that a client has sent.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        let mark = if self.to.contains('?') { '&' } else { '?' };
+        let value = form_urlencoded::byte_serialize(value.as_bytes());
+        self.to = format!("{}{mark}{name}={}", self.to, String::from_iter(value));
+        self
     }
 
     /// Where the browser goes then, with the issuer's own path.
@@ -122,7 +131,7 @@ mod tests {
                 to: to.into(),
                 client: None,
                 login_hint: None,
-                asked_at: 0,
+                ends_at: 0,
                 authenticated_after: None,
             };
             errand.leads_home()

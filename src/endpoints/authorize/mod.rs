@@ -5,27 +5,32 @@
 //! | `GET`, `POST /authorize` | a request begins |
 //! | `GET /authorize/resume` | the person comes back from signing in |
 //! | `POST /authorize/decision` | what they allow |
+//! | `POST /authorize/upstream` | the same of whoever is about to sign in with another provider |
 //! | `GET /pages/submit.js` | the script that posts an answer |
 
 mod page;
+pub mod upstream;
 
 pub use self::page::submit;
+
+use std::collections::BTreeSet;
 
 use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::extract::{ForTenant, form};
 use crate::{
-    app::{App, AppState},
+    app::{App, AppState, providers::Provider},
     authorize::{
-        self, Answer, AuthorizationRequest, Interaction, Refusal, ResponseMode, Step, interaction,
+        self, Answer, AuthorizationRequest, Decision, Interaction, Refusal, ResponseMode, Step,
+        Word, completion, interaction,
     },
     error::{OAuthError, Result},
     registry::Tenant,
-    users::{Errand, Session, csrf, session},
+    users::{Errand, Session, browser::Browser, csrf, session},
 };
 
 /// Begins.
@@ -58,12 +63,21 @@ pub async fn begin(
         let path = tenant.path();
         return see_other(&format!("{path}/authorize/resume?interaction={ticket}"));
     }
-    go_on(&app, &tenant, session, &interaction).await
+    go_on(&app, &tenant, session, &interaction, Back::default()).await
 }
 
 const NOT_UTF8: &str = "The form is not UTF-8.";
 
-/// Goes on after the person has signed in.
+/// What a browser comes back with.
+#[derive(Default)]
+struct Back<'a> {
+    /// What was decided before it left for a provider.
+    decision: Option<Decision>,
+    /// The provider that it is to leave for, if nobody has signed in.
+    leaving: Option<(&'a Provider, &'a HeaderMap)>,
+}
+
+/// Goes on after the person has signed in, or has chosen another provider to do so.
 ///
 /// # Errors
 /// As [`begin`].
@@ -72,12 +86,21 @@ pub async fn resume(
     ForTenant(tenant): ForTenant,
     request: Request,
 ) -> Result<Response> {
-    let query = request.uri().query().unwrap_or_default();
-    let ticket = value(query.as_bytes(), "interaction").unwrap_or_default();
+    let (query, headers) = (request.uri().query().unwrap_or_default(), request.headers());
+    let given = |name| value(query.as_bytes(), name);
+    let ticket = given("interaction").unwrap_or_default();
     let interaction = Interaction::open(&app, &tenant, &ticket)?;
-    let session = session::current(&app, &tenant, request.headers()).await?;
+    let session = session::current(&app, &tenant, headers).await?;
     let interaction = interaction.seen(session.as_ref());
-    go_on(&app, &tenant, session, &interaction).await
+    let decided = given("decision").zip(Browser::left(&tenant, headers));
+    let provider = given("provider").and_then(|id| app.providers.get(&id));
+    let back = Back {
+        decision: decided.and_then(|(decision, browser)| {
+            Decision::open(&app, &tenant, &decision, &interaction, browser)
+        }),
+        leaving: provider.map(|provider| (provider.as_ref(), headers)),
+    };
+    go_on(&app, &tenant, session, &interaction, back).await
 }
 
 async fn go_on(
@@ -85,25 +108,26 @@ async fn go_on(
     tenant: &Tenant,
     session: Option<Session>,
     interaction: &Interaction,
+    Back { decision, leaving }: Back<'_>,
 ) -> Result<Response> {
     let request = match authorize::read(app, tenant, &interaction.received()?).await {
         Ok(request) => request,
         Err(refusal) => return refused(app, tenant, refusal),
     };
-    let next = interaction::next(app, tenant, &request, session.as_ref(), interaction).await;
+    let who = session.as_ref();
+    let next = interaction::next(app, tenant, &request, who, interaction, decision).await;
     match (next, session) {
         (Err(error), _) => refused(app, tenant, Refusal::Redirect(request.to, error)),
-        (Ok(Step::Done(_)), Some(session)) => {
-            let done =
-                interaction::complete(app, tenant, &request, &session, &request.ask, false).await;
+        (Ok(Step::Done(allowed, word)), Some(session)) => {
+            let done = completion::complete(app, tenant, &request, &session, &allowed, &word).await;
             done.map_or_else(
                 |refusal| refused(app, tenant, refusal),
                 |answer| answered(app, tenant, &answer),
             )
         }
         (Ok(Step::Ask(remembered)), Some(session)) => {
-            let ticket = interaction.seal(app, tenant)?;
-            let page = page::Consent::new(app, tenant, &request, &session, &remembered, ticket)?;
+            let asked = page::Asked::Person(&session, &remembered);
+            let page = page::Consent::new(app, tenant, &request, asked, interaction)?;
             app.pages.show(tenant, StatusCode::OK, &page)
         }
         (
@@ -111,7 +135,12 @@ async fn go_on(
                 authenticated_after,
             }),
             _,
-        ) => sign_in(app, tenant, &request, interaction, authenticated_after),
+        ) => match leaving {
+            Some((provider, headers)) => {
+                upstream::ask(app, tenant, headers, &request, interaction, provider)
+            }
+            None => sign_in(app, tenant, &request, interaction, authenticated_after),
+        },
         (Ok(_), None) => sign_in(app, tenant, &request, interaction, None),
     }
 }
@@ -123,15 +152,26 @@ fn sign_in(
     interaction: &Interaction,
     authenticated_after: Option<i64>,
 ) -> Result<Response> {
+    let errand = errand(app, tenant, request, interaction, authenticated_after)?;
+    see_other(&errand.login(app, tenant)?)
+}
+
+/// The way back to a request, for whoever has to sign in.
+fn errand(
+    app: &App,
+    tenant: &Tenant,
+    request: &AuthorizationRequest,
+    interaction: &Interaction,
+    authenticated_after: Option<i64>,
+) -> Result<Errand> {
     let ticket = interaction.seal(app, tenant)?;
-    let errand = Errand {
+    Ok(Errand {
         to: format!("/authorize/resume?interaction={ticket}"),
         client: Some(page::sender(request)?),
         login_hint: request.details.login_hint.clone(),
-        asked_at: interaction.asked_at(),
+        ends_at: interaction.ends_at(app),
         authenticated_after,
-    };
-    see_other(&errand.login(app, tenant)?)
+    })
 }
 
 /// Takes what the person has decided.
@@ -147,7 +187,7 @@ pub async fn decide(
     let ticket = value(&body, "interaction").unwrap_or_default();
     let interaction = Interaction::open(&app, &tenant, &ticket)?;
     let Some(session) = session::current(&app, &tenant, &headers).await? else {
-        return go_on(&app, &tenant, None, &interaction).await;
+        return go_on(&app, &tenant, None, &interaction, Back::default()).await;
     };
     let sent = value(&body, csrf::FIELD);
     let holder = csrf::Holder::Session(&session);
@@ -157,13 +197,14 @@ pub async fn decide(
         Err(refusal) => return refused(&app, &tenant, refusal),
     };
     // The session may have become another one, or too old, since the page was shown.
-    let next = interaction::next(&app, &tenant, &request, Some(&session), &interaction).await;
+    let who = Some(&session);
+    let next = interaction::next(&app, &tenant, &request, who, &interaction, None).await;
     if let Ok(Step::SignIn { .. }) | Err(_) = next {
-        return go_on(&app, &tenant, Some(session), &interaction).await;
+        return go_on(&app, &tenant, Some(session), &interaction, Back::default()).await;
     }
     let outcome = match value(&body, "decision").as_deref() {
         Some("allow") => allow(&app, &tenant, &request, &session, &body).await,
-        Some("deny") => Err(interaction::deny(&app, &tenant, &request, &session).await),
+        Some("deny") => Err(completion::deny(&app, &tenant, &request, who).await),
         _ => Err(Refusal::Page(OAuthError::invalid_request(
             "The form does not say what was decided.",
         ))),
@@ -181,11 +222,15 @@ async fn allow(
     session: &Session,
     body: &[u8],
 ) -> Result<Answer, Refusal> {
-    let chosen = form_urlencoded::parse(body).filter(|(name, _)| name == "scope");
-    let chosen = chosen.map(|(_, value)| value.into_owned()).collect();
-    let allowed = request.ask.clone().narrowed(&chosen);
+    let allowed = request.ask.clone().narrowed(&chosen(body));
     let allowed = allowed.map_err(|error| Refusal::Redirect(request.to.clone(), error))?;
-    interaction::complete(app, tenant, request, session, &allowed, true).await
+    completion::complete(app, tenant, request, session, &allowed, &Word::Given).await
+}
+
+/// The boxes of a form that are still ticked.
+fn chosen(body: &[u8]) -> BTreeSet<String> {
+    let pairs = form_urlencoded::parse(body).filter(|(name, _)| name == "scope");
+    pairs.map(|(_, value)| value.into_owned()).collect()
 }
 
 fn refused(app: &App, tenant: &Tenant, refusal: Refusal) -> Result<Response> {

@@ -5,21 +5,44 @@ use serde::Serialize;
 use url::Url;
 
 use crate::{
-    app::App,
-    authorize::{Answer, AuthorizationRequest, consent::Remembered},
+    app::{App, providers::Provider},
+    authorize::{Answer, AuthorizationRequest, Interaction, consent::Remembered},
     endpoints::described::{Group, groups},
     error::{OAuthError, Result},
     oauth::redirect_uri,
+    policy::person::Allowed,
     registry::{Origin, Tenant},
-    users::{Session, csrf, errand::Sender},
+    users::{
+        Session,
+        browser::Browser,
+        csrf::{self, Holder},
+        errand::Sender,
+    },
     web::{Asset, Page},
 };
 
+/// Who is asked.
+#[derive(Clone, Copy)]
+pub(super) enum Asked<'a> {
+    /// Somebody who has signed in, and what they have allowed before.
+    Person(&'a Session, &'a Remembered),
+    /// Whoever is about to sign in with another provider.
+    Stranger(&'a Browser, &'a Provider),
+}
+
+/// The provider that somebody goes on to.
+#[derive(Serialize)]
+struct Next {
+    id: String,
+    name: String,
+}
+
 /// Asks a person.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Consent {
-    /// Who is asked.
-    username: String,
+    /// Who is asked, if they have signed in.
+    username: Option<String>,
+    provider: Option<Next>,
     /// Who asks.
     #[serde(flatten)]
     sender: Sender,
@@ -45,20 +68,31 @@ impl Consent {
         app: &App,
         tenant: &Tenant,
         request: &AuthorizationRequest,
-        session: &Session,
-        remembered: &Remembered,
-        interaction: String,
+        asked: Asked<'_>,
+        interaction: &Interaction,
     ) -> Result<Self> {
+        let nothing = Allowed::default();
+        let (username, provider, known, holder) = match asked {
+            Asked::Person(session, remembered) => {
+                let name = session.user.username.clone();
+                let known = &remembered.allowed;
+                (Some(name), None, known, Holder::Session(session))
+            }
+            Asked::Stranger(browser, provider) => {
+                let next = Next {
+                    id: provider.id.clone(),
+                    name: provider.name().to_owned(),
+                };
+                (None, Some(next), &nothing, Holder::Browser(browser))
+            }
+        };
         Ok(Self {
-            username: session.user.username.clone(),
+            username,
+            provider,
             sender: sender(request)?,
-            groups: groups(
-                &request.ask.scopes,
-                &remembered.allowed,
-                &tenant.resources(),
-            ),
-            interaction,
-            csrf: csrf::token(app, tenant, csrf::Holder::Session(session)),
+            groups: groups(&request.ask.scopes, known, &tenant.resources()),
+            interaction: interaction.seal(app, tenant)?,
+            csrf: csrf::token(app, tenant, holder),
         })
     }
 }

@@ -35,7 +35,7 @@ struct Enrolment {
 }
 
 /// What the page shows.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct AuthenticatorPage {
     csrf: String,
     enrolment: String,
@@ -46,7 +46,7 @@ struct AuthenticatorPage {
 }
 
 /// A QR code: its size in modules, and the dark ones as the path of an SVG.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct Qr {
     size: i32,
     path: String,
@@ -61,7 +61,7 @@ impl Page for AuthenticatorPage {
 }
 
 /// What the page of new recovery codes shows.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct RecoveryPage {
     codes: Vec<String>,
 }

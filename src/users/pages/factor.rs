@@ -7,12 +7,14 @@ use axum::{
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-use super::{login::Problem, visit::Visit};
+use super::{
+    login::{Problem, too_many},
+    visit::Visit,
+};
 use crate::{
     app::AppState,
     endpoints::extract::{ForTenant, form, parameters},
     error::Result,
-    oauth::error_code::ErrorCode,
     users::{
         csrf,
         half::Half,
@@ -80,11 +82,9 @@ pub(super) async fn submit(
             let problem = Problem::new("This code is wrong, or was used already.");
             page(&visit, StatusCode::FORBIDDEN, ticket, Some(problem))
         }
-        Err(error) if error.code == ErrorCode::TooMany => {
-            let problem = Problem::new(error.description().into_owned());
-            page(&visit, StatusCode::TOO_MANY_REQUESTS, ticket, Some(problem))
-        }
-        Err(error) => Err(error),
+        Err(error) => too_many(error, |status, problem| {
+            page(&visit, status, ticket, Some(problem))
+        }),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     app::AppState,
     config::SignUp,
     endpoints::extract::{ForTenant, form, parameters},
-    error::Result,
+    error::{OAuthError, Result},
     oauth::error_code::ErrorCode,
     users::{
         csrf,
@@ -135,12 +135,28 @@ pub(super) async fn submit(
             let problem = Problem::new(WRONG);
             page(&visit, StatusCode::FORBIDDEN, typed, Some(problem))
         }
-        Err(error) if error.code == ErrorCode::TooMany => {
-            let problem = Problem::new(error.description().into_owned());
-            page(&visit, StatusCode::TOO_MANY_REQUESTS, typed, Some(problem))
-        }
-        Err(error) => Err(error),
+        Err(error) => too_many(error, |status, problem| {
+            page(&visit, status, typed, Some(problem))
+        }),
     }
+}
+
+/// Says to whoever has tried too often when it is worth trying again, on the page that they are
+/// at.
+///
+/// # Errors
+/// Any other error, as it is.
+pub(super) fn too_many(
+    error: OAuthError,
+    page: impl FnOnce(StatusCode, Problem) -> Result<Response>,
+) -> Result<Response> {
+    if error.code != ErrorCode::TooMany {
+        return Err(error);
+    }
+    let problem = Problem::new(error.description().into_owned());
+    let mut response = page(StatusCode::TOO_MANY_REQUESTS, problem)?;
+    error.stamp(response.headers_mut());
+    Ok(response)
 }
 
 /// Shows the page, perhaps with what did not work.

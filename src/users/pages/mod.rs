@@ -12,6 +12,8 @@ mod signed;
 mod upstream;
 mod visit;
 
+pub use self::upstream::{Leaving, depart};
+
 use axum::{
     Router,
     middleware::from_fn_with_state,

@@ -77,7 +77,7 @@ pub(super) async fn submit(
     let params = parameters(&body)?;
     let visit = Visit::new(&app, &tenant, &headers, params.get("errand"))?;
     visit.check(params.get(csrf::FIELD))?;
-    app.limits.registration(context::address())?;
+    app.limits.arrival(context::address())?;
     let refuse = |words: String| {
         let problem = Problem::input(words);
         page(&visit, StatusCode::BAD_REQUEST, &params, Some(problem))

@@ -26,6 +26,7 @@ use crate::{
     registry::Tenant,
     store::Once,
     users::{
+        Errand,
         browser::Browser,
         credential::{self, Credentials, UPSTREAM},
         csrf, session,
@@ -122,7 +123,8 @@ fn provider<'a>(app: &'a App, id: &str) -> Result<&'a Provider> {
         .ok_or_else(|| OAuthError::not_found("There is no such provider to sign in with."))
 }
 
-/// Leaves for a provider, from the sign-in page.
+/// Leaves for a provider, from the sign-in page. Whom a client has sent is asked first what that
+/// may do, where it was going: only then is anything sent to the provider.
 ///
 /// # Errors
 /// `not_found`, 403 when the form is another browser's; when the errand is none of ours.
@@ -137,12 +139,60 @@ pub(super) async fn leave(
     let params = parameters(&body)?;
     let visit = Visit::new(&app, &tenant, &headers, params.get("errand"))?;
     visit.check(params.get(csrf::FIELD))?;
-    let traveller = Traveller::Browser(visit.browser.name.clone());
-    let errand = visit.errand.as_ref().map(|(_, errand)| errand.clone());
-    let departure = Departure::new(&app, provider, traveller, errand);
-    match departure.url(&app, &tenant, provider).await {
-        Ok(url) => onward(&app, &tenant, provider, url.as_str()),
-        Err(failure) => fail(&visit, provider, &failure).await,
+    let errand = visit.errand.map(|(_, errand)| errand);
+    if let Some(errand) = errand.as_ref().filter(|errand| errand.client.is_some()) {
+        let asked = errand.clone().with("provider", &provider.id);
+        let cookie = visit.browser.cookie.into_iter().collect();
+        return see_other(&asked.destination(&tenant), cookie);
+    }
+    let leaving = Leaving {
+        browser: Browser::leaving(&app, &tenant, &headers),
+        provider,
+        errand,
+        decision: None,
+    };
+    depart(&app, &tenant, &headers, leaving).await
+}
+
+/// Somebody who leaves for a provider to sign in.
+pub struct Leaving<'a> {
+    /// Their browser.
+    pub browser: Browser,
+    /// The provider.
+    pub provider: &'a Provider,
+    /// Where they were going.
+    pub errand: Option<Errand>,
+    /// What was decided there before, sealed.
+    pub decision: Option<String>,
+}
+
+/// Sends a browser to a provider, and gives it the cookie that lets it come back.
+///
+/// # Errors
+/// When nothing can be sealed or written.
+pub async fn depart(
+    app: &App,
+    tenant: &Tenant,
+    headers: &HeaderMap,
+    leaving: Leaving<'_>,
+) -> Result<Response> {
+    let Leaving {
+        browser, provider, ..
+    } = leaving;
+    let traveller = Traveller::Browser(browser.name);
+    let departure = Departure::new(app, provider, traveller, leaving.errand.clone());
+    let departure = departure.decided(leaving.decision);
+    match departure.url(app, tenant, provider).await {
+        Ok(url) => {
+            let mut response = onward(app, tenant, provider, url.as_str())?;
+            let cookie = browser.cookie.map(|cookie| (header::SET_COOKIE, cookie));
+            response.headers_mut().extend(cookie);
+            Ok(response)
+        }
+        Err(failure) => {
+            let visit = Visit::with(app, tenant, headers, leaving.errand)?;
+            fail(&visit, provider, &failure).await
+        }
     }
 }
 
@@ -161,10 +211,10 @@ pub(super) async fn arrive(
     let provider = provider(&app, &id)?;
     let query = query.unwrap_or_default();
     let params = parameters(query.as_bytes())?;
-    let browser = Browser::of(&app, &tenant, &headers);
+    let left = Browser::left(&tenant, &headers);
     let session = session::current(&app, &tenant, &headers).await?;
     let is_here = |traveller: &Traveller| match traveller {
-        Traveller::Browser(name) => *name == browser.name,
+        Traveller::Browser(name) => left == Some(name),
         Traveller::Session(sid) => session.as_ref().is_some_and(|here| here.sid == *sid),
     };
     let state = params.get("state").unwrap_or_default();
@@ -184,6 +234,7 @@ pub(super) async fn arrive(
         }
         _ => {
             let errand = departure.errand.clone();
+            let decision = departure.decision.as_deref();
             let visit = Visit::with(&app, &tenant, &headers, errand)?;
             let outcome = match said {
                 Ok(claims) => {
@@ -193,8 +244,8 @@ pub(super) async fn arrive(
                 Err(failure) => Err(failure),
             };
             match outcome {
-                Ok(Outcome::Proved(proved)) => visit.finish(*proved).await,
-                Ok(Outcome::Half(half)) => visit.half_way(&half),
+                Ok(Outcome::Proved(proved)) => visit.decided(decision)?.finish(*proved).await,
+                Ok(Outcome::Half(half)) => visit.decided(decision)?.half_way(&half),
                 Ok(Outcome::Wrong) => Err(OAuthError::access_denied("You may not sign in.")),
                 Err(failure) => fail(&visit, provider, &failure).await,
             }
@@ -210,10 +261,7 @@ async fn ask(
     departure: &Departure,
     params: &Params<'_>,
 ) -> Result<Result<Claims, Failure>> {
-    app.limits.document(context::address()).map_err(|_| {
-        let words = "Too many come back to sign in from this address: try again in a moment.";
-        OAuthError::new(ErrorCode::TooMany, words)
-    })?;
+    app.limits.arrival(context::address())?;
     let used = Command::new(vec![departure.use_up(tenant)], Vec::new());
     app.journal
         .commit(used)

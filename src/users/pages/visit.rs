@@ -1,7 +1,7 @@
 //! A browser on its way through the sign-in pages.
 
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::see_other;
 use crate::{
@@ -65,6 +65,18 @@ impl<'a> Visit<'a> {
         })
     }
 
+    /// The same with what was decided before the person left for a provider.
+    pub(super) fn decided(self, decision: Option<&str>) -> Result<Self> {
+        let (Some(decision), Some((_, errand))) = (decision, &self.errand) else {
+            return Ok(self);
+        };
+        let errand = errand.clone().with("decision", decision);
+        Ok(Self {
+            errand: Some((errand.seal(self.app, self.tenant)?, errand)),
+            ..self
+        })
+    }
+
     /// The token for its forms.
     pub(super) fn csrf(&self) -> String {
         csrf::token(self.app, self.tenant, Holder::Browser(&self.browser))
@@ -124,10 +136,6 @@ impl<'a> Visit<'a> {
             response
                 .headers_mut()
                 .append(header::SET_COOKIE, cookie.clone());
-        }
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            let seconds = HeaderValue::from(self.app.config.users.guess_interval);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         Ok(response)
     }

@@ -1,5 +1,7 @@
 //! What a browser carries to the provider and back: the `state`, sealed.
 
+use std::fmt;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use entity::replay;
@@ -16,19 +18,19 @@ use crate::{
 };
 
 /// Seconds in which a person is to come back.
-const LIFETIME: i64 = 600;
+pub const LIFETIME: i64 = 600;
 
 /// Whose browser it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Traveller {
-    /// Somebody's who signs in, by the browser's name.
+    /// Somebody's who signs in, by the name that it got when it left.
     Browser(String),
     /// Somebody's who is signed in and adds another way in, by the session's public id.
     Session(String),
 }
 
 /// A browser on its way to a provider and back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Departure {
     /// The provider, by its name here.
     provider: String,
@@ -41,8 +43,20 @@ pub struct Departure {
     traveller: Traveller,
     /// Where the person was going.
     pub errand: Option<Errand>,
+    /// What was decided there before the person left, as whoever asked has sealed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
     /// When it began, Unix seconds.
     pub(super) at: i64,
+}
+
+impl fmt::Debug for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Departure")
+            .field("provider", &self.provider)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Departure {
@@ -62,8 +76,16 @@ impl Departure {
             verifier: random(),
             traveller,
             errand,
+            decision: None,
             at: app.clock.seconds(),
         }
+    }
+
+    /// The same of somebody who was asked before they left.
+    #[must_use]
+    pub fn decided(mut self, decision: Option<String>) -> Self {
+        self.decision = decision;
+        self
     }
 
     /// What a `state` holds that this browser may bring back from this provider.

@@ -159,6 +159,8 @@ async fn both_are_slowed_down_alike_and_who_was_here_before_gets_in() {
             let answer = mallory.submit(&page, "/login", &fields).await.answer;
             let expected = if attempt < 10 { 403 } else { 429 };
             assert_eq!(answer.status, expected, "{name} {attempt}");
+            let wait = answer.header("retry-after");
+            assert_eq!(wait, (attempt >= 10).then_some("30"), "{name} {attempt}");
         }
         // Not even the right one is looked at, from there.
         let fields = [("username", name), ("password", PASSWORD)];

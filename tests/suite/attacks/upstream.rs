@@ -216,6 +216,26 @@ async fn a_state_is_for_one_browser_one_time_one_provider_and_a_while() {
 }
 
 #[tokio::test]
+async fn who_comes_back_too_often_has_the_provider_asked_for_nothing() {
+    let mut scene = Scene::with(|_| {}).await;
+    scene.app = scene
+        .app
+        .restart_with(|config| {
+            (config.limits.arrival_rate, config.limits.arrival_burst) = (1, 2);
+            (config.limits.document_rate, config.limits.document_burst) = (1, 1);
+        })
+        .await;
+    scene.provider.gives("no token");
+    for (status, asked) in [(403, 1), (403, 2), (429, 2)] {
+        let mut browser = Browser::new(&scene.app);
+        let away = scene.leave(&mut browser).await;
+        let page = scene.come(&mut browser, &away).await;
+        assert_eq!(page.answer.status, status, "{}", page.text());
+        assert_eq!(scene.provider.asked("/token").len(), asked);
+    }
+}
+
+#[tokio::test]
 async fn answers_of_another_provider_are_not_taken_for_this_ones() {
     let honest = Scene::with(|_| {}).await;
     let evil = FakeProvider::start(&Key::ed(9)).await;

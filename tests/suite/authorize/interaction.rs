@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::{
-    CALENDAR, CALLBACK, TestApp, WEATHER, encode, fields, overlay, pairs, refusal, request, told,
+    Browser, CALENDAR, CALLBACK, TestApp, WEATHER, encode, fields, overlay, pairs, refusal, request, told,
 };
 
 /// Where a browser without anybody signed in is sent.
@@ -549,5 +549,23 @@ async fn pages_point_to_what_the_client_says_of_itself() {
                 "{text}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_person_has_as_long_as_is_configured() {
+    let app = TestApp::with(|config| config.authorization.patience = 7200).await;
+    app.declare_weather(None).await;
+    app.declare_apps().await;
+    app.person("ann", "correct horse battery").await;
+    let typed = [("username", "ann"), ("password", "correct horse battery")];
+    let query = encode(&pairs(&request(&json!({}))));
+    for (seconds, status) in [(7200, 200), (7201, 400)] {
+        let mut browser = Browser::new(&app);
+        let login = browser.open(&format!("/authorize?{query}")).await;
+        app.advance(seconds);
+        let page = browser.submit(&login, "/login", &typed).await;
+        assert_eq!(page.answer.status, status, "{}", page.text());
+        assert_eq!(page.text().contains("consent-allow"), status == 200);
     }
 }

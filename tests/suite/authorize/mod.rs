@@ -3,3 +3,4 @@ mod checks;
 mod interaction;
 mod pushed;
 mod signed;
+mod upstream;

@@ -33,11 +33,16 @@ impl TestApp {
     /// and `web`, which has a secret.
     pub(crate) async fn apps() -> Self {
         let app = Self::weather().await;
-        let public = json!({ "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none" });
-        app.client("app", public).await;
-        app.client("web", json!({ "redirect_uris": [CALLBACK] }))
-            .await;
+        app.declare_apps().await;
         app
+    }
+
+    /// Declares those two clients.
+    pub(crate) async fn declare_apps(&self) {
+        let public = json!({ "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none" });
+        self.client("app", public).await;
+        self.client("web", json!({ "redirect_uris": [CALLBACK] }))
+            .await;
     }
 
     /// Somebody new, signed in with a password just now.

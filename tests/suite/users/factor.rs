@@ -9,7 +9,7 @@ const PASSWORD: &str = "correct horse battery";
 const KEY: [u8; totp::KEY] = *b"12345678901234567890";
 
 /// What an authenticator app shows (RFC 6238 §4), `steps` from now.
-pub(super) fn code(app: &TestApp, key: &[u8], steps: i64) -> String {
+pub(crate) fn code(app: &TestApp, key: &[u8], steps: i64) -> String {
     let step = app.now() / 30 + steps;
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
     let tag = hmac::sign(&key, &step.to_be_bytes());
@@ -153,6 +153,29 @@ async fn who_guesses_codes_is_slowed_down() {
     let mut alice = Browser::at(&app, "192.0.2.9");
     let page = half_way(&mut alice).await;
     assert_eq!(send(&mut alice, &page, &right).await.path, "/account");
+}
+
+#[tokio::test]
+async fn a_refusal_says_when_it_is_worth_trying_again() {
+    let (app, _) = scene().await;
+    // An address for the account is refused first, then everybody for it.
+    let addresses = [
+        ("192.0.2.1", "30"),
+        ("192.0.2.2", "30"),
+        ("192.0.2.3", "300"),
+    ];
+    for (address, seconds) in addresses {
+        let mut thief = Browser::at(&app, address);
+        let page = half_way(&mut thief).await;
+        let last = loop {
+            let answer = send(&mut thief, &page, "000000").await.answer;
+            if answer.status == 429 {
+                break answer;
+            }
+        };
+        assert_eq!(last.header("retry-after"), Some(seconds), "{address}");
+        assert_eq!(last.headers.get_all("retry-after").iter().count(), 1);
+    }
 }
 
 #[tokio::test]

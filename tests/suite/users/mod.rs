@@ -1,10 +1,10 @@
 //! People: signing in, sessions, accounts.
 
 mod account;
-mod factor;
+pub(crate) mod factor;
 mod passkeys;
 mod sessions;
 mod sign_in;
 mod sign_up;
-mod upstream;
+pub(crate) mod upstream;
 mod webauthn;

@@ -68,3 +68,30 @@ async fn who_signs_up_is_signed_in_and_goes_on() {
     }
     assert_eq!(app.count("user.changed").await, 1);
 }
+
+#[tokio::test]
+async fn accounts_of_one_address_are_limited_and_clients_are_not_counted() {
+    let app = TestApp::with(|config| {
+        config.users.sign_up = SignUp::Open;
+        (config.limits.arrival_rate, config.limits.arrival_burst) = (1, 2);
+        (config.limits.registration_rate, config.limits.document_rate) = (1, 1);
+        (
+            config.limits.registration_burst,
+            config.limits.document_burst,
+        ) = (1, 1);
+    })
+    .await;
+    let mut statuses = Vec::new();
+    for username in ["eve", "ann", "bob"] {
+        let mut browser = Browser::new(&app);
+        let page = browser.open("/signup").await;
+        let form = [
+            ("username", username),
+            ("password", PASSWORD),
+            ("email", ""),
+        ];
+        statuses.push(browser.submit(&page, "/signup", &form).await.answer.status);
+    }
+    assert_eq!(statuses, [200, 200, 429]);
+    assert_eq!(app.count("user.changed").await, 2);
+}

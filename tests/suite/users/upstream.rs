@@ -126,7 +126,14 @@ async fn the_request_is_made_of_the_configuration_alone() {
     // It takes a form of this browser to go there.
     assert_eq!(browser.get(CORP).await.answer.status, 405);
     assert_eq!(browser.post(CORP, &[]).await.answer.status, 403);
-    let away = browser.submit_only(&page, CORP, &[]).await;
+    // What it may do is asked before that too.
+    let page = browser.submit(&page, CORP, &[]).await;
+    assert_eq!(page.element("consent-client").unwrap(), "Mail of your bank");
+    assert_eq!(page.element("consent-provider").unwrap(), "Corp");
+    let allow = [("decision", "allow")];
+    let away = browser
+        .submit_only(&page, "/authorize/upstream", &allow)
+        .await;
     let refresh = away.answer.header("refresh").unwrap().to_owned();
     let origin = &scene.provider.origin;
     assert!(refresh.starts_with(&format!(
@@ -155,12 +162,6 @@ async fn the_request_is_made_of_the_configuration_alone() {
         !refresh.contains("of+the+client") && !refresh.contains("victim"),
         "{refresh}"
     );
-    // Nobody who has signed in there has allowed the client anything here: it is asked.
-    scene.provider.gives(&scene.token(&sent, &json!({})));
-    let page = scene.come(&mut browser, &sent).await;
-    let page = browser.follow(page).await;
-    assert_eq!(page.element("consent-client").unwrap(), "Mail of your bank");
-    assert_eq!(page.element("consent-user").unwrap(), "Alice");
 }
 
 #[tokio::test]
@@ -291,10 +292,10 @@ async fn an_address_leads_to_an_account_only_where_it_is_believed() {
     assert_eq!(page.answer.status, 403);
 }
 
-const KEY: [u8; writ::users::totp::KEY] = *b"12345678901234567890";
+pub(crate) const KEY: [u8; writ::users::totp::KEY] = *b"12345678901234567890";
 
 /// Gives somebody an authenticator app.
-async fn has_authenticator(app: &TestApp, name: &str) {
+pub(crate) async fn has_authenticator(app: &TestApp, name: &str) {
     let tenant = app.tenant(None);
     let user = writ::users::account::find_by_username(&app.state, &tenant, name);
     let user = user.await.unwrap().unwrap();
