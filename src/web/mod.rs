@@ -12,6 +12,7 @@ pub mod refused;
 use std::{fmt, sync::Arc};
 
 use axum::response::{IntoResponse as _, Response};
+use chrono::DateTime;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
 use serde::Serialize;
@@ -179,6 +180,13 @@ pub fn form_target(uri: &Url) -> String {
         Some(_) if matches!(uri.scheme(), "http" | "https") => uri.origin().ascii_serialization(),
         _ => by_scheme(),
     }
+}
+
+/// A time, Unix seconds, as people read it on every page.
+#[must_use]
+pub fn written(seconds: i64) -> String {
+    let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// Pages, shared by all handlers.

@@ -4,7 +4,6 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use chrono::{DateTime, SecondsFormat};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
@@ -25,7 +24,7 @@ use crate::{
         session,
         webauthn::RelyingParty,
     },
-    web::Page,
+    web::{Page, written},
 };
 
 /// What the page shows.
@@ -69,13 +68,6 @@ impl Page for AccountPage<'_> {
     fn title(&self) -> &str {
         "Your account"
     }
-}
-
-/// A time as people read it everywhere.
-pub(super) fn written(seconds: i64) -> String {
-    let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-    let text = time.to_rfc3339_opts(SecondsFormat::Secs, true);
-    text.replace('T', " ").replace('Z', " UTC")
 }
 
 /// Shows the account, to whoever is signed in.

@@ -9,7 +9,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    account::written,
     login::{self, Problem},
     see_other,
     signed::Signed,
@@ -32,7 +31,7 @@ use crate::{
         sign_in::{self, Outcome},
         upstream::{Claims, Departure, Failure, Traveller, person, redeem},
     },
-    web::Page,
+    web::{Page, written},
 };
 
 /// A button that leads to a provider.
