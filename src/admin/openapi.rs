@@ -14,8 +14,8 @@ use utoipa::{
 
 use super::{apply, audit, clients, events, keys, resources, revocations, streams, tenants, users};
 use crate::{
-    endpoints::extract::ForTenant,
     registry::{AdminScope, Tenant},
+    web::extract::ForTenant,
 };
 
 /// The name of the security scheme; operations ask it for their scopes.

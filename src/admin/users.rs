@@ -11,10 +11,7 @@ use super::{commit, may, read};
 use crate::{
     app::{App, AppState},
     audit::Kind,
-    endpoints::{
-        extract::{ForTenant, Id},
-        protected::Presented,
-    },
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     registry::{AdminScope, Tenant},
     store::people::{self, Sessions},
@@ -24,6 +21,7 @@ use crate::{
         declaration::{CredentialsView, UserDeclaration, UserView, check_secret, plan},
         password, session,
     },
+    web::extract::{ForTenant, Id},
 };
 
 /// Users of one answer, unless it is asked for fewer.

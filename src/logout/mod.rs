@@ -27,12 +27,15 @@ use http::{HeaderMap, Method, StatusCode};
 use self::request::LogoutRequest;
 use crate::{
     app::{App, AppState},
-    endpoints::extract::{ForTenant, form, parameters},
     error::{OAuthError, Result},
     registry::Tenant,
     store::people::Sessions,
     users::{Session, cookie::Cookie, csrf, pages::see_other, session},
-    web::{SharedPages, refused},
+    web::{
+        SharedPages,
+        extract::{ForTenant, form, parameters},
+        refused,
+    },
 };
 
 /// The URLs of the room.

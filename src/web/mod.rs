@@ -1,4 +1,5 @@
-//! Pages for people: rendered from a template, answered with every header that guards them.
+//! What handlers take ([`extract`]), and pages for people: rendered from a template, answered with
+//! every header that guards them.
 //!
 //! # How to add a page
 //! A struct that derives `Serialize` and is all that the template sees, a template beside it that
@@ -7,6 +8,7 @@
 //! lies around all routes of pages.
 
 mod assets;
+pub mod extract;
 pub mod refused;
 
 use std::{fmt, sync::Arc};

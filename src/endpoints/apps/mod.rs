@@ -11,10 +11,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use self::connected::ConnectedApp;
-use super::{
-    authorize::see_other,
-    extract::{ForTenant, form, parameters},
-};
+use super::authorize::see_other;
 use crate::{
     app::{App, AppState},
     audit::{Event, Kind},
@@ -24,7 +21,10 @@ use crate::{
     signals::{Cause, Initiator},
     store::{Change, authorization},
     users::{Errand, csrf, session},
-    web::Page,
+    web::{
+        Page,
+        extract::{ForTenant, form, parameters},
+    },
 };
 
 /// Where it is.

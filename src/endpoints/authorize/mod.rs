@@ -18,7 +18,6 @@ use axum::{
 use http::{HeaderValue, Method, StatusCode, header};
 use url::Url;
 
-use super::extract::{ForTenant, form};
 use crate::{
     app::{App, AppState},
     authorize::{
@@ -27,7 +26,10 @@ use crate::{
     error::{OAuthError, Result},
     registry::Tenant,
     users::{Errand, Session, csrf, session},
-    web::form_target,
+    web::{
+        extract::{ForTenant, form},
+        form_target,
+    },
 };
 
 /// Begins.

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     app::AppState,
-    endpoints::extract::{ForTenant, form, parameters},
     error::Result,
     store::people::Sessions,
     users::{
@@ -24,7 +23,11 @@ use crate::{
         session,
         webauthn::RelyingParty,
     },
-    web::{Page, written},
+    web::{
+        Page,
+        extract::{ForTenant, form, parameters},
+        written,
+    },
 };
 
 /// What the page shows.

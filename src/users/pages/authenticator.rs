@@ -11,13 +11,15 @@ use serde::{Deserialize, Serialize};
 use super::{login::Problem, signed::Signed};
 use crate::{
     app::AppState,
-    endpoints::extract::{ForTenant, form, parameters},
     error::{OAuthError, Result},
     users::{
         credential::{self, Credentials, RECOVERY, TOTP},
         totp,
     },
-    web::Page,
+    web::{
+        Page,
+        extract::{ForTenant, form, parameters},
+    },
 };
 
 /// Where it is.

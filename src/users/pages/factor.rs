@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::{login::Problem, visit::Visit};
 use crate::{
     app::AppState,
-    endpoints::extract::{ForTenant, form, parameters},
     error::Result,
     oauth::error_code::ErrorCode,
     users::{
@@ -18,7 +17,10 @@ use crate::{
         half::Half,
         sign_in::{self, Outcome},
     },
-    web::Page,
+    web::{
+        Page,
+        extract::{ForTenant, form, parameters},
+    },
 };
 
 /// What the page shows.

@@ -18,7 +18,6 @@ use super::{
 use crate::{
     app::AppState,
     config::SignUp,
-    endpoints::extract::{ForTenant, form, parameters},
     error::Result,
     oauth::error_code::ErrorCode,
     users::{
@@ -27,7 +26,10 @@ use crate::{
         session,
         sign_in::{self, Outcome},
     },
-    web::{Asset, Page},
+    web::{
+        Asset, Page,
+        extract::{ForTenant, form, parameters},
+    },
 };
 
 /// What the page shows.

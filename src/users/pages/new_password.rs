@@ -10,14 +10,16 @@ use serde::Serialize;
 use super::{login::Problem, signed::Signed};
 use crate::{
     app::AppState,
-    endpoints::extract::{ForTenant, form, parameters},
     error::Result,
     store::people::Sessions,
     users::{
         credential::{self, Credentials, PASSWORD},
         password, session,
     },
-    web::Page,
+    web::{
+        Page,
+        extract::{ForTenant, form, parameters},
+    },
 };
 
 /// Where it is.

@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     app::{App, AppState},
-    endpoints::extract::{ForTenant, form, parameters},
     error::{OAuthError, Result},
     registry::Tenant,
     store::people,
@@ -29,7 +28,10 @@ use crate::{
             challenge::{Challenge, Purpose},
         },
     },
-    web::{Asset, Page},
+    web::{
+        Asset, Page,
+        extract::{ForTenant, form, parameters},
+    },
 };
 
 /// The one script there is.

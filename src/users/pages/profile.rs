@@ -11,11 +11,13 @@ use serde_json::Value;
 use super::{login::Problem, signed::Signed};
 use crate::{
     app::AppState,
-    endpoints::extract::{ForTenant, form, parameters},
     error::Result,
     oauth::params::Params,
     users::{User, account::check_email, change},
-    web::Page,
+    web::{
+        Page,
+        extract::{ForTenant, form, parameters},
+    },
 };
 
 /// Where it is.

@@ -18,7 +18,6 @@ use crate::{
     app::{App, AppState, providers::Provider},
     audit::refusals::printable,
     context,
-    endpoints::extract::{ForTenant, Id, form, parameters},
     error::{OAuthError, Result},
     journal::{Command, JournalError},
     oauth::{error_code::ErrorCode, params::Params},
@@ -31,7 +30,11 @@ use crate::{
         sign_in::{self, Outcome},
         upstream::{Claims, Departure, Failure, Traveller, person, redeem},
     },
-    web::{Page, written},
+    web::{
+        Page,
+        extract::{ForTenant, Id, form, parameters},
+        written,
+    },
 };
 
 /// A button that leads to a provider.
