@@ -184,6 +184,28 @@ pub fn form_target(uri: &Url) -> String {
     }
 }
 
+/// Sends the browser on with GET (RFC 9110 §15.4.4): after a form was posted it must not post it
+/// again elsewhere (RFC 9700 §4.12).
+///
+/// # Errors
+/// When the URL cannot be a header.
+pub fn see_other(url: &str, cookies: impl IntoIterator<Item = HeaderValue>) -> Result<Response> {
+    let location = HeaderValue::from_str(url).map_err(OAuthError::server_error)?;
+    let fixed = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ),
+    ];
+    let mut response = (StatusCode::SEE_OTHER, fixed).into_response();
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
 /// A time, Unix seconds, as people read it on every page.
 #[must_use]
 pub fn written(seconds: i64) -> String {

@@ -11,7 +11,6 @@ use http::StatusCode;
 use serde::Serialize;
 
 use self::connected::ConnectedApp;
-use super::authorize::see_other;
 use crate::{
     app::{App, AppState},
     audit::{Event, Kind},
@@ -24,6 +23,7 @@ use crate::{
     web::{
         Page,
         extract::{ForTenant, form, parameters},
+        see_other,
     },
 };
 
@@ -55,7 +55,7 @@ pub async fn show(
     request: Request,
 ) -> Result<Response> {
     let Some(session) = session::current(&app, &tenant, request.headers()).await? else {
-        return see_other(&Errand::to(&app, PATH).login(&app, &tenant)?);
+        return see_other(&Errand::to(&app, PATH).login(&app, &tenant)?, []);
     };
     let page = Apps {
         apps: connected::apps(&app, &tenant, &session.user.id).await?,
@@ -77,7 +77,7 @@ pub async fn revoke(
     let (headers, body) = form(request, app.config.limits.body).await?;
     let params = parameters(&body)?;
     let Some(session) = session::current(&app, &tenant, &headers).await? else {
-        return see_other(&Errand::to(&app, PATH).login(&app, &tenant)?);
+        return see_other(&Errand::to(&app, PATH).login(&app, &tenant)?, []);
     };
     let holder = csrf::Holder::Session(&session);
     csrf::check(&app, &tenant, holder, &headers, params.get(csrf::FIELD))?;
@@ -88,7 +88,7 @@ pub async fn revoke(
     if known.is_some() {
         take_back(&app, &tenant, user, id).await?;
     }
-    see_other(&format!("{}{PATH}", tenant.path()))
+    see_other(&format!("{}{PATH}", tenant.path()), [])
 }
 
 async fn take_back(app: &App, tenant: &Tenant, user: &str, client_id: &str) -> Result<()> {

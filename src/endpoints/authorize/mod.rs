@@ -13,9 +13,9 @@ pub use self::page::submit;
 
 use axum::{
     extract::{Request, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use url::Url;
 
 use crate::{
@@ -24,11 +24,12 @@ use crate::{
         self, Answer, AuthorizationRequest, Interaction, Refusal, ResponseMode, Step, interaction,
     },
     error::{OAuthError, Result},
+    oauth::params::Params,
     registry::Tenant,
     users::{Errand, Session, csrf, session},
     web::{
-        extract::{ForTenant, form},
-        form_target,
+        extract::{ForTenant, form, parameters, parameters_with_choice},
+        form_target, see_other,
     },
 };
 
@@ -60,7 +61,7 @@ pub async fn begin(
         }
         let ticket = interaction.blind().seal(&app, &tenant)?;
         let path = tenant.path();
-        return see_other(&format!("{path}/authorize/resume?interaction={ticket}"));
+        return see_other(&format!("{path}/authorize/resume?interaction={ticket}"), []);
     }
     go_on(&app, &tenant, session, &interaction).await
 }
@@ -76,9 +77,9 @@ pub async fn resume(
     ForTenant(tenant): ForTenant,
     request: Request,
 ) -> Result<Response> {
-    let query = request.uri().query().unwrap_or_default();
-    let ticket = value(query.as_bytes(), "interaction").unwrap_or_default();
-    let interaction = Interaction::open(&app, &tenant, &ticket)?;
+    let query = parameters(request.uri().query().unwrap_or_default().as_bytes())?;
+    let ticket = query.get("interaction").unwrap_or_default();
+    let interaction = Interaction::open(&app, &tenant, ticket)?;
     let session = session::current(&app, &tenant, request.headers()).await?;
     let interaction = interaction.seen(session.as_ref());
     go_on(&app, &tenant, session, &interaction).await
@@ -139,7 +140,7 @@ fn sign_in(
             .as_ref()
             .map(form_target),
     };
-    see_other(&errand.login(app, tenant)?)
+    see_other(&errand.login(app, tenant)?, [])
 }
 
 /// Takes what the person has decided.
@@ -152,14 +153,14 @@ pub async fn decide(
     request: Request,
 ) -> Result<Response> {
     let (headers, body) = form(request, app.config.limits.body).await?;
-    let ticket = value(&body, "interaction").unwrap_or_default();
-    let interaction = Interaction::open(&app, &tenant, &ticket)?;
+    let params = parameters_with_choice(&body, "scope")?;
+    let ticket = params.get("interaction").unwrap_or_default();
+    let interaction = Interaction::open(&app, &tenant, ticket)?;
     let Some(session) = session::current(&app, &tenant, &headers).await? else {
         return go_on(&app, &tenant, None, &interaction).await;
     };
-    let sent = value(&body, csrf::FIELD);
     let holder = csrf::Holder::Session(&session);
-    csrf::check(&app, &tenant, holder, &headers, sent.as_deref())?;
+    csrf::check(&app, &tenant, holder, &headers, params.get(csrf::FIELD))?;
     let request = match authorize::read(&app, &tenant, &interaction.received()?).await {
         Ok(request) => request,
         Err(refusal) => return refused(&app, &tenant, refusal),
@@ -169,8 +170,8 @@ pub async fn decide(
     if let Ok(Step::SignIn { .. }) | Err(_) = next {
         return go_on(&app, &tenant, Some(session), &interaction).await;
     }
-    let outcome = match value(&body, "decision").as_deref() {
-        Some("allow") => allow(&app, &tenant, &request, &session, &body).await,
+    let outcome = match params.get("decision") {
+        Some("allow") => allow(&app, &tenant, &request, &session, &params).await,
         Some("deny") => Err(interaction::deny(&app, &tenant, &request, &session).await),
         _ => Err(Refusal::Page(OAuthError::invalid_request(
             "The form does not say what was decided.",
@@ -187,10 +188,9 @@ async fn allow(
     tenant: &Tenant,
     request: &AuthorizationRequest,
     session: &Session,
-    body: &[u8],
+    params: &Params<'_>,
 ) -> Result<Answer, Refusal> {
-    let chosen = form_urlencoded::parse(body).filter(|(name, _)| name == "scope");
-    let chosen = chosen.map(|(_, value)| value.into_owned()).collect();
+    let chosen = params.all("scope").map(str::to_owned).collect();
     let allowed = request.ask.clone().narrowed(&chosen);
     let allowed = allowed.map_err(|error| Refusal::Redirect(request.to.clone(), error))?;
     interaction::complete(app, tenant, request, session, &allowed, true).await
@@ -208,31 +208,10 @@ fn refused(app: &App, tenant: &Tenant, refusal: Refusal) -> Result<Response> {
 
 fn answered(app: &App, tenant: &Tenant, answer: &Answer) -> Result<Response> {
     match answer.to.mode {
-        ResponseMode::Query => see_other(&answer.url()),
+        ResponseMode::Query => see_other(&answer.url(), []),
         ResponseMode::FormPost => {
             let page = page::FormPost::new(answer);
             app.pages.show(tenant, StatusCode::OK, &page)
         }
     }
-}
-
-/// After a form was posted a browser must not post it again elsewhere (RFC 9700 §4.12).
-pub(super) fn see_other(url: &str) -> Result<Response> {
-    let location = HeaderValue::from_str(url).map_err(OAuthError::server_error)?;
-    let headers = [
-        (header::LOCATION, location),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (
-            header::REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
-        ),
-    ];
-    Ok((StatusCode::SEE_OTHER, headers).into_response())
-}
-
-/// The value of a field of a form of ours.
-pub(super) fn value(form: &[u8], name: &str) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(form);
-    let found = pairs.find(|(known, _)| known == name);
-    found.map(|(_, value)| value.into_owned())
 }

@@ -8,7 +8,6 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::{
-    see_other,
     signed::Signed,
     upstream::{self, Button, IdentityRow},
 };
@@ -26,7 +25,7 @@ use crate::{
     web::{
         Page,
         extract::{ForTenant, form, parameters},
-        written,
+        see_other, written,
     },
 };
 
@@ -147,7 +146,7 @@ pub(super) async fn sign_out(
     let which = Sessions::One(signed.session.sid.clone());
     session::end(&app, &tenant, signed.user(), which).await?;
     let login = format!("{}/login", tenant.path());
-    see_other(&login, Cookie::Session.clear(&tenant).into_iter().collect())
+    see_other(&login, Cookie::Session.clear(&tenant))
 }
 
 /// Ends another session of theirs, or all but this one. It need not be a moment after signing in:

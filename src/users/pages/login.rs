@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::{
     passkeys::{Prompt, SCRIPT},
-    see_other,
     upstream::{self, Button},
     visit::Visit,
 };
@@ -29,6 +28,7 @@ use crate::{
     web::{
         Asset, Page,
         extract::{ForTenant, form, parameters},
+        see_other,
     },
 };
 
@@ -103,7 +103,7 @@ pub(super) async fn show(
         .as_ref()
         .is_some_and(|session| visit.is_done(session))
     {
-        return see_other(&visit.destination(), Vec::new());
+        return see_other(&visit.destination(), []);
     }
     let hint = visit
         .errand

@@ -3,7 +3,6 @@
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
-use super::see_other;
 use crate::{
     app::App,
     error::Result,
@@ -16,7 +15,7 @@ use crate::{
         csrf::{self, Holder},
         session,
     },
-    web::Page,
+    web::{Page, see_other},
 };
 
 /// Who asks, and in which session.
@@ -88,7 +87,7 @@ impl<'a> Signed<'a> {
             authenticated_after: since,
             ..Errand::to(app, page)
         };
-        Ok(Err(see_other(&errand.login(app, tenant)?, Vec::new())?))
+        Ok(Err(see_other(&errand.login(app, tenant)?, [])?))
     }
 
     /// Insists that a form is theirs.
@@ -135,6 +134,6 @@ impl<'a> Signed<'a> {
 
     /// Sends them on to the overview.
     pub(super) fn done(&self) -> Result<Response> {
-        see_other(&format!("{}/account", self.tenant.path()), Vec::new())
+        see_other(&format!("{}/account", self.tenant.path()), [])
     }
 }

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     login::{self, Problem},
-    see_other,
     signed::Signed,
     visit::Visit,
 };
@@ -33,7 +32,7 @@ use crate::{
     web::{
         Page,
         extract::{ForTenant, Id, form, parameters},
-        written,
+        see_other, written,
     },
 };
 
@@ -179,7 +178,7 @@ pub(super) async fn arrive(
                 Err(failure) => Err(failure),
             };
             let Err(failure) = linked else {
-                return see_other(&format!("{}/account", tenant.path()), Vec::new());
+                return see_other(&format!("{}/account", tenant.path()), []);
             };
             noted(&app, &tenant, provider, &failure).await?;
             Err(OAuthError::access_denied(failure.words))

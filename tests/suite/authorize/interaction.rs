@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{CALLBACK, TestApp, WEATHER, encode, pairs, refusal, request, told};
+use crate::support::{CALLBACK, TestApp, WEATHER, encode, fields, pairs, refusal, request, told};
 
 /// Where a browser without anybody signed in is sent.
 async fn sent_away(app: &TestApp, over: &Value) -> String {
@@ -427,4 +427,28 @@ async fn a_link_to_go_on_is_of_no_use_to_skip_a_sign_in() {
     let errand = writ::users::Errand::open(&app.state, &app.tenant(None), ticket).unwrap();
     let other = app.signed_in("bob").await;
     assert_eq!(refusal(&other.get(&errand.to).await), "login_required");
+}
+
+#[tokio::test]
+async fn a_decision_says_each_thing_once() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    let page = person.open(&json!({})).await;
+    let mut form = fields(&page.text());
+    form.push(("decision".into(), "allow".into()));
+    let send = |form: &[(String, String)]| {
+        let form: Vec<_> = form.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        person.post("/authorize/decision").form(&form)
+    };
+    for (name, other) in [("decision", "deny"), ("csrf", "x"), ("interaction", "x")] {
+        let mut twice = form.clone();
+        twice.push((name.into(), other.into()));
+        let answer = send(&twice).await;
+        assert_eq!(answer.status, 400, "{name}");
+        let words = format!("Parameter &#x27;{name}&#x27; is given more than once.");
+        assert!(answer.text().contains(&words), "{}", answer.text());
+    }
+    // Nothing was remembered.
+    assert_eq!(person.open(&json!({})).await.status, 200);
+    assert!(told(&send(&form).await).contains_key("code"));
 }
