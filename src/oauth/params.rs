@@ -97,6 +97,14 @@ impl<'a> Params<'a> {
         Params(pairs.into_iter().map(owned).collect())
     }
 
+    /// The same for as long as it is wanted.
+    #[must_use]
+    pub fn into_owned(self) -> Params<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let pairs = self.0.into_iter();
+        Params(pairs.map(|(name, value)| (own(name), own(value))).collect())
+    }
+
     /// Names and values, in the order sent.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))

@@ -3,32 +3,22 @@
 
 mod connected;
 
-use axum::{
-    extract::{Request, State},
-    response::Response,
-};
+use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
 use self::connected::ConnectedApp;
 use crate::{
-    app::{App, AppState},
+    app::App,
     audit::{Event, Kind},
     error::Result,
     journal::Command,
     registry::Tenant,
     signals::{Cause, Initiator},
     store::{Change, authorization},
-    users::{Errand, csrf, session},
-    web::{
-        Page,
-        extract::{ForTenant, form, parameters},
-        see_other,
-    },
+    users::signed::{Signed, SignedForm},
+    web::Page,
 };
-
-/// Where it is.
-const PATH: &str = "/account/apps";
 
 /// All of them.
 #[derive(Debug, Serialize)]
@@ -49,46 +39,30 @@ impl Page for Apps {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn show(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
-) -> Result<Response> {
-    let Some(session) = session::current(&app, &tenant, request.headers()).await? else {
-        return see_other(&Errand::to(&app, PATH).login(&app, &tenant)?, []);
-    };
+pub async fn show(signed: Signed) -> Result<Response> {
     let page = Apps {
-        apps: connected::apps(&app, &tenant, &session.user.id).await?,
-        csrf: csrf::token(&app, &tenant, csrf::Holder::Session(&session)),
+        apps: connected::apps(&signed.app, &signed.tenant, &signed.user().id).await?,
+        csrf: signed.csrf(),
     };
-    app.pages.show(&tenant, StatusCode::OK, &page)
+    signed.show(StatusCode::OK, &page)
 }
 
 /// Takes back what one of them has: its grants end with all that was derived from them, and whoever
-/// serves their resources is told.
+/// serves their resources is told. It need not be a moment after signing in: nobody who wants an
+/// agent to stop should have to wait.
 ///
 /// # Errors
 /// 403 when the form was made for another browser; when it cannot be written.
-pub async fn revoke(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
-) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let Some(session) = session::current(&app, &tenant, &headers).await? else {
-        return see_other(&Errand::to(&app, PATH).login(&app, &tenant)?, []);
-    };
-    let holder = csrf::Holder::Session(&session);
-    csrf::check(&app, &tenant, holder, &headers, params.get(csrf::FIELD))?;
+pub async fn revoke(SignedForm(signed, params): SignedForm<Signed>) -> Result<Response> {
+    let Signed { app, tenant, .. } = &signed;
     // No client has such a name, and PostgreSQL no such text.
     let id = params.get("client_id").filter(|id| !id.contains('\0'));
-    let (user, id) = (&session.user.id, id.unwrap_or_default());
+    let (user, id) = (&signed.user().id, id.unwrap_or_default());
     let known = authorization::consent(&app.db, tenant.name(), user, id).await?;
     if known.is_some() {
-        take_back(&app, &tenant, user, id).await?;
+        take_back(app, tenant, user, id).await?;
     }
-    see_other(&format!("{}{PATH}", tenant.path()), [])
+    signed.on_to("/account/apps")
 }
 
 async fn take_back(app: &App, tenant: &Tenant, user: &str, client_id: &str) -> Result<()> {

@@ -8,7 +8,6 @@ mod new_password;
 mod passkeys;
 mod profile;
 mod sign_up;
-mod signed;
 mod upstream;
 mod visit;
 

@@ -5,12 +5,11 @@ use axum::{
     response::Response,
 };
 use entity::credential::Model;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 use super::{
     login::{self, Problem},
-    signed::Signed,
     visit::Visit,
 };
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
         credential::{self, Credentials, PASSKEY},
         csrf,
         sign_in::{self, Proved},
+        signed::{Recent, Signed, SignedForm},
         webauthn::{
             self, Assertion, Kept, Known, Refused, RelyingParty,
             challenge::{Challenge, Purpose},
@@ -37,8 +37,6 @@ use crate::{
 /// The one script there is.
 pub(super) static SCRIPT: Asset = Asset::script("passkey.js", include_str!("../passkey.js"));
 
-/// Where they are.
-const PATH: &str = "/account/passkeys";
 /// Longest name of a passkey, characters.
 const LONGEST: usize = 64;
 /// Passkeys that one person may have.
@@ -196,23 +194,13 @@ impl Page for PasskeyPage {
 ///
 /// # Errors
 /// `not_found` where there can be none; when the database cannot be read.
-pub(super) async fn show(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
-) -> Result<Response> {
-    match Signed::recently(&app, &tenant, &headers, PATH).await? {
-        Ok(signed) => page(&signed, StatusCode::OK, None).await,
-        Err(login) => Ok(login),
-    }
+pub(super) async fn show(Recent(signed): Recent) -> Result<Response> {
+    page(&signed, StatusCode::OK, None).await
 }
 
-async fn page(
-    signed: &Signed<'_>,
-    status: StatusCode,
-    problem: Option<Problem>,
-) -> Result<Response> {
-    let (app, tenant, user) = (signed.app, signed.tenant, signed.user());
+async fn page(signed: &Signed, status: StatusCode, problem: Option<Problem>) -> Result<Response> {
+    let Signed { app, tenant, .. } = signed;
+    let user = signed.user();
     let rp = relying_party(tenant)?;
     let credentials = Credentials::of(app, tenant, user).await?;
     let known: Vec<&str> = credentials
@@ -238,22 +226,15 @@ async fn page(
 /// 403 when the form is another browser's, `invalid_request` when the challenge is, or was answered
 /// before; `conflict` when the passkey is there already; when the database is away.
 pub(super) async fn add(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, PATH).await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    let rp = relying_party(&tenant)?;
+    let Signed { app, tenant, .. } = &signed;
+    let rp = relying_party(tenant)?;
     let ticket = params.get("challenge").unwrap_or_default();
     let holder = &signed.session.sid;
-    let challenge = Challenge::open(&app, &tenant, Purpose::Register, holder, ticket)?;
+    let challenge = Challenge::open(app, tenant, Purpose::Register, holder, ticket)?;
     let user = signed.user();
-    let credentials = Credentials::of(&app, &tenant, user).await?;
+    let credentials = Credentials::of(app, tenant, user).await?;
     if credentials.all(PASSKEY).count() >= MOST {
         let problem = Problem::input(format!("Nobody needs more than {MOST} passkeys."));
         return page(&signed, StatusCode::BAD_REQUEST, Some(problem)).await;
@@ -266,11 +247,11 @@ pub(super) async fn add(
             return page(&signed, StatusCode::BAD_REQUEST, Some(problem)).await;
         }
     };
-    let mut row = credential::passkey(&app, &tenant, &user.id, made.id, made.key);
+    let mut row = credential::passkey(app, tenant, &user.id, made.id, made.key);
     row.name = named(params.get("name").unwrap_or_default());
     row.counter = made.counter.into();
     row.document = serde_json::to_string(&made.kept).map_err(OAuthError::server_error)?;
-    let changes = vec![challenge.use_up(&tenant), credential::put(row, None)];
+    let changes = vec![challenge.use_up(tenant), credential::put(row, None)];
     signed.change(changes, "passkey added").await?;
     signed.done()
 }
@@ -292,17 +273,10 @@ fn named(typed: &str) -> String {
 /// 403 when the form is another browser's, `invalid_request` for the last way in; when the database
 /// is away.
 pub(super) async fn remove(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    let credentials = Credentials::of(&app, &tenant, signed.user()).await?;
+    let Signed { app, tenant, .. } = &signed;
+    let credentials = Credentials::of(app, tenant, signed.user()).await?;
     let id = params.get("id").unwrap_or_default();
     let Some(row) = credentials.all(PASSKEY).find(|row| row.id == id) else {
         return signed.done();

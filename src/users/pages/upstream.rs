@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     login::{self, Problem},
-    signed::Signed,
     visit::Visit,
 };
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
         credential::{self, Credentials, UPSTREAM},
         csrf, session,
         sign_in::{self, Outcome},
+        signed::{Recent, Signed, SignedForm},
         upstream::{Claims, Departure, Failure, Traveller, person, redeem},
     },
     web::{
@@ -257,21 +257,14 @@ async fn noted(app: &App, tenant: &Tenant, provider: &Provider, failure: &Failur
 /// # Errors
 /// `not_found`, 403 when the form is another browser's, or the provider is away.
 pub(super) async fn add(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    let provider = provider(&app, params.get("provider").unwrap_or_default())?;
+    let Signed { app, tenant, .. } = &signed;
+    let provider = provider(app, params.get("provider").unwrap_or_default())?;
     let traveller = Traveller::Session(signed.session.sid.clone());
-    let departure = Departure::new(&app, provider, traveller, None);
-    match departure.url(&app, &tenant, provider).await {
-        Ok(url) => onward(&app, &tenant, provider, url.as_str()),
+    let departure = Departure::new(app, provider, traveller, None);
+    match departure.url(app, tenant, provider).await {
+        Ok(url) => onward(app, tenant, provider, url.as_str()),
         Err(failure) => {
             Err(OAuthError::new(ErrorCode::Forbidden, failure.words).because(failure.reason))
         }
@@ -284,17 +277,10 @@ pub(super) async fn add(
 /// 403 when the form is another browser's, `invalid_request` for the last way in; when the database
 /// is away.
 pub(super) async fn remove(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    let credentials = Credentials::of(&app, &tenant, signed.user()).await?;
+    let Signed { app, tenant, .. } = &signed;
+    let credentials = Credentials::of(app, tenant, signed.user()).await?;
     let id = params.get("id").unwrap_or_default();
     let Some(row) = credentials.all(UPSTREAM).find(|row| row.id == id) else {
         return signed.done();
