@@ -17,7 +17,7 @@ use crate::{
     store::people::{self, Sessions},
     users::{
         User, account, change,
-        credential::{self, Credentials, PASSWORD},
+        credential::{self, Credentials},
         declaration::{CredentialsView, UserDeclaration, UserView, check_secret, plan},
         password, session,
     },
@@ -292,10 +292,8 @@ pub(super) async fn set_password(
             ));
         }
     };
-    let known = Credentials::of(&app, &tenant, &user).await?;
-    let before = known.first(PASSWORD);
-    let mut changes = vec![credential::password(&app, &tenant, &user.id, hash, before)];
-    changes.extend(session::ending(&tenant, Sessions::Of(user.id.clone())));
+    let all = Sessions::Of(user.id.clone());
+    let changes = credential::set_password(&app, &tenant, &user, hash, all).await?;
     let (kind, reason) = (Kind::UserChanged, "password set");
     commit(&app, &tenant, &who, kind, &user.id, reason, changes).await?;
     Ok(StatusCode::NO_CONTENT)

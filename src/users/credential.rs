@@ -2,7 +2,7 @@
 
 use entity::credential::Model;
 
-use super::{User, recovery, totp};
+use super::{User, recovery, session, totp};
 use crate::{
     app::App,
     error::Result,
@@ -10,7 +10,7 @@ use crate::{
     registry::Tenant,
     store::{
         Change,
-        people::{self, Change as People},
+        people::{self, Change as People, Sessions},
     },
 };
 
@@ -149,6 +149,26 @@ pub fn password(
         row(app, tenant, user, PASSWORD, id, hash.into_bytes()),
         before,
     )
+}
+
+/// A password in the place of the one before it, and the end of these sessions: whoever knew that
+/// one is out.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn set_password(
+    app: &App,
+    tenant: &Tenant,
+    user: &User,
+    hash: String,
+    ends: Sessions,
+) -> Result<Vec<Change>> {
+    let known = Credentials::of(app, tenant, user).await?;
+    let set = password(app, tenant, &user.id, hash, known.first(PASSWORD));
+    Ok([set]
+        .into_iter()
+        .chain(session::ending(tenant, ends))
+        .collect())
 }
 
 /// A passkey.

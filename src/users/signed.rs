@@ -17,6 +17,7 @@ use http::{HeaderMap, StatusCode, request::Parts};
 
 use super::{
     Errand, Session, User, change,
+    credential::{self, Credentials},
     csrf::{self, Holder},
     session,
 };
@@ -182,6 +183,27 @@ impl Signed {
         let audit = change::record(&self.app, &self.tenant, &self.user().id, reason);
         let command = Command::new(changes, vec![audit]);
         Ok(self.app.journal.commit(command).await?)
+    }
+
+    /// Takes one of a kind away that they sign in with, and sends them on to the overview. `last`
+    /// is said when nothing would be left.
+    pub(super) async fn remove_way_in(
+        &self,
+        kind: &'static str,
+        id: &str,
+        reason: &str,
+        last: &'static str,
+    ) -> Result<Response> {
+        let credentials = Credentials::of(&self.app, &self.tenant, self.user()).await?;
+        let Some(row) = credentials.all(kind).find(|row| row.id == id) else {
+            return self.done();
+        };
+        if credentials.is_last_way_in(row) {
+            return Err(OAuthError::invalid_request(last));
+        }
+        let changes = vec![credential::remove_way_in(row)];
+        self.change(changes, reason).await?;
+        self.done()
     }
 
     /// Sends them on to the overview.

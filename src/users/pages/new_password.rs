@@ -9,8 +9,7 @@ use crate::{
     error::Result,
     store::people::Sessions,
     users::{
-        credential::{self, Credentials, PASSWORD},
-        password, session,
+        credential, password,
         signed::{Recent, Signed, SignedForm},
     },
     web::Page,
@@ -55,17 +54,12 @@ pub(super) async fn submit(
         let problem = Problem::input(words);
         return page(&signed, StatusCode::BAD_REQUEST, Some(problem));
     }
-    let credentials = Credentials::of(app, tenant, user).await?;
-    let before = credentials.first(PASSWORD);
     let hash = password::hash(app, new).await?;
-    let mut changes = vec![credential::password(app, tenant, &user.id, hash, before)];
-    changes.extend(session::ending(
-        tenant,
-        Sessions::Others {
-            user: user.id.clone(),
-            but: signed.session.sid.clone(),
-        },
-    ));
+    let others = Sessions::Others {
+        user: user.id.clone(),
+        but: signed.session.sid.clone(),
+    };
+    let changes = credential::set_password(app, tenant, user, hash, others).await?;
     signed.change(changes, "password changed").await?;
     signed.done()
 }

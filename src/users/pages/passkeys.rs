@@ -4,7 +4,6 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use entity::credential::Model;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -16,15 +15,12 @@ use crate::{
     app::{App, AppState},
     error::{OAuthError, Result},
     registry::Tenant,
-    store::people,
     users::{
-        User, account,
         credential::{self, Credentials, PASSKEY},
-        csrf,
-        sign_in::{self, Proved},
+        csrf, sign_in,
         signed::{Recent, Signed, SignedForm},
         webauthn::{
-            self, Assertion, Kept, Known, Refused, RelyingParty,
+            self, RelyingParty,
             challenge::{Challenge, Purpose},
         },
     },
@@ -93,81 +89,18 @@ pub(super) async fn sign_in(
     let ticket = params.get("challenge").unwrap_or_default();
     let holder = &visit.browser.name;
     let challenge = Challenge::open(&app, &tenant, Purpose::SignIn, holder, ticket)?;
-    let json = params.get("credential").unwrap_or_default();
-    let typed = params.get("username");
-    let (user, why) = match proved(&app, &tenant, &rp, &challenge, json, typed).await? {
-        Ok(proved) => return visit.finish(proved).await,
-        Err(refused) => refused,
+    let shown = sign_in::Passkey {
+        rp,
+        challenge,
+        credential: params.get("credential").unwrap_or_default(),
+        username: params.get("username"),
     };
-    sign_in::refuse(&app, &tenant, user.as_ref(), why.0).await?;
+    let why = match sign_in::with_passkey(&app, &tenant, shown).await? {
+        Ok(proved) => return visit.finish(proved).await,
+        Err(why) => why,
+    };
     let problem = Problem::new(format!("That did not work: {why}."));
     login::page(&visit, StatusCode::FORBIDDEN, "", Some(problem))
-}
-
-/// Whose passkey has answered the challenge; or whose has not, as far as that is known, and why.
-async fn proved(
-    app: &App,
-    tenant: &Tenant,
-    rp: &RelyingParty,
-    challenge: &Challenge,
-    json: &str,
-    typed: Option<&str>,
-) -> Result<Result<Proved, (Option<User>, Refused)>> {
-    let assertion = match Assertion::read(json) {
-        Ok(assertion) => assertion,
-        Err(why) => return Ok(Err((None, why))),
-    };
-    let row = people::credential(&app.db, tenant.name(), &assertion.id).await?;
-    let row = row.filter(|row| row.kind == PASSKEY);
-    let user = match &row {
-        Some(row) => account::find(app, tenant, &row.user_id).await?,
-        None => None,
-    };
-    let checked = assertion.check(rp, challenge.bytes(), row.as_ref().map(known));
-    let (row, user, asserted) = match (row, user, checked) {
-        (Some(row), Some(user), Ok(asserted)) => (row, user, asserted),
-        (_, user, Err(why)) => return Ok(Err((user, why))),
-        (_, user, Ok(_)) => return Ok(Err((user, Refused("the passkey is not known")))),
-    };
-    // Somebody who has typed a name means that person and no other.
-    let meant = match typed {
-        Some(typed) => account::find_typed(app, tenant, typed).await?,
-        None => Some(user.clone()),
-    };
-    if meant.is_none_or(|meant| meant.id != user.id) {
-        let why = Refused("the passkey is of somebody else than the name says");
-        return Ok(Err((Some(user), why)));
-    }
-    if user.disabled {
-        return Ok(Err((Some(user), Refused("the passkey is not known"))));
-    }
-    let counter = i64::from(asserted.counter);
-    Ok(Ok(Proved {
-        user,
-        // A key in hardware that does not leave it, or one that is copied between devices; the
-        // device has made sure who uses it (RFC 8176 §2).
-        amr: if asserted.backup_eligible {
-            "swk user mfa".into()
-        } else {
-            "hwk user mfa".into()
-        },
-        authenticated_at: None,
-        spent: vec![
-            challenge.use_up(tenant),
-            credential::used(app, &row, counter),
-        ],
-        audit: Vec::new(),
-    }))
-}
-
-fn known(row: &Model) -> Known<'_> {
-    let kept = serde_json::from_str::<Kept>(&row.document);
-    Known {
-        key: &row.secret,
-        counter: row.counter,
-        backup_eligible: kept.is_ok_and(|kept| kept.backup_eligible),
-        user: &row.user_id,
-    }
 }
 
 /// What the page shows that adds one.
@@ -275,19 +208,9 @@ fn named(typed: &str) -> String {
 pub(super) async fn remove(
     SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let Signed { app, tenant, .. } = &signed;
-    let credentials = Credentials::of(app, tenant, signed.user()).await?;
+    let last = "This passkey is all you can sign in with: set a password or add another one first.";
     let id = params.get("id").unwrap_or_default();
-    let Some(row) = credentials.all(PASSKEY).find(|row| row.id == id) else {
-        return signed.done();
-    };
-    if credentials.is_last_way_in(row) {
-        return Err(OAuthError::invalid_request(
-            "This passkey is all you can sign in with: set a password or add another one first.",
-        ));
-    }
     signed
-        .change(vec![credential::remove_way_in(row)], "passkey removed")
-        .await?;
-    signed.done()
+        .remove_way_in(PASSKEY, id, "passkey removed", last)
+        .await
 }

@@ -23,7 +23,7 @@ use crate::{
     store::Once,
     users::{
         browser::Browser,
-        credential::{self, Credentials, UPSTREAM},
+        credential::{Credentials, UPSTREAM},
         csrf, session,
         sign_in::{self, Outcome},
         signed::{Recent, Signed, SignedForm},
@@ -279,18 +279,9 @@ pub(super) async fn add(
 pub(super) async fn remove(
     SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let Signed { app, tenant, .. } = &signed;
-    let credentials = Credentials::of(app, tenant, signed.user()).await?;
+    let last = "This is all you can sign in with: set a password or add a passkey first.";
     let id = params.get("id").unwrap_or_default();
-    let Some(row) = credentials.all(UPSTREAM).find(|row| row.id == id) else {
-        return signed.done();
-    };
-    if credentials.is_last_way_in(row) {
-        return Err(OAuthError::invalid_request(
-            "This is all you can sign in with: set a password or add a passkey first.",
-        ));
-    }
-    let changes = vec![credential::remove_way_in(row)];
-    signed.change(changes, "identity removed").await?;
-    signed.done()
+    signed
+        .remove_way_in(UPSTREAM, id, "identity removed", last)
+        .await
 }
