@@ -21,12 +21,12 @@
 //! | [`context`] | the request that is being answered | `edge`, `entropy`, `registry` |
 //! | [`journal`] | the one writer | `audit`, `clock`, `context`, `entropy`, `registry`, `signals`, `store` |
 //! | [`cluster`] | what other nodes have done | `journal`, `store` |
-//! | [`web`] | pages: rendered, guarded | `config`, `context`, `error`, `registry` |
+//! | [`web`] | what handlers take; pages: rendered, guarded | `config`, `context`, `error`, `oauth`, `registry` |
 //! | [`app`] | a server without its sockets | all of the above |
 //! | [`policy`] | may it be? pure decisions | `oauth`, `error`, `keys`, `registry` |
 //! | [`clients`] | who is asking | the above; `grant_types` for its list |
 //! | [`tokens`] | the only place tokens begin | the above |
-//! | [`users`] | a room: people, how they sign in, where they are signed in | the above; `endpoints` for what handlers take |
+//! | [`users`] | a room: people, how they sign in, where they are signed in | the above |
 //! | [`authorize`] | the front channel: from a request to a code | the above |
 //! | [`grant_types`] | the back channel, one file for each | the above |
 //! | [`endpoints`] | OAuth over HTTP, thin | the above |

@@ -29,6 +29,9 @@ pub struct Model {
     pub session: Option<String>,
     /// When it ends by itself, if ever.
     pub expires_at: Option<i64>,
+    /// When a token was last exchanged under it, to the minute; what refresh tokens do is said by
+    /// their lines.
+    pub used_at: Option<i64>,
 }
 
 /// No relations: a row is found by its tenant and its own key.

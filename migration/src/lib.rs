@@ -14,6 +14,7 @@ mod m20261125_authorization;
 mod m20261125_people;
 mod m20261126_clients;
 mod m20261127_logout;
+mod m20261128_grant_use;
 mod table;
 
 /// The list of steps.
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_people::Step),
             Box::new(m20261126_clients::Step),
             Box::new(m20261127_logout::Step),
+            Box::new(m20261128_grant_use::Step),
         ]
     }
 }

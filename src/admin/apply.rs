@@ -20,14 +20,12 @@ use crate::{
     app::{App, AppState},
     clients::{declaration::ClientDeclaration, settings::check_declared},
     config::RegistrationMode,
-    endpoints::{
-        extract::ForTenant,
-        protected::{Needs, Presented, allows},
-    },
+    endpoints::protected::{Needs, Presented, allows},
     error::{OAuthError, Result},
     registry::{AdminScope, Tenant, check_tenant_name},
     resources::declaration::ResourceDeclaration,
     users::declaration::UserDeclaration,
+    web::extract::ForTenant,
 };
 
 /// What `writ apply` reads.

@@ -17,7 +17,7 @@ use crate::{
     app::{App, AppState},
     audit::hexadecimal,
     config::RegistrationMode,
-    endpoints::{extract::ForTenant, protected::Presented},
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     registry::{AdminScope, Tenant},
     store,
@@ -27,6 +27,7 @@ use crate::{
         truncate::{self, Truncated},
         verify::{self, Findings},
     },
+    web::extract::ForTenant,
 };
 
 /// Most events of one answer.

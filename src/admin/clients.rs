@@ -16,14 +16,12 @@ use crate::{
         digest_of,
         settings::check_declared,
     },
-    endpoints::{
-        extract::{ForTenant, Id},
-        protected::Presented,
-    },
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{AdminScope, Tenant},
     store::Change,
+    web::extract::{ForTenant, Id},
 };
 
 /// A client, and the secret that was generated for it just now.

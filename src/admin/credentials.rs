@@ -15,18 +15,16 @@ use super::{Theirs, commit, may, read, users::named};
 use crate::{
     app::AppState,
     audit::Kind,
-    endpoints::{
-        extract::{ForTenant, Id},
-        protected::Presented,
-    },
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     registry::AdminScope,
     store::people::Sessions,
     users::{
-        credential::{self, Credentials, PASSKEY, PASSWORD, RECOVERY, TOTP, UPSTREAM},
+        credential::{self, Credentials, PASSKEY, RECOVERY, TOTP, UPSTREAM},
         declaration::check_secret,
-        password, session,
+        password,
     },
+    web::extract::{ForTenant, Id},
 };
 
 /// A passkey, or who a person is at another provider.
@@ -75,6 +73,9 @@ pub(super) struct NewPassword {
     /// Its hash: bcrypt, scrypt or argon2.
     #[serde(default)]
     password_hash: Option<String>,
+    /// Leaves connected apps what they may do.
+    #[serde(default)]
+    keep_apps: bool,
 }
 
 /// Lists the passkeys of a user, and their identities at other providers.
@@ -185,10 +186,8 @@ pub(super) async fn set_password(
             ));
         }
     };
-    let known = Credentials::of(&app, &tenant, &user).await?;
-    let before = known.first(PASSWORD);
-    let mut changes = vec![credential::password(&app, &tenant, &user.id, hash, before)];
-    changes.extend(session::ending(&tenant, Sessions::Of(user.id.clone())));
+    let (all, ends_apps) = (Sessions::Of(user.id.clone()), !new.keep_apps);
+    let changes = credential::set_password(&app, &tenant, &user, hash, all, ends_apps).await?;
     let (kind, reason) = (Kind::UserChanged, "password set");
     commit(&app, &tenant, &who, kind, &user.id, reason, changes).await?;
     Ok(StatusCode::NO_CONTENT)

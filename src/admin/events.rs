@@ -13,7 +13,7 @@ use super::{may, read, revocations::reason};
 use crate::{
     app::{App, AppState},
     audit::{Event, Kind},
-    endpoints::{extract::ForTenant, protected::Presented},
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     journal::Command,
     oauth::claims::AccessClaims,
@@ -21,6 +21,7 @@ use crate::{
     signals::{Audience, Cause, Draft, EventKind, Initiator, LASTING, Level, SHORT, subject},
     store::Change,
     streams,
+    web::extract::ForTenant,
 };
 
 /// What to tell, and whom.

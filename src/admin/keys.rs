@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::{may, read};
 use crate::{
     app::AppState,
-    endpoints::{extract::ForTenant, protected::Presented},
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     keys::{KeyState, SigningAlgorithm, rotation},
     registry::{AdminScope, Tenant},
+    web::extract::ForTenant,
 };
 
 /// A signing key, without its private part.

@@ -29,16 +29,14 @@ use serde::de::DeserializeOwned;
 use crate::{
     app::{App, AppState},
     audit::{Event, Kind},
-    endpoints::{
-        extract::json,
-        protected::{Presented, administrator},
-    },
+    endpoints::protected::{Presented, administrator},
     error::{OAuthError, Result},
     journal::Command,
     oauth::claims::AccessClaims,
     policy::sensitivity::named,
     registry::{ADMIN_ID, AdminScope, Client, Tenant},
     store::Change,
+    web::extract::json,
 };
 
 /// The API's part of the URL table, below `/admin`.

@@ -17,8 +17,8 @@ use super::{
     tenants, users,
 };
 use crate::{
-    endpoints::extract::ForTenant,
     registry::{AdminScope, Tenant},
+    web::extract::ForTenant,
 };
 
 /// The name of the security scheme; operations ask it for their scopes.

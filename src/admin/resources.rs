@@ -10,16 +10,14 @@ use super::{commit, may, read};
 use crate::{
     app::{App, AppState},
     audit::Kind,
-    endpoints::{
-        extract::{ForTenant, Id},
-        protected::Presented,
-    },
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{AdminScope, Resource, Tenant},
     resources::declaration::{ResourceDeclaration, ResourceView, plan, removal},
     store::Change,
     streams::declared,
+    web::extract::{ForTenant, Id},
 };
 
 /// Lists resources.

@@ -10,7 +10,7 @@ use super::{may, read};
 use crate::{
     app::{App, AppState},
     audit::{Event, Kind},
-    endpoints::{extract::ForTenant, protected::Presented},
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     journal::Command,
     keys::rotation::LONGEST_TOKEN,
@@ -22,6 +22,7 @@ use crate::{
         revocation,
         verify::{self, Refused},
     },
+    web::extract::ForTenant,
 };
 
 /// What to end: exactly one of the first six.

@@ -8,14 +8,12 @@ use super::{Theirs, commit, may, users::named};
 use crate::{
     app::AppState,
     audit::Kind,
-    endpoints::{
-        extract::{ForTenant, Id},
-        protected::Presented,
-    },
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     registry::AdminScope,
     store::people::Sessions,
     users::session,
+    web::extract::{ForTenant, Id},
 };
 
 /// A browser in which a user is signed in.

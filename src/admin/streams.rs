@@ -10,10 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{may, read, revocations::reason};
 use crate::{
     app::{App, AppState},
-    endpoints::{
-        extract::{ForTenant, Id},
-        protected::Presented,
-    },
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     keys::SigningAlgorithm,
     registry::{AdminScope, Delivery, Status, Stream, SubjectStyle, Tenant},
@@ -24,6 +21,7 @@ use crate::{
         queue,
         status::set_status_by,
     },
+    web::extract::{ForTenant, Id},
 };
 
 /// Signals that are counted at most.

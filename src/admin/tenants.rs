@@ -16,10 +16,7 @@ use crate::{
     audit::{Event, Kind, Record},
     clients::declaration::{ClientDeclaration, plan},
     config::RegistrationMode,
-    endpoints::{
-        extract::{ForTenant, Id},
-        protected::Presented,
-    },
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     journal::Command,
     keys::{KeyState, SigningAlgorithm},
@@ -28,6 +25,7 @@ use crate::{
         ADMIN_ID, Access, AdminScope, AuthorizationSettings, Profile, Tenant, check_tenant_name,
     },
     store::Change,
+    web::extract::{ForTenant, Id},
 };
 
 /// The client that every tenant's administration starts with.

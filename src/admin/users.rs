@@ -11,10 +11,7 @@ use super::{commit, may, read};
 use crate::{
     app::{App, AppState},
     audit::Kind,
-    endpoints::{
-        extract::{ForTenant, Id},
-        protected::Presented,
-    },
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     registry::{AdminScope, Tenant},
     store::people,
@@ -23,6 +20,7 @@ use crate::{
         credential::Credentials,
         declaration::{CredentialsView, UserDeclaration, UserView, plan},
     },
+    web::extract::{ForTenant, Id},
 };
 
 /// Users of one answer, unless it is asked for fewer.

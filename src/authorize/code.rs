@@ -166,6 +166,7 @@ impl Code {
             // for `offline_access`.
             session: (!offline).then(|| self.given.sid.clone()),
             expires_at: ends_at,
+            used_at: None,
         }))
     }
 }

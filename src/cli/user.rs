@@ -61,12 +61,15 @@ enum Action {
         /// Their user name or id.
         user: String,
     },
-    /// Give a user another password; their sessions end.
+    /// Give a user another password. Their sessions end, and what apps may do for them.
     SetPassword {
         /// Their user name or id.
         user: String,
         #[command(flatten)]
         password: Password,
+        /// Leave connected apps what they may do.
+        #[arg(long)]
+        keep_apps: bool,
     },
     /// Take away a user's authenticator app and recovery codes, for somebody who has lost them.
     /// Their sessions stay.
@@ -195,8 +198,12 @@ impl User {
             }
             Action::Disable { user } => switch(connection, &user, "disable", json).await?,
             Action::Enable { user } => switch(connection, &user, "enable", json).await?,
-            Action::SetPassword { user, password } => {
-                let body = json!({ "password": password.read()? });
+            Action::SetPassword {
+                user,
+                password,
+                keep_apps,
+            } => {
+                let body = json!({ "password": password.read()?, "keep_apps": keep_apps });
                 let api = Api::connect(connection).await?;
                 let path = api::path("users", &user);
                 api.send(&format!("{path}/password"), &body).await?;

@@ -52,9 +52,8 @@ pub(super) fn groups(scopes: &Allowed, known: &Allowed, resources: &Resources) -
             choice: scopes.choice(reference, scope),
             ..at(resource, scope, held(scope))
         });
-        let name = Some(&resource.document().name).filter(|name| !name.is_empty());
         Some(Group {
-            name: name.map_or(resource.id(), String::as_str).to_owned(),
+            name: called(resource).to_owned(),
             uri: resource.uri().to_owned(),
             items: items.collect(),
         })
@@ -62,6 +61,13 @@ pub(super) fn groups(scopes: &Allowed, known: &Allowed, resources: &Resources) -
     let mut groups: Vec<Group> = by_place.collect();
     groups.sort_by_key(|group| group.uri.is_empty());
     groups
+}
+
+/// The name of a resource, or its id.
+pub(super) fn called(resource: &Resource) -> &str {
+    let name = Some(resource.document().name.as_str());
+    name.filter(|name| !name.is_empty())
+        .unwrap_or(resource.id())
 }
 
 fn about(scope: &str, known: bool) -> Item {

@@ -7,7 +7,6 @@ use axum::{
 use http::{HeaderValue, header};
 use serde_json::Value;
 
-use super::extract::ForTenant;
 use crate::{
     app::{App, AppState},
     config::RegistrationMode,
@@ -16,6 +15,7 @@ use crate::{
     keys::SigningAlgorithm,
     oauth::{grant_type::AuthMethod, metadata},
     registry::{ADMIN_ID, EVENTS_ID, Tenant, USERINFO_ID},
+    web::extract::ForTenant,
 };
 
 /// The tenant's authorization server metadata.

@@ -7,10 +7,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{
-    extract::{ForTenant, form, parameters},
-    protected::{Presented, administrator},
-};
+use super::protected::{Presented, administrator};
 use crate::{
     app::{App, AppState},
     clients::{self, authentication},
@@ -21,6 +18,7 @@ use crate::{
         self,
         introspection::{Caller, SIGNED, introspect},
     },
+    web::extract::{ForTenant, form, parameters},
 };
 
 /// Says whether a token is active to whoever asks.

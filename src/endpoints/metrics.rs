@@ -3,15 +3,13 @@
 use axum::{extract::State, response::IntoResponse};
 use http::header;
 
-use super::{
-    extract::ForTenant,
-    protected::{Presented, administrator},
-};
+use super::protected::{Presented, administrator};
 use crate::{
     app::{App, AppState},
     error::{OAuthError, Result},
     registry::AdminScope,
     telemetry::metrics::{MEDIA_TYPE, Now},
+    web::extract::ForTenant,
 };
 
 /// All numbers, for a token of the default tenant's admin API: they are of all tenants.

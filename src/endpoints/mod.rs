@@ -1,13 +1,12 @@
 //! OAuth over HTTP: one thin file for each endpoint.
 //!
 //! A handler takes typed inputs, calls one function, answers. Reading and limits are in
-//! [`extract`], what it takes to present an access token in [`protected`].
+//! [`crate::web::extract`], what it takes to present an access token in [`protected`].
 
 pub mod apps;
 pub mod authorize;
 mod described;
 pub mod discovery;
-pub mod extract;
 pub mod health;
 pub mod introspect;
 pub mod jwks;

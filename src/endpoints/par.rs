@@ -10,7 +10,6 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use writ_resource::dpop::Proof;
 
-use super::extract::{ForTenant, form, parameters};
 use crate::{
     app::{App, AppState},
     authorize::{self, Channel, Received, Refusal, interaction::PUSHED, request_object},
@@ -21,6 +20,7 @@ use crate::{
     registry::Tenant,
     store::{Change, authorization},
     tokens::{self, dpop},
+    web::extract::{ForTenant, form, parameters},
 };
 
 /// What proves who the client is belongs to this request and not to the authorization request.

@@ -7,13 +7,14 @@ use axum::{
 };
 use http::header;
 
-use super::{extract::ForTenant, protected::shown};
+use super::protected::shown;
 use crate::{
     app::AppState,
     audit::{Event, Kind, refusals::printable},
     error::{OAuthError, Said},
     journal::Command,
     tokens::verify,
+    web::extract::ForTenant,
 };
 
 /// Which of our own resources.

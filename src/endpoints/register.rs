@@ -8,10 +8,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-use super::{
-    extract::{ForTenant, Id, bearer, json},
-    protected::{Presented, administrator},
-};
+use super::protected::{Presented, administrator};
 use crate::{
     app::AppState,
     clients::registration,
@@ -19,6 +16,7 @@ use crate::{
     context,
     error::{OAuthError, Result},
     registry::AdminScope,
+    web::extract::{ForTenant, Id, bearer, json},
 };
 
 /// Registers a client.

@@ -6,12 +6,12 @@ use axum::{
 };
 use http::header;
 
-use super::extract::{ForTenant, form, parameters};
 use crate::{
     app::AppState,
     clients,
     error::{OAuthError, Result},
     tokens::{self, revocation},
+    web::extract::{ForTenant, form, parameters},
 };
 
 /// Revokes a token of the client that asks. The hint is not needed to find it (RFC 7009 §2.1).

@@ -8,7 +8,6 @@ use axum::{
 use http::{HeaderMap, HeaderValue, header};
 use writ_resource::dpop::{NONCE_HEADER, Proof};
 
-use super::extract::{ForTenant, form, parameters};
 use crate::{
     app::{App, AppState},
     clients::{self, Authenticated},
@@ -19,6 +18,7 @@ use crate::{
     registry::Tenant,
     store::Change,
     tokens::{self, Issue, Issued, TokenResponse, dpop},
+    web::extract::{ForTenant, form, parameters},
 };
 
 /// How often a token is made whose ground is taken away meanwhile.

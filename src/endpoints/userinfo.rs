@@ -7,14 +7,12 @@ use axum::{
 };
 use http::{HeaderValue, Method, header};
 
-use super::{
-    extract::{ForTenant, form, parameters},
-    protected::{Needs, Presented, let_in, turn_away},
-};
+use super::protected::{Needs, Presented, let_in, turn_away};
 use crate::{
     app::{App, AppState},
     error::{OAuthError, Result},
     tokens::person,
+    web::extract::{ForTenant, form, parameters},
 };
 
 /// Tells the client that shows an access token of the person who has let it know.

@@ -27,12 +27,15 @@ use http::{HeaderMap, Method, StatusCode};
 use self::request::LogoutRequest;
 use crate::{
     app::{App, AppState},
-    endpoints::extract::{ForTenant, form, parameters},
     error::{OAuthError, Result},
     registry::Tenant,
     store::people::Sessions,
-    users::{Session, cookie::Cookie, csrf, pages::see_other, session},
-    web::{SharedPages, refused},
+    users::{Session, cookie::Cookie, csrf, session},
+    web::{
+        SharedPages,
+        extract::{ForTenant, form, parameters},
+        refused, see_other,
+    },
 };
 
 /// The URLs of the room.
@@ -56,7 +59,7 @@ async fn begin(
         // No session cookie comes with what a form of another site posts: with a redirect it does.
         let ticket = asked.seal(&app, &tenant)?;
         let path = format!("{}/logout/confirm?logout={ticket}", tenant.path());
-        return see_other(&path, Vec::new());
+        return see_other(&path, []);
     }
     let query = request.uri().query().unwrap_or_default();
     let asked = LogoutRequest::read(&app, &tenant, &parameters(query.as_bytes())?)?;
@@ -125,7 +128,7 @@ async fn done(app: &App, tenant: &Tenant, asked: &LogoutRequest) -> Result<Respo
     }
     let cookie = Cookie::Session.clear(tenant);
     if let Some(url) = asked.destination() {
-        return see_other(&url, cookie.into_iter().collect());
+        return see_other(&url, cookie);
     }
     let mut response = app
         .pages

@@ -35,10 +35,20 @@ impl<'a> Params<'a> {
     /// # Errors
     /// When a parameter repeats that may not, or the text is not UTF-8 after decoding.
     pub fn parse(body: &'a [u8]) -> Result<Self, ParamsError> {
-        match Self::parse_with_repeats(body)? {
-            (params, None) => Ok(params),
-            (_, Some(name)) => Err(ParamsError::Repeated(name)),
-        }
+        Self::once(Self::read(body, None)?)
+    }
+
+    /// The same of a form of ours in which `choice` is given once for each thing that was chosen:
+    /// any number of them.
+    ///
+    /// # Errors
+    /// As [`Params::parse`].
+    pub fn parse_with_choice(body: &'a [u8], choice: &str) -> Result<Self, ParamsError> {
+        Self::once(Self::read(body, Some(choice))?)
+    }
+
+    fn once((params, repeated): (Self, Option<String>)) -> Result<Self, ParamsError> {
+        repeated.map_or(Ok(params), |name| Err(ParamsError::Repeated(name)))
     }
 
     /// The same where the answer to a repeat depends on which parameter it is: its name, with the
@@ -47,10 +57,15 @@ impl<'a> Params<'a> {
     /// # Errors
     /// When the text is not UTF-8 after decoding.
     pub fn parse_with_repeats(body: &'a [u8]) -> Result<(Self, Option<String>), ParamsError> {
+        Self::read(body, None)
+    }
+
+    fn read(body: &'a [u8], choice: Option<&str>) -> Result<(Self, Option<String>), ParamsError> {
         let mut repeated: Option<String> = None;
         let mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(8);
+        let mut chosen = 0;
         for part in body.split(|b| *b == b'&').filter(|part| !part.is_empty()) {
-            if pairs.len() == MAX {
+            if pairs.len() - chosen == MAX {
                 return Err(ParamsError::TooMany);
             }
             let (name, value) = match part.iter().position(|b| *b == b'=') {
@@ -58,6 +73,11 @@ impl<'a> Params<'a> {
                 None => (part, &[][..]),
             };
             let (name, value) = (decode(name)?, decode(value)?);
+            if choice == Some(name.as_ref()) {
+                chosen += 1;
+                pairs.push((name, value));
+                continue;
+            }
             if pairs.iter().any(|(known, _)| *known == name) && !MAY_REPEAT.contains(&name.as_ref())
             {
                 if repeated.is_none() || SAYS_WHERE.contains(&name.as_ref()) {
@@ -68,6 +88,14 @@ impl<'a> Params<'a> {
             pairs.push((name, value));
         }
         Ok((Self(pairs), repeated))
+    }
+
+    /// The same parameters for as long as they are wanted.
+    #[must_use]
+    pub fn into_owned(self) -> Params<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let pairs = self.0.into_iter();
+        Params(pairs.map(|(name, value)| (own(name), own(value))).collect())
     }
 
     /// Names and values, in the order sent.
@@ -84,7 +112,7 @@ impl<'a> Params<'a> {
             .map(|(_, v)| v.as_ref())
     }
 
-    /// Every value of `name`, for the two parameters that may repeat.
+    /// Every value of `name`, for parameters that may repeat.
     pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
         self.0
             .iter()
@@ -150,6 +178,25 @@ mod tests {
         );
         let params = Params::parse(b"resource=a&resource=b").unwrap();
         assert_eq!(params.all("resource").collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_choice_may_be_of_any_number() {
+        let many = "scope=a&".repeat(MAX * 2);
+        let body = format!("{many}scope=b&csrf=x");
+        let params = Params::parse_with_choice(body.as_bytes(), "scope").unwrap();
+        assert_eq!(params.all("scope").count(), MAX * 2 + 1);
+        assert_eq!(params.get("csrf"), Some("x"));
+        let twice = format!("{body}&csrf=y");
+        assert_eq!(
+            Params::parse_with_choice(twice.as_bytes(), "scope").unwrap_err(),
+            ParamsError::Repeated("csrf".into())
+        );
+        let others: String = (0..=MAX).map(|n| format!("a{n}=&")).collect();
+        assert_eq!(
+            Params::parse_with_choice(others.as_bytes(), "scope").unwrap_err(),
+            ParamsError::TooMany
+        );
     }
 
     #[test]

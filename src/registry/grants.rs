@@ -1,8 +1,12 @@
 //! The grants of a tenant, found by what makes each one, by id, and by who holds them.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeSet, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
 };
 
 use entity::grant;
@@ -12,15 +16,47 @@ use super::index::{Index, Key};
 /// Most grants between a grant and the one it all began with.
 const MAX_ANCESTORS: usize = 32;
 
+/// Seconds after which it is written down again that a grant is in use.
+const NOTED: i64 = 60;
+
 /// A grant: whose it is, what makes it one, and what it was derived from. In the order of their
 /// holders.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 struct Grant {
     client_id: Arc<str>,
     id: Box<str>,
     identity: Box<str>,
     parent: Option<Box<str>>,
+    /// When it was made, or last noted to be in use, Unix seconds.
+    used_at: AtomicI64,
 }
+
+impl Grant {
+    /// What it is found by among all: no two have the same.
+    fn place(&self) -> (&str, &str) {
+        (&self.client_id, &self.id)
+    }
+}
+
+impl Ord for Grant {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl PartialOrd for Grant {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Grant {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for Grant {}
 
 #[derive(Debug)]
 struct Id;
@@ -92,6 +128,19 @@ impl Grants {
         from
     }
 
+    /// Whether it is to be noted that a grant is in use: of all who use it at a time, one is told so.
+    pub(super) fn notes_use(&self, id: &str, now: i64) -> bool {
+        self.by_id.get(id).is_some_and(|grant| {
+            let before = grant.used_at.load(Relaxed);
+            let noted = || {
+                grant
+                    .used_at
+                    .compare_exchange(before, now, Relaxed, Relaxed)
+            };
+            now - before >= NOTED && noted().is_ok()
+        })
+    }
+
     /// Whether this client holds any.
     pub(super) fn any_of(&self, client_id: &str) -> bool {
         first_of(&self.holders(), client_id).is_some()
@@ -104,8 +153,9 @@ impl Grants {
             id: row.id.as_str().into(),
             identity: row.identity.as_str().into(),
             parent: row.parent.as_deref().map(Into::into),
+            used_at: row.used_at.unwrap_or(row.created_at).into(),
         });
-        self.holders().insert(grant.clone());
+        self.holders().replace(grant.clone());
         self.by_id.put(grant.clone());
         self.by_identity.put(grant);
     }
@@ -153,12 +203,17 @@ impl Grants {
 }
 
 /// The first grant of a client's.
+#[expect(
+    clippy::mutable_key_type,
+    reason = "their order is made of what never changes"
+)]
 fn first_of(holders: &BTreeSet<Arc<Grant>>, client_id: &str) -> Option<Arc<Grant>> {
     let before = Grant {
         client_id: client_id.into(),
         id: "".into(),
         identity: "".into(),
         parent: None,
+        used_at: AtomicI64::default(),
     };
     let first = holders.range::<Grant, _>(before..).next();
     first.filter(|g| *g.client_id == *client_id).cloned()

@@ -256,6 +256,12 @@ impl Tenant {
         self.grants.carried_from(client_id, id)
     }
 
+    /// Whether it is to be noted that a grant is in use: once a minute.
+    #[must_use]
+    pub fn notes_use(&self, grant_id: &str, now: i64) -> bool {
+        self.grants.notes_use(grant_id, now)
+    }
+
     /// Whether the access token of this name was revoked.
     #[must_use]
     pub fn is_revoked(&self, jti: &str) -> bool {

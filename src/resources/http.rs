@@ -17,12 +17,12 @@ use crate::{
     audit::{Event, Kind},
     endpoints::{
         discovery,
-        extract::{ForTenant, Id, json},
         protected::{Presented, administrator},
     },
     error::{OAuthError, Result},
     journal::Command,
     registry::AdminScope,
+    web::extract::{ForTenant, Id, json},
 };
 
 /// The room's part of the URL table.

@@ -20,8 +20,8 @@ use super::{message, observe::Observer, refusal};
 use crate::{
     app::{App, AppState},
     context::{self, Names},
-    endpoints::extract::ForTenant,
     registry::{Registry, Tenant},
+    web::extract::ForTenant,
 };
 
 /// Names the request in its answer, in the log and in the audit trail.

@@ -27,6 +27,15 @@ pub enum Change {
     },
     /// Remembers a grant of a person who still lets the client have it.
     Grant(grant::Model),
+    /// Remembers that a token was exchanged under a grant, which may have ended meanwhile.
+    UseGrant {
+        /// Its tenant.
+        tenant: String,
+        /// Its id.
+        id: String,
+        /// Unix seconds.
+        at: i64,
+    },
     /// Begins a line of refresh tokens.
     BeginLine(refresh_token::Model),
     /// Puts the next token of a line in the place of the one that was used.
@@ -83,6 +92,7 @@ impl Change {
             Self::BeginLine(row) => &row.tenant,
             Self::PutConsent { row, .. } => &row.tenant,
             Self::Complete { tenant, .. }
+            | Self::UseGrant { tenant, .. }
             | Self::Rotate { tenant, .. }
             | Self::Used { tenant, .. }
             | Self::RemoveConsent { tenant, .. } => tenant,
@@ -100,6 +110,15 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
             1
         }
         Change::Grant(row) => return grant(db, row).await,
+        Change::UseGrant { tenant, id, at } => {
+            grant::Entity::update_many()
+                .col_expr(grant::Column::UsedAt, Expr::val(*at))
+                .filter(grant::Column::Tenant.eq(tenant))
+                .filter(grant::Column::Id.eq(id))
+                .exec(db)
+                .await?;
+            1
+        }
         Change::BeginLine(row) => begin_line(db, row).await?,
         Change::Rotate {
             tenant,
@@ -412,7 +431,8 @@ pub async fn consents(
         .await
 }
 
-/// The grants that a person has given and that hold.
+/// The grants in a person's name that have not ended: those that they gave, and those that were
+/// derived from one.
 ///
 /// # Errors
 /// When the database does.
@@ -420,10 +440,16 @@ pub async fn grants_of(
     db: &impl ConnectionTrait,
     tenant: &str,
     user_id: &str,
+    now: i64,
 ) -> Result<Vec<grant::Model>, DbErr> {
+    use grant::Column;
+    let holds = Condition::any()
+        .add(Column::ExpiresAt.is_null())
+        .add(Column::ExpiresAt.gt(now));
     grant::Entity::find()
-        .filter(grant::Column::Tenant.eq(tenant))
-        .filter(grant::Column::Subject.eq(user_id))
+        .filter(Column::Tenant.eq(tenant))
+        .filter(Column::Subject.eq(user_id))
+        .filter(holds)
         .all(db)
         .await
 }

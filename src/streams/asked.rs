@@ -9,14 +9,12 @@ use serde_json::{Map, Value};
 use super::room;
 use crate::{
     app::App,
-    endpoints::{
-        extract::{json, parameters},
-        protected::{Needs, Presented, let_in},
-    },
+    endpoints::protected::{Needs, Presented, let_in},
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{EventsScope, Stream, Tenant},
     tokens::verify,
+    web::extract::{json, parameters},
 };
 
 /// Members of a JSON object.

@@ -30,12 +30,13 @@ use super::{
 use crate::{
     app::{App, AppState},
     clock::Clock,
-    endpoints::{extract::ForTenant, protected::Presented},
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{EventsScope, Live, Stream, Tenant},
     signals::LASTING,
     store,
+    web::extract::ForTenant,
 };
 
 /// SETs that are signed before the first of them is handed on.

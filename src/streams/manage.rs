@@ -17,11 +17,12 @@ use super::{
 };
 use crate::{
     app::{App, AppState},
-    endpoints::{extract::ForTenant, protected::Presented},
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     journal::Command,
     registry::{EventsScope, Stream, StreamDocument, Tenant},
     store::Change,
+    web::extract::ForTenant,
 };
 
 /// Creates a stream.

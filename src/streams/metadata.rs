@@ -5,9 +5,7 @@ use serde_json::{Value, json};
 
 use super::agreement::{POLL, PUSH};
 use crate::{
-    app::AppState,
-    endpoints::{discovery::document, extract::ForTenant},
-    registry::Tenant,
+    app::AppState, endpoints::discovery::document, registry::Tenant, web::extract::ForTenant,
 };
 
 /// The transmitter's metadata.

@@ -22,14 +22,12 @@ use super::{
 };
 use crate::{
     app::{App, AppState},
-    endpoints::{
-        extract::{ForTenant, Id, body},
-        protected::Presented,
-    },
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     oauth::claims::AccessClaims,
     registry::{EventsScope, Signal, Stream, Tenant},
     store::progress::Step,
+    web::extract::{ForTenant, Id, body},
 };
 
 /// Most SETs in one answer.

@@ -19,11 +19,12 @@ use super::{
 };
 use crate::{
     app::{App, AppState},
-    endpoints::{extract::ForTenant, protected::Presented},
+    endpoints::protected::Presented,
     error::Result,
     registry::{EventsScope, Status, Stream, Tenant},
     signals::{Audience, Cause, Draft, EventKind, Initiator, LASTING, Level, subject},
     store::{Change, progress::Step},
+    web::extract::ForTenant,
 };
 
 /// Why the server pauses a stream to which it could deliver nothing for too long.

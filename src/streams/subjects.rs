@@ -15,11 +15,12 @@ use super::{
 };
 use crate::{
     app::{App, AppState},
-    endpoints::{extract::ForTenant, protected::Presented},
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     oauth::error_code::ErrorCode,
     registry::{EventsScope, Excluded, Stream, Tenant},
     signals::subject,
+    web::extract::ForTenant,
 };
 
 /// Most subjects that one stream excludes, and the most that they take up, bytes.

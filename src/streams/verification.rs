@@ -14,13 +14,14 @@ use super::{
 };
 use crate::{
     app::{App, AppState},
-    endpoints::{extract::ForTenant, protected::Presented},
+    endpoints::protected::Presented,
     error::{OAuthError, Result},
     journal::Command,
     oauth::error_code::ErrorCode,
     registry::{EventsScope, Status, Stream},
     signals::{Audience, Cause, Draft, EventKind, Initiator, Level, subject},
     store::Change,
+    web::extract::ForTenant,
 };
 
 /// Longest state, bytes.

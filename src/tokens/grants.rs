@@ -14,7 +14,7 @@ use crate::{
     journal::{Command, JournalError},
     policy::{Grant, Permit},
     registry::Tenant,
-    store::Change,
+    store::{Change, authorization},
 };
 
 /// Longest identity that is written out, bytes: databases limit what an index holds.
@@ -47,6 +47,7 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
         created_at: app.clock.seconds(),
         session: None,
         expires_at: None,
+        used_at: None,
     };
     let id = row.id.clone();
     let changes = vec![Change::PutGrant(row)];
@@ -64,6 +65,19 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
         })?;
     // Two first requests may have met: the grant that was written first is everyone's.
     Ok(tenant.grant(client_id, &identity).unwrap_or(id))
+}
+
+/// The change that notes an exchange under a grant, if that is worth one: its holder may have
+/// nothing else that says when it last acted.
+pub(super) fn used(app: &App, tenant: &Tenant, permit: &Permit, id: &str) -> Option<Change> {
+    let (is_exchange, at) = (permit.not_after().is_some(), app.clock.seconds());
+    (is_exchange && tenant.notes_use(id, at)).then(|| {
+        Change::Authorization(authorization::Change::UseGrant {
+            tenant: tenant.name().to_owned(),
+            id: id.to_owned(),
+            at,
+        })
+    })
 }
 
 /// The resources a permit is for, by the names that stay.

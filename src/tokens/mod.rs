@@ -157,6 +157,7 @@ pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>)
         ));
     }
     let grant_id = grants::ensure(app, tenant, permit).await?;
+    let used = grants::used(app, tenant, permit, &grant_id);
     // A token that is no authentication any more, since less was asked for, has no ID token.
     let openid = |_: &&IdTokenRequest| permit.scope().split(' ').any(|s| s == "openid");
     let authentication = issue.id_token.as_ref().filter(openid);
@@ -195,7 +196,7 @@ pub async fn issue(app: &App, tenant: &Tenant, issue: Issue, spent: Vec<Change>)
         Some(wanted) => Some(wanted.make(app, tenant, permit, &access_token).await?),
         None => None,
     };
-    let changes = spent.into_iter().chain(issue.changes).collect();
+    let changes = spent.into_iter().chain(issue.changes).chain(used).collect();
     let committed = app.journal.commit(Command::new(changes, audit)).await;
     if let Err(error) = committed {
         return not_issued(app, tenant, error, &issue.rests).await;

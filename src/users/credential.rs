@@ -2,15 +2,15 @@
 
 use entity::credential::Model;
 
-use super::{User, recovery, totp};
+use super::{User, recovery, session, totp};
 use crate::{
     app::App,
     error::Result,
     keys::KeyError,
     registry::Tenant,
     store::{
-        Change,
-        people::{self, Change as People},
+        Change, Whose,
+        people::{self, Change as People, Sessions},
     },
 };
 
@@ -157,6 +157,30 @@ pub fn password(
         row(app, tenant, user, PASSWORD, id, hash.into_bytes()),
         before,
     )
+}
+
+/// A password in the place of the one before it, and the end of these sessions, and of what
+/// clients and agents may do with `ends_apps`: whoever knew the old one is out, and so are the
+/// programs that they have let in (RFC 9700 §4.14.2).
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn set_password(
+    app: &App,
+    tenant: &Tenant,
+    user: &User,
+    hash: String,
+    ends: Sessions,
+    ends_apps: bool,
+) -> Result<Vec<Change>> {
+    let known = Credentials::of(app, tenant, user).await?;
+    let mut changes = session::ending(tenant, ends);
+    changes.push(password(app, tenant, &user.id, hash, known.first(PASSWORD)));
+    changes.extend(ends_apps.then(|| Change::EndGrants {
+        tenant: tenant.name().to_owned(),
+        whose: Whose::Subject(user.id.clone()),
+    }));
+    Ok(changes)
 }
 
 /// A passkey.

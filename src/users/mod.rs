@@ -5,6 +5,7 @@
 //! | [`account`] | an account, found by id, name or address |
 //! | [`session`] | a browser in which somebody is signed in |
 //! | [`cookie`], [`browser`], [`device`], [`csrf`] | what a browser carries, and that a form is its own |
+//! | [`signed`] | somebody who is signed in, and what they send, as handlers take it |
 //! | [`errand`] | where a person was going before signing in |
 //! | [`credential`] | what a person signs in with |
 //! | [`password`], [`totp`], [`recovery`] | each kind of it |
@@ -33,6 +34,7 @@ pub mod password;
 pub mod recovery;
 pub mod session;
 pub mod sign_in;
+pub mod signed;
 pub mod totp;
 pub mod upstream;
 pub mod webauthn;

@@ -4,8 +4,11 @@
 //! factor has to show that too; in between, the browser carries a ticket that says how far it has
 //! come, and nothing is written.
 
+mod passkey;
+
 use http::HeaderMap;
 
+pub use self::passkey::{Passkey, with_passkey};
 use super::{
     User, account,
     browser::Browser,

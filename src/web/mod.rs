@@ -1,4 +1,5 @@
-//! Pages for people: rendered from a template, answered with every header that guards them.
+//! What handlers take ([`extract`]), and pages for people: rendered from a template, answered with
+//! every header that guards them.
 //!
 //! # How to add a page
 //! A struct that derives `Serialize` and is all that the template sees, a template beside it that
@@ -7,11 +8,13 @@
 //! lies around all routes of pages.
 
 mod assets;
+pub mod extract;
 pub mod refused;
 
 use std::{fmt, sync::Arc};
 
 use axum::response::{IntoResponse as _, Response};
+use chrono::DateTime;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
 use serde::Serialize;
@@ -159,6 +162,35 @@ fn guard<P: Page>(headers: &mut HeaderMap, page: &P, away: bool) -> Result<()> {
         headers.insert(name, HeaderValue::from_static(value));
     }
     Ok(())
+}
+
+/// Sends the browser on with GET (RFC 9110 §15.4.4): after a form was posted it must not post it
+/// again elsewhere (RFC 9700 §4.12).
+///
+/// # Errors
+/// When the URL cannot be a header.
+pub fn see_other(url: &str, cookies: impl IntoIterator<Item = HeaderValue>) -> Result<Response> {
+    let location = HeaderValue::from_str(url).map_err(OAuthError::server_error)?;
+    let fixed = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ),
+    ];
+    let mut response = (StatusCode::SEE_OTHER, fixed).into_response();
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// A time, Unix seconds, as people read it on every page.
+#[must_use]
+pub fn written(seconds: i64) -> String {
+    let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// Pages, shared by all handlers.

@@ -1,50 +1,24 @@
-//! `/account/apps`: what a person lets clients have, when it was last used, and the way to take it
-//! back.
+//! `/account/apps`: what a person lets clients have, who acts with it, when that was last used, and
+//! the way to take it back.
 
-use std::collections::BTreeMap;
+mod connected;
 
-use axum::{
-    extract::{Request, State},
-    response::Response,
-};
-use entity::{consent, grant, refresh_token};
+use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::{
-    authorize::{see_other, value},
-    described::{Group, groups},
-    extract::{ForTenant, form},
-};
+use self::connected::ConnectedApp;
 use crate::{
-    app::{App, AppState},
+    app::App,
     audit::{Event, Kind},
-    error::{OAuthError, Result},
+    error::Result,
     journal::Command,
-    policy::person::Allowed,
     registry::Tenant,
     signals::{Cause, Initiator},
     store::{Change, authorization},
-    users::{Errand, Session, csrf, session},
+    users::signed::{Signed, SignedForm},
     web::Page,
 };
-
-/// Where it is.
-const PATH: &str = "/account/apps";
-
-/// What a person lets one client have.
-#[derive(Debug, Serialize)]
-struct ConnectedApp {
-    client_id: String,
-    name: String,
-    /// Since when: year, month and day.
-    since: String,
-    /// When it last got a token.
-    last_used: Option<String>,
-    /// How many times it is signed in.
-    sessions: usize,
-    groups: Vec<Group>,
-}
 
 /// All of them.
 #[derive(Debug, Serialize)]
@@ -65,46 +39,30 @@ impl Page for Apps {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn show(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
-) -> Result<Response> {
-    let Some(session) = session::current(&app, &tenant, request.headers()).await? else {
-        return see_other(&Errand::to(&app, PATH).login(&app, &tenant)?);
-    };
+pub async fn show(signed: Signed) -> Result<Response> {
     let page = Apps {
-        apps: connected(&app, &tenant, &session).await?,
-        csrf: csrf::token(&app, &tenant, csrf::Holder::Session(&session)),
+        apps: connected::apps(&signed.app, &signed.tenant, &signed.user().id).await?,
+        csrf: signed.csrf(),
     };
-    app.pages.show(&tenant, StatusCode::OK, &page)
+    signed.show(StatusCode::OK, &page)
 }
 
-/// Takes back what one of them has: its grants end, and whoever serves their resources is told.
+/// Takes back what one of them has: its grants end with all that was derived from them, and whoever
+/// serves their resources is told. It need not be a moment after signing in: nobody who wants an
+/// agent to stop should have to wait.
 ///
 /// # Errors
 /// 403 when the form was made for another browser; when it cannot be written.
-pub async fn revoke(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
-) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let Some(session) = session::current(&app, &tenant, &headers).await? else {
-        return see_other(&Errand::to(&app, PATH).login(&app, &tenant)?);
-    };
-    let sent = value(&body, csrf::FIELD);
-    let holder = csrf::Holder::Session(&session);
-    csrf::check(&app, &tenant, holder, &headers, sent.as_deref())?;
+pub async fn revoke(SignedForm(signed, params): SignedForm<Signed>) -> Result<Response> {
+    let Signed { app, tenant, .. } = &signed;
     // No client has such a name, and PostgreSQL no such text.
-    let client_id = value(&body, "client_id").filter(|id| !id.contains('\0'));
-    let client_id = client_id.unwrap_or_default();
-    let (user, id) = (&session.user.id, client_id.as_str());
+    let id = params.get("client_id").filter(|id| !id.contains('\0'));
+    let (user, id) = (&signed.user().id, id.unwrap_or_default());
     let known = authorization::consent(&app.db, tenant.name(), user, id).await?;
     if known.is_some() {
-        take_back(&app, &tenant, user, id).await?;
+        take_back(app, tenant, user, id).await?;
     }
-    see_other(&format!("{}{PATH}", tenant.path()))
+    signed.on_to("/account/apps")
 }
 
 async fn take_back(app: &App, tenant: &Tenant, user: &str, client_id: &str) -> Result<()> {
@@ -122,53 +80,4 @@ async fn take_back(app: &App, tenant: &Tenant, user: &str, client_id: &str) -> R
     let cause = Cause::new(&app.entropy, Initiator::User, "taken back by the person");
     let command = Command::new(vec![Change::Authorization(change)], audit).because(cause);
     Ok(app.journal.commit(command).await?)
-}
-
-async fn connected(app: &App, tenant: &Tenant, session: &Session) -> Result<Vec<ConnectedApp>> {
-    let (name, user) = (tenant.name(), &session.user.id);
-    let consents = authorization::consents(&app.db, name, user).await?;
-    let grants = authorization::grants_of(&app.db, name, user).await?;
-    let ids: Vec<String> = grants.iter().map(|grant| grant.id.clone()).collect();
-    let lines = authorization::lines_of(&app.db, name, &ids).await?;
-    let mut by_client: BTreeMap<&str, Vec<&grant::Model>> = BTreeMap::new();
-    for grant in &grants {
-        by_client.entry(&grant.client_id).or_default().push(grant);
-    }
-    let mut apps = Vec::with_capacity(consents.len());
-    for row in &consents {
-        let grants = by_client.remove(row.client_id.as_str()).unwrap_or_default();
-        apps.push(described(tenant, row, &grants, &lines)?);
-    }
-    Ok(apps)
-}
-
-fn described(
-    tenant: &Tenant,
-    row: &consent::Model,
-    grants: &[&grant::Model],
-    lines: &[refresh_token::Model],
-) -> Result<ConnectedApp> {
-    let client = tenant.client(&row.client_id);
-    let document = client.map(|client| client.document()).transpose();
-    let document = document.map_err(OAuthError::server_error)?;
-    let name = document.map(|document| document.name);
-    let name = name.filter(|name| !name.is_empty());
-    let allowed: Allowed = serde_json::from_str(&row.document).map_err(OAuthError::server_error)?;
-    let begun = grants.iter().map(|grant| grant.created_at);
-    let of_these = |line: &&refresh_token::Model| grants.iter().any(|g| g.id == line.grant_id);
-    let used = lines.iter().filter(of_these).map(|line| line.used_at);
-    Ok(ConnectedApp {
-        client_id: row.client_id.clone(),
-        name: name.unwrap_or_else(|| row.client_id.clone()),
-        since: day(row.created_at),
-        last_used: begun.chain(used).max().map(day),
-        sessions: grants.len(),
-        groups: groups(&allowed, &Allowed::default(), &tenant.resources()),
-    })
-}
-
-/// The day of a moment, as everybody can read it.
-fn day(at: i64) -> String {
-    let moment = chrono::DateTime::from_timestamp(at, 0);
-    moment.map_or_else(String::new, |moment| moment.format("%Y-%m-%d").to_string())
 }

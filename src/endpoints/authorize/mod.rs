@@ -17,11 +17,10 @@ use std::collections::BTreeSet;
 
 use axum::{
     extract::{Request, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode};
 
-use super::extract::{ForTenant, form};
 use crate::{
     app::{App, AppState, providers::Provider},
     authorize::{
@@ -29,8 +28,13 @@ use crate::{
         Word, completion, interaction,
     },
     error::{OAuthError, Result},
+    oauth::params::Params,
     registry::Tenant,
     users::{Errand, Session, browser::Browser, csrf, session},
+    web::{
+        extract::{ForTenant, form, parameters, parameters_with_choice},
+        see_other,
+    },
 };
 
 /// Begins.
@@ -61,7 +65,7 @@ pub async fn begin(
         }
         let ticket = interaction.blind().seal(&app, &tenant)?;
         let path = tenant.path();
-        return see_other(&format!("{path}/authorize/resume?interaction={ticket}"));
+        return see_other(&format!("{path}/authorize/resume?interaction={ticket}"), []);
     }
     go_on(&app, &tenant, session, &interaction, Back::default()).await
 }
@@ -86,17 +90,17 @@ pub async fn resume(
     ForTenant(tenant): ForTenant,
     request: Request,
 ) -> Result<Response> {
-    let (query, headers) = (request.uri().query().unwrap_or_default(), request.headers());
-    let given = |name| value(query.as_bytes(), name);
-    let ticket = given("interaction").unwrap_or_default();
-    let interaction = Interaction::open(&app, &tenant, &ticket)?;
+    let query = parameters(request.uri().query().unwrap_or_default().as_bytes())?;
+    let headers = request.headers();
+    let ticket = query.get("interaction").unwrap_or_default();
+    let interaction = Interaction::open(&app, &tenant, ticket)?;
     let session = session::current(&app, &tenant, headers).await?;
     let interaction = interaction.seen(session.as_ref());
-    let decided = given("decision").zip(Browser::left(&tenant, headers));
-    let provider = given("provider").and_then(|id| app.providers.get(&id));
+    let decided = query.get("decision").zip(Browser::left(&tenant, headers));
+    let provider = query.get("provider").and_then(|id| app.providers.get(id));
     let back = Back {
         decision: decided.and_then(|(decision, browser)| {
-            Decision::open(&app, &tenant, &decision, &interaction, browser)
+            Decision::open(&app, &tenant, decision, &interaction, browser)
         }),
         leaving: provider.map(|provider| (provider.as_ref(), headers)),
     };
@@ -153,7 +157,7 @@ fn sign_in(
     authenticated_after: Option<i64>,
 ) -> Result<Response> {
     let errand = errand(app, tenant, request, interaction, authenticated_after)?;
-    see_other(&errand.login(app, tenant)?)
+    see_other(&errand.login(app, tenant)?, [])
 }
 
 /// The way back to a request, for whoever has to sign in.
@@ -184,14 +188,14 @@ pub async fn decide(
     request: Request,
 ) -> Result<Response> {
     let (headers, body) = form(request, app.config.limits.body).await?;
-    let ticket = value(&body, "interaction").unwrap_or_default();
-    let interaction = Interaction::open(&app, &tenant, &ticket)?;
+    let params = parameters_with_choice(&body, "scope")?;
+    let ticket = params.get("interaction").unwrap_or_default();
+    let interaction = Interaction::open(&app, &tenant, ticket)?;
     let Some(session) = session::current(&app, &tenant, &headers).await? else {
         return go_on(&app, &tenant, None, &interaction, Back::default()).await;
     };
-    let sent = value(&body, csrf::FIELD);
     let holder = csrf::Holder::Session(&session);
-    csrf::check(&app, &tenant, holder, &headers, sent.as_deref())?;
+    csrf::check(&app, &tenant, holder, &headers, params.get(csrf::FIELD))?;
     let request = match authorize::read(&app, &tenant, &interaction.received()?).await {
         Ok(request) => request,
         Err(refusal) => return refused(&app, &tenant, refusal),
@@ -202,8 +206,8 @@ pub async fn decide(
     if let Ok(Step::SignIn { .. }) | Err(_) = next {
         return go_on(&app, &tenant, Some(session), &interaction, Back::default()).await;
     }
-    let outcome = match value(&body, "decision").as_deref() {
-        Some("allow") => allow(&app, &tenant, &request, &session, &body).await,
+    let outcome = match params.get("decision") {
+        Some("allow") => allow(&app, &tenant, &request, &session, &params).await,
         Some("deny") => Err(completion::deny(&app, &tenant, &request, who).await),
         _ => Err(Refusal::Page(OAuthError::invalid_request(
             "The form does not say what was decided.",
@@ -220,17 +224,16 @@ async fn allow(
     tenant: &Tenant,
     request: &AuthorizationRequest,
     session: &Session,
-    body: &[u8],
+    params: &Params<'_>,
 ) -> Result<Answer, Refusal> {
-    let allowed = request.ask.clone().narrowed(&chosen(body));
+    let allowed = request.ask.clone().narrowed(&chosen(params));
     let allowed = allowed.map_err(|error| Refusal::Redirect(request.to.clone(), error))?;
     completion::complete(app, tenant, request, session, &allowed, &Word::Given).await
 }
 
 /// The boxes of a form that are still ticked.
-fn chosen(body: &[u8]) -> BTreeSet<String> {
-    let pairs = form_urlencoded::parse(body).filter(|(name, _)| name == "scope");
-    pairs.map(|(_, value)| value.into_owned()).collect()
+fn chosen(params: &Params<'_>) -> BTreeSet<String> {
+    params.all("scope").map(str::to_owned).collect()
 }
 
 fn refused(app: &App, tenant: &Tenant, refusal: Refusal) -> Result<Response> {
@@ -245,31 +248,10 @@ fn refused(app: &App, tenant: &Tenant, refusal: Refusal) -> Result<Response> {
 
 fn answered(app: &App, tenant: &Tenant, answer: &Answer) -> Result<Response> {
     match answer.to.mode {
-        ResponseMode::Query => see_other(&answer.url()),
+        ResponseMode::Query => see_other(&answer.url(), []),
         ResponseMode::FormPost => {
             let page = page::FormPost::new(answer);
             app.pages.show(tenant, StatusCode::OK, &page)
         }
     }
-}
-
-/// After a form was posted a browser must not post it again elsewhere (RFC 9700 §4.12).
-pub(super) fn see_other(url: &str) -> Result<Response> {
-    let location = HeaderValue::from_str(url).map_err(OAuthError::server_error)?;
-    let headers = [
-        (header::LOCATION, location),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (
-            header::REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
-        ),
-    ];
-    Ok((StatusCode::SEE_OTHER, headers).into_response())
-}
-
-/// The value of a field of a form of ours.
-pub(super) fn value(form: &[u8], name: &str) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(form);
-    let found = pairs.find(|(known, _)| known == name);
-    found.map(|(_, value)| value.into_owned())
 }

@@ -7,13 +7,12 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Back, chosen, errand, go_on, page, refused, value};
+use super::{Back, chosen, errand, go_on, page, refused};
 use crate::{
     app::{App, AppState, providers::Provider},
     authorize::{
         self, AuthorizationRequest, Decision, Interaction, Refusal, Step, completion, interaction,
     },
-    endpoints::extract::{ForTenant, form},
     error::{OAuthError, Result},
     registry::Tenant,
     users::{
@@ -22,6 +21,7 @@ use crate::{
         pages::{Leaving, depart},
         session,
     },
+    web::extract::{ForTenant, form, parameters_with_choice},
 };
 
 /// Asks what the client may do before the browser leaves for a provider.
@@ -54,15 +54,14 @@ pub async fn decide(
     request: Request,
 ) -> Result<Response> {
     let (headers, body) = form(request, app.config.limits.body).await?;
-    let sent = |name| value(&body, name);
+    let params = parameters_with_choice(&body, "scope")?;
     let browser = Browser::of(&app, &tenant, &headers);
-    let token = sent(csrf::FIELD);
     let holder = Holder::Browser(&browser);
-    csrf::check(&app, &tenant, holder, &headers, token.as_deref())?;
-    let provider = sent("provider").and_then(|id| app.providers.get(&id));
+    csrf::check(&app, &tenant, holder, &headers, params.get(csrf::FIELD))?;
+    let provider = params.get("provider").and_then(|id| app.providers.get(id));
     let provider = provider.ok_or_else(|| OAuthError::not_found("There is no such provider."))?;
-    let interaction = sent("interaction").unwrap_or_default();
-    let interaction = Interaction::open(&app, &tenant, &interaction)?;
+    let interaction = params.get("interaction").unwrap_or_default();
+    let interaction = Interaction::open(&app, &tenant, interaction)?;
     let session = session::current(&app, &tenant, &headers).await?;
     let request = match authorize::read(&app, &tenant, &interaction.received()?).await {
         Ok(request) => request,
@@ -79,9 +78,9 @@ pub async fn decide(
     };
     let errand = errand(&app, &tenant, &request, &interaction, authenticated_after)?;
     let browser = Browser::leaving(&app, &tenant, &headers);
-    let decided = match sent("decision").as_deref() {
+    let decided = match params.get("decision") {
         Some("allow") => {
-            let chosen = chosen(&body);
+            let chosen = chosen(&params);
             let decision = Decision::new(&app, &request, &interaction, chosen, &browser.name);
             let sealed = decision.and_then(|decision| decision.seal(&app, &tenant));
             sealed.map_err(|error| Refusal::Redirect(request.to, error))

@@ -1,21 +1,11 @@
 //! `/account`: what a person sees of their own account, and signing out.
 
-use axum::{
-    extract::{Request, State},
-    response::Response,
-};
-use chrono::{DateTime, SecondsFormat};
-use http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use http::StatusCode;
 use serde::Serialize;
 
-use super::{
-    see_other,
-    signed::Signed,
-    upstream::{self, Button, IdentityRow},
-};
+use super::upstream::{self, Button, IdentityRow};
 use crate::{
-    app::AppState,
-    endpoints::extract::{ForTenant, form, parameters},
     error::Result,
     store::people::Sessions,
     users::{
@@ -23,9 +13,10 @@ use crate::{
         cookie::Cookie,
         credential::{Credentials, PASSKEY, PASSWORD, RECOVERY, TOTP},
         session,
+        signed::{Signed, SignedForm},
         webauthn::RelyingParty,
     },
-    web::Page,
+    web::{Page, see_other, written},
 };
 
 /// What the page shows.
@@ -71,29 +62,15 @@ impl Page for AccountPage<'_> {
     }
 }
 
-/// A time as people read it everywhere.
-pub(super) fn written(seconds: i64) -> String {
-    let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-    let text = time.to_rfc3339_opts(SecondsFormat::Secs, true);
-    text.replace('T', " ").replace('Z', " UTC")
-}
-
 /// Shows the account, to whoever is signed in.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(super) async fn show(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
-) -> Result<Response> {
-    let signed = match Signed::at(&app, &tenant, &headers, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
+pub(super) async fn show(signed: Signed) -> Result<Response> {
+    let Signed { app, tenant, .. } = &signed;
     let user = signed.user();
-    let credentials = Credentials::of(&app, &tenant, user).await?;
-    let sessions = session::list(&app, &tenant, user).await?;
+    let credentials = Credentials::of(app, tenant, user).await?;
+    let sessions = session::list(app, tenant, user).await?;
     let page = AccountPage {
         csrf: signed.csrf(),
         user,
@@ -101,10 +78,10 @@ pub(super) async fn show(
         has_password: credentials.first(PASSWORD).is_some(),
         has_authenticator: credentials.first(TOTP).is_some(),
         recovery_codes: credentials.all(RECOVERY).count(),
-        can_passkeys: RelyingParty::of(&tenant).is_some(),
+        can_passkeys: RelyingParty::of(tenant).is_some(),
         passkeys: passkeys(&credentials),
-        identities: upstream::identities(&app, &credentials),
-        providers: upstream::buttons(&app),
+        identities: upstream::identities(app, &credentials),
+        providers: upstream::buttons(app),
         sessions: rows(&sessions, &signed.session),
     };
     signed.show(StatusCode::OK, &page)
@@ -137,22 +114,12 @@ fn rows<'s>(sessions: &'s [Session], this: &Session) -> Vec<SessionRow<'s>> {
 ///
 /// # Errors
 /// 403 when the form is not its own; when the database is away.
-pub(super) async fn sign_out(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
-) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::at(&app, &tenant, &headers, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    signed.check(&headers, &params)?;
+pub(super) async fn sign_out(SignedForm(signed, _): SignedForm<Signed>) -> Result<Response> {
+    let Signed { app, tenant, .. } = &signed;
     let which = Sessions::One(signed.session.sid.clone());
-    session::end(&app, &tenant, signed.user(), which).await?;
+    session::end(app, tenant, signed.user(), which).await?;
     let login = format!("{}/login", tenant.path());
-    see_other(&login, Cookie::Session.clear(&tenant).into_iter().collect())
+    see_other(&login, Cookie::Session.clear(tenant))
 }
 
 /// Ends another session of theirs, or all but this one. It need not be a moment after signing in:
@@ -161,22 +128,14 @@ pub(super) async fn sign_out(
 /// # Errors
 /// 403 when the form is not its own; when the database is away.
 pub(super) async fn end_sessions(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(signed, params): SignedForm<Signed>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::at(&app, &tenant, &headers, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    signed.check(&headers, &params)?;
+    let Signed { app, tenant, .. } = &signed;
     let user = signed.user();
     let which = match params.get("sid") {
         // Only their own: the name of another's is nobody's here.
         Some(sid) => {
-            let all = session::list(&app, &tenant, user).await?;
+            let all = session::list(app, tenant, user).await?;
             match all.into_iter().find(|session| session.sid == sid) {
                 Some(session) => Sessions::One(session.sid),
                 None => return signed.done(),
@@ -187,6 +146,6 @@ pub(super) async fn end_sessions(
             but: signed.session.sid.clone(),
         },
     };
-    session::end(&app, &tenant, user, which).await?;
+    session::end(app, tenant, user, which).await?;
     signed.done()
 }

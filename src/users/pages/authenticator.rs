@@ -1,27 +1,21 @@
 //! `/account/authenticator`, `/account/recovery`: the second factor and what helps without it.
 
-use axum::{
-    extract::{Request, State},
-    response::Response,
-};
-use http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use http::StatusCode;
 use qrcodegen::{QrCode, QrCodeEcc};
 use serde::{Deserialize, Serialize};
 
-use super::{login::Problem, signed::Signed};
+use super::login::Problem;
 use crate::{
-    app::AppState,
-    endpoints::extract::{ForTenant, form, parameters},
     error::{OAuthError, Result},
     users::{
         credential::{self, Credentials, RECOVERY, TOTP},
+        signed::{Recent, Signed, SignedForm},
         totp,
     },
     web::Page,
 };
 
-/// Where it is.
-const PATH: &str = "/account/authenticator";
 /// Seconds in which the first code is to be typed.
 const PATIENCE: i64 = 1800;
 
@@ -78,16 +72,9 @@ impl Page for RecoveryPage {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(super) async fn show(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
-) -> Result<Response> {
-    let signed = match Signed::recently(&app, &tenant, &headers, PATH).await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    let credentials = Credentials::of(&app, &tenant, signed.user()).await?;
+pub(super) async fn show(Recent(signed): Recent) -> Result<Response> {
+    let Signed { app, tenant, .. } = &signed;
+    let credentials = Credentials::of(app, tenant, signed.user()).await?;
     if credentials.first(TOTP).is_some() {
         return signed.done();
     }
@@ -105,16 +92,9 @@ pub(super) async fn show(
 /// 403 when the form is another browser's, `invalid_request` when the page was not for this person
 /// or is too old; when the database is away.
 pub(super) async fn submit(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, PATH).await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
+    let Signed { app, tenant, .. } = &signed;
     let (user, now) = (&signed.user().id, app.clock.seconds());
     let ticket = params.get("enrolment").unwrap_or_default();
     let enrolment = app.enrolments.open::<Enrolment>(tenant.name(), ticket);
@@ -126,8 +106,8 @@ pub(super) async fn submit(
         let problem = Problem::input("This is not the code that the app should show now.".into());
         return page(&signed, StatusCode::BAD_REQUEST, &enrolment, Some(problem));
     };
-    let (codes, mut changes) = credential::recovery_codes(&app, &tenant, user);
-    let added = credential::authenticator(&app, &tenant, user, &enrolment.totp, step)?;
+    let (codes, mut changes) = credential::recovery_codes(app, tenant, user);
+    let added = credential::authenticator(app, tenant, user, &enrolment.totp, step)?;
     changes.push(added);
     signed.change(changes, "second factor added").await?;
     // They are shown once and kept nowhere: a redirect would have nothing to show.
@@ -138,19 +118,10 @@ pub(super) async fn submit(
 ///
 /// # Errors
 /// 403 when the form is another browser's; when the database is away.
-pub(super) async fn remove(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
-) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
+pub(super) async fn remove(SignedForm(Recent(signed), _): SignedForm<Recent>) -> Result<Response> {
+    let Signed { tenant, .. } = &signed;
     let user = &signed.user().id;
-    let changes = [TOTP, RECOVERY].map(|kind| credential::remove_all(&tenant, user, kind));
+    let changes = [TOTP, RECOVERY].map(|kind| credential::remove_all(tenant, user, kind));
     signed
         .change(changes.into(), "second factor removed")
         .await?;
@@ -161,29 +132,20 @@ pub(super) async fn remove(
 ///
 /// # Errors
 /// 403 when the form is another browser's; when the database is away.
-pub(super) async fn renew(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
-) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    let (codes, changes) = credential::recovery_codes(&app, &tenant, &signed.user().id);
+pub(super) async fn renew(SignedForm(Recent(signed), _): SignedForm<Recent>) -> Result<Response> {
+    let Signed { app, tenant, .. } = &signed;
+    let (codes, changes) = credential::recovery_codes(app, tenant, &signed.user().id);
     signed.change(changes, "recovery codes changed").await?;
     signed.show(StatusCode::OK, &RecoveryPage { codes })
 }
 
 fn page(
-    signed: &Signed<'_>,
+    signed: &Signed,
     status: StatusCode,
     enrolment: &Enrolment,
     problem: Option<Problem>,
 ) -> Result<Response> {
-    let (app, tenant) = (signed.app, signed.tenant.name());
+    let (app, tenant) = (&signed.app, signed.tenant.name());
     let uri = totp::uri(
         &enrolment.totp,
         &app.config.pages.product,

@@ -13,14 +13,16 @@ use super::{
 };
 use crate::{
     app::AppState,
-    endpoints::extract::{ForTenant, form, parameters},
     error::Result,
     users::{
         csrf,
         half::Half,
         sign_in::{self, Outcome},
     },
-    web::Page,
+    web::{
+        Page,
+        extract::{ForTenant, form, parameters},
+    },
 };
 
 /// What the page shows.

@@ -11,14 +11,12 @@ use serde::Serialize;
 
 use super::{
     passkeys::{Prompt, SCRIPT},
-    see_other,
     upstream::{self, Button},
     visit::Visit,
 };
 use crate::{
     app::AppState,
     config::SignUp,
-    endpoints::extract::{ForTenant, form, parameters},
     error::{OAuthError, Result},
     oauth::error_code::ErrorCode,
     users::{
@@ -27,7 +25,11 @@ use crate::{
         session,
         sign_in::{self, Outcome},
     },
-    web::{Asset, Page},
+    web::{
+        Asset, Page,
+        extract::{ForTenant, form, parameters},
+        see_other,
+    },
 };
 
 /// What the page shows.
@@ -101,7 +103,7 @@ pub(super) async fn show(
         .as_ref()
         .is_some_and(|session| visit.is_done(session))
     {
-        return see_other(&visit.destination(), Vec::new());
+        return see_other(&visit.destination(), []);
     }
     let hint = visit
         .errand

@@ -8,7 +8,6 @@ mod new_password;
 mod passkeys;
 mod profile;
 mod sign_up;
-mod signed;
 mod upstream;
 mod visit;
 
@@ -17,14 +16,11 @@ pub use self::upstream::{Leaving, depart};
 use axum::{
     Router,
     middleware::from_fn_with_state,
-    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use http::{HeaderValue, StatusCode, header};
 
 use crate::{
     app::AppState,
-    error::{OAuthError, Result},
     web::{SharedPages, refused},
 };
 
@@ -57,25 +53,4 @@ pub fn router(pages: SharedPages) -> Router<AppState> {
         .route("/account/upstream/remove", post(upstream::remove))
         .layer(from_fn_with_state(pages, refused::as_page))
         .route("/pages/passkey.js", get(passkeys::script))
-}
-
-/// Sends the browser on with GET (RFC 9110 §15.4.4).
-///
-/// # Errors
-/// When the path cannot be a header.
-pub fn see_other(path: &str, cookies: Vec<HeaderValue>) -> Result<Response> {
-    let location = HeaderValue::from_str(path).map_err(OAuthError::server_error)?;
-    let fixed = [
-        (header::LOCATION, location),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (
-            header::REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
-        ),
-    ];
-    let mut response = (StatusCode::SEE_OTHER, fixed).into_response();
-    for cookie in cookies {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    Ok(response)
 }

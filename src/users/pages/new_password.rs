@@ -1,27 +1,19 @@
 //! `GET|POST /account/password`: another password.
 
-use axum::{
-    extract::{Request, State},
-    response::Response,
-};
-use http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use http::StatusCode;
 use serde::Serialize;
 
-use super::{login::Problem, signed::Signed};
+use super::login::Problem;
 use crate::{
-    app::AppState,
-    endpoints::extract::{ForTenant, form, parameters},
     error::Result,
     store::people::Sessions,
     users::{
-        credential::{self, Credentials, PASSWORD},
-        password, session,
+        credential, password,
+        signed::{Recent, Signed, SignedForm},
     },
     web::Page,
 };
-
-/// Where it is.
-const PATH: &str = "/account/password";
 
 /// What the page shows.
 #[derive(Debug, Serialize)]
@@ -44,15 +36,8 @@ impl Page for PasswordPage<'_> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(super) async fn show(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
-) -> Result<Response> {
-    match Signed::recently(&app, &tenant, &headers, PATH).await? {
-        Ok(signed) => page(&signed, StatusCode::OK, None),
-        Err(login) => Ok(login),
-    }
+pub(super) async fn show(Recent(signed): Recent) -> Result<Response> {
+    page(&signed, StatusCode::OK, None)
 }
 
 /// Sets it, and ends all other sessions: whoever knew the old one is out.
@@ -60,38 +45,27 @@ pub(super) async fn show(
 /// # Errors
 /// 403 when the form is another browser's; when the database is away.
 pub(super) async fn submit(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, PATH).await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
+    let Signed { app, tenant, .. } = &signed;
     let user = signed.user();
     let new = params.get("password").unwrap_or_default();
-    if let Err(words) = password::check_new(&app, new, &user.username) {
+    if let Err(words) = password::check_new(app, new, &user.username) {
         let problem = Problem::input(words);
         return page(&signed, StatusCode::BAD_REQUEST, Some(problem));
     }
-    let credentials = Credentials::of(&app, &tenant, user).await?;
-    let before = credentials.first(PASSWORD);
-    let hash = password::hash(&app, new).await?;
-    let mut changes = vec![credential::password(&app, &tenant, &user.id, hash, before)];
-    changes.extend(session::ending(
-        &tenant,
-        Sessions::Others {
-            user: user.id.clone(),
-            but: signed.session.sid.clone(),
-        },
-    ));
+    let hash = password::hash(app, new).await?;
+    let ends_apps = params.get("end_apps").is_some();
+    let others = Sessions::Others {
+        user: user.id.clone(),
+        but: signed.session.sid.clone(),
+    };
+    let changes = credential::set_password(app, tenant, user, hash, others, ends_apps).await?;
     signed.change(changes, "password changed").await?;
     signed.done()
 }
 
-fn page(signed: &Signed<'_>, status: StatusCode, problem: Option<Problem>) -> Result<Response> {
+fn page(signed: &Signed, status: StatusCode, problem: Option<Problem>) -> Result<Response> {
     let page = PasswordPage {
         csrf: signed.csrf(),
         username: &signed.user().username,

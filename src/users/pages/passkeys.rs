@@ -4,39 +4,35 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use entity::credential::Model;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 use super::{
     login::{self, Problem},
-    signed::Signed,
     visit::Visit,
 };
 use crate::{
     app::{App, AppState},
-    endpoints::extract::{ForTenant, form, parameters},
     error::{OAuthError, Result},
     registry::Tenant,
-    store::people,
     users::{
-        User, account,
         credential::{self, Credentials, PASSKEY},
-        csrf,
-        sign_in::{self, Proved},
+        csrf, sign_in,
+        signed::{Recent, Signed, SignedForm},
         webauthn::{
-            self, Assertion, Kept, Known, Refused, RelyingParty,
+            self, RelyingParty,
             challenge::{Challenge, Purpose},
         },
     },
-    web::{Asset, Page},
+    web::{
+        Asset, Page,
+        extract::{ForTenant, form, parameters},
+    },
 };
 
 /// The one script there is.
 pub(super) static SCRIPT: Asset = Asset::script("passkey.js", include_str!("../passkey.js"));
 
-/// Where they are.
-const PATH: &str = "/account/passkeys";
 /// Longest name of a passkey, characters.
 const LONGEST: usize = 64;
 /// Passkeys that one person may have.
@@ -93,81 +89,18 @@ pub(super) async fn sign_in(
     let ticket = params.get("challenge").unwrap_or_default();
     let holder = &visit.browser.name;
     let challenge = Challenge::open(&app, &tenant, Purpose::SignIn, holder, ticket)?;
-    let json = params.get("credential").unwrap_or_default();
-    let typed = params.get("username");
-    let (user, why) = match proved(&app, &tenant, &rp, &challenge, json, typed).await? {
-        Ok(proved) => return visit.finish(proved).await,
-        Err(refused) => refused,
+    let shown = sign_in::Passkey {
+        rp,
+        challenge,
+        credential: params.get("credential").unwrap_or_default(),
+        username: params.get("username"),
     };
-    sign_in::refuse(&app, &tenant, user.as_ref(), why.0).await?;
+    let why = match sign_in::with_passkey(&app, &tenant, shown).await? {
+        Ok(proved) => return visit.finish(proved).await,
+        Err(why) => why,
+    };
     let problem = Problem::new(format!("That did not work: {why}."));
     login::page(&visit, StatusCode::FORBIDDEN, "", Some(problem))
-}
-
-/// Whose passkey has answered the challenge; or whose has not, as far as that is known, and why.
-async fn proved(
-    app: &App,
-    tenant: &Tenant,
-    rp: &RelyingParty,
-    challenge: &Challenge,
-    json: &str,
-    typed: Option<&str>,
-) -> Result<Result<Proved, (Option<User>, Refused)>> {
-    let assertion = match Assertion::read(json) {
-        Ok(assertion) => assertion,
-        Err(why) => return Ok(Err((None, why))),
-    };
-    let row = people::credential(&app.db, tenant.name(), &assertion.id).await?;
-    let row = row.filter(|row| row.kind == PASSKEY);
-    let user = match &row {
-        Some(row) => account::find(app, tenant, &row.user_id).await?,
-        None => None,
-    };
-    let checked = assertion.check(rp, challenge.bytes(), row.as_ref().map(known));
-    let (row, user, asserted) = match (row, user, checked) {
-        (Some(row), Some(user), Ok(asserted)) => (row, user, asserted),
-        (_, user, Err(why)) => return Ok(Err((user, why))),
-        (_, user, Ok(_)) => return Ok(Err((user, Refused("the passkey is not known")))),
-    };
-    // Somebody who has typed a name means that person and no other.
-    let meant = match typed {
-        Some(typed) => account::find_typed(app, tenant, typed).await?,
-        None => Some(user.clone()),
-    };
-    if meant.is_none_or(|meant| meant.id != user.id) {
-        let why = Refused("the passkey is of somebody else than the name says");
-        return Ok(Err((Some(user), why)));
-    }
-    if user.disabled {
-        return Ok(Err((Some(user), Refused("the passkey is not known"))));
-    }
-    let counter = i64::from(asserted.counter);
-    Ok(Ok(Proved {
-        user,
-        // A key in hardware that does not leave it, or one that is copied between devices; the
-        // device has made sure who uses it (RFC 8176 §2).
-        amr: if asserted.backup_eligible {
-            "swk user mfa".into()
-        } else {
-            "hwk user mfa".into()
-        },
-        authenticated_at: None,
-        spent: vec![
-            challenge.use_up(tenant),
-            credential::used(app, &row, counter),
-        ],
-        audit: Vec::new(),
-    }))
-}
-
-fn known(row: &Model) -> Known<'_> {
-    let kept = serde_json::from_str::<Kept>(&row.document);
-    Known {
-        key: &row.secret,
-        counter: row.counter,
-        backup_eligible: kept.is_ok_and(|kept| kept.backup_eligible),
-        user: &row.user_id,
-    }
 }
 
 /// What the page shows that adds one.
@@ -194,23 +127,13 @@ impl Page for PasskeyPage {
 ///
 /// # Errors
 /// `not_found` where there can be none; when the database cannot be read.
-pub(super) async fn show(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
-) -> Result<Response> {
-    match Signed::recently(&app, &tenant, &headers, PATH).await? {
-        Ok(signed) => page(&signed, StatusCode::OK, None).await,
-        Err(login) => Ok(login),
-    }
+pub(super) async fn show(Recent(signed): Recent) -> Result<Response> {
+    page(&signed, StatusCode::OK, None).await
 }
 
-async fn page(
-    signed: &Signed<'_>,
-    status: StatusCode,
-    problem: Option<Problem>,
-) -> Result<Response> {
-    let (app, tenant, user) = (signed.app, signed.tenant, signed.user());
+async fn page(signed: &Signed, status: StatusCode, problem: Option<Problem>) -> Result<Response> {
+    let Signed { app, tenant, .. } = signed;
+    let user = signed.user();
     let rp = relying_party(tenant)?;
     let credentials = Credentials::of(app, tenant, user).await?;
     let known: Vec<&str> = credentials
@@ -236,22 +159,15 @@ async fn page(
 /// 403 when the form is another browser's, `invalid_request` when the challenge is, or was answered
 /// before; `conflict` when the passkey is there already; when the database is away.
 pub(super) async fn add(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, PATH).await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    let rp = relying_party(&tenant)?;
+    let Signed { app, tenant, .. } = &signed;
+    let rp = relying_party(tenant)?;
     let ticket = params.get("challenge").unwrap_or_default();
     let holder = &signed.session.sid;
-    let challenge = Challenge::open(&app, &tenant, Purpose::Register, holder, ticket)?;
+    let challenge = Challenge::open(app, tenant, Purpose::Register, holder, ticket)?;
     let user = signed.user();
-    let credentials = Credentials::of(&app, &tenant, user).await?;
+    let credentials = Credentials::of(app, tenant, user).await?;
     if credentials.all(PASSKEY).count() >= MOST {
         let problem = Problem::input(format!("Nobody needs more than {MOST} passkeys."));
         return page(&signed, StatusCode::BAD_REQUEST, Some(problem)).await;
@@ -264,11 +180,11 @@ pub(super) async fn add(
             return page(&signed, StatusCode::BAD_REQUEST, Some(problem)).await;
         }
     };
-    let mut row = credential::passkey(&app, &tenant, &user.id, made.id, made.key);
+    let mut row = credential::passkey(app, tenant, &user.id, made.id, made.key);
     row.name = named(params.get("name").unwrap_or_default());
     row.counter = made.counter.into();
     row.document = serde_json::to_string(&made.kept).map_err(OAuthError::server_error)?;
-    let changes = vec![challenge.use_up(&tenant), credential::put(row, None)];
+    let changes = vec![challenge.use_up(tenant), credential::put(row, None)];
     signed.change(changes, "passkey added").await?;
     signed.done()
 }
@@ -290,28 +206,11 @@ fn named(typed: &str) -> String {
 /// 403 when the form is another browser's, `invalid_request` for the last way in; when the database
 /// is away.
 pub(super) async fn remove(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    let credentials = Credentials::of(&app, &tenant, signed.user()).await?;
+    let last = "This passkey is all you can sign in with: set a password or add another one first.";
     let id = params.get("id").unwrap_or_default();
-    let Some(row) = credentials.all(PASSKEY).find(|row| row.id == id) else {
-        return signed.done();
-    };
-    if credentials.is_last_way_in(row) {
-        return Err(OAuthError::invalid_request(
-            "This passkey is all you can sign in with: set a password or add another one first.",
-        ));
-    }
     signed
-        .change(vec![credential::remove_way_in(row)], "passkey removed")
-        .await?;
-    signed.done()
+        .remove_way_in(PASSKEY, id, "passkey removed", last)
+        .await
 }

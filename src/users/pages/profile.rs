@@ -1,25 +1,23 @@
 //! `GET|POST /account/profile`: name and e-mail address.
 
-use axum::{
-    extract::{Request, State},
-    response::Response,
-};
-use http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{login::Problem, signed::Signed};
+use super::login::Problem;
 use crate::{
-    app::AppState,
-    endpoints::extract::{ForTenant, form, parameters},
     error::Result,
     oauth::params::Params,
-    users::{User, account::check_email, change},
+    users::{
+        User,
+        account::check_email,
+        change,
+        signed::{Recent, Signed, SignedForm},
+    },
     web::Page,
 };
 
-/// Where it is.
-const PATH: &str = "/account/profile";
 /// Longest name of a person, characters.
 const LONGEST: usize = 256;
 
@@ -44,15 +42,7 @@ impl Page for ProfilePage<'_> {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(super) async fn show(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    headers: HeaderMap,
-) -> Result<Response> {
-    let signed = match Signed::recently(&app, &tenant, &headers, PATH).await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
+pub(super) async fn show(Recent(signed): Recent) -> Result<Response> {
     let user = signed.user();
     let page = ProfilePage {
         csrf: signed.csrf(),
@@ -72,20 +62,13 @@ pub(super) async fn show(
 /// # Errors
 /// 403 when the form is another browser's; when the database is away.
 pub(super) async fn submit(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, PATH).await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
+    let Signed { app, tenant, .. } = &signed;
     let before = signed.user();
     match wanted(before, &params, app.clock.seconds()) {
         Ok(after) => {
-            let changes = change::replaced(&tenant, before, &after);
+            let changes = change::replaced(tenant, before, &after);
             signed.change(changes, "profile changed").await?;
             signed.done()
         }

@@ -12,7 +12,6 @@ use crate::{
     app::{App, AppState},
     config::SignUp,
     context,
-    endpoints::extract::{ForTenant, form, parameters},
     error::{OAuthError, Result},
     oauth::{error_code::ErrorCode, params::Params},
     registry::Tenant,
@@ -22,7 +21,10 @@ use crate::{
         change, csrf, password,
         sign_in::Proved,
     },
-    web::Page,
+    web::{
+        Page,
+        extract::{ForTenant, form, parameters},
+    },
 };
 
 /// What the page shows.

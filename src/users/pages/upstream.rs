@@ -9,17 +9,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    account::written,
     login::{self, Problem},
-    see_other,
-    signed::Signed,
     visit::Visit,
 };
 use crate::{
     app::{App, AppState, providers::Provider},
     audit::refusals::printable,
     context,
-    endpoints::extract::{ForTenant, Id, form, parameters},
     error::{OAuthError, Result},
     journal::{Command, JournalError},
     oauth::{error_code::ErrorCode, params::Params},
@@ -28,12 +24,17 @@ use crate::{
     users::{
         Errand,
         browser::Browser,
-        credential::{self, Credentials, UPSTREAM},
+        credential::{Credentials, UPSTREAM},
         csrf, session,
         sign_in::{self, Outcome},
+        signed::{Recent, Signed, SignedForm},
         upstream::{Claims, Departure, Failure, Traveller, person, redeem},
     },
-    web::Page,
+    web::{
+        Page,
+        extract::{ForTenant, Id, form, parameters},
+        see_other, written,
+    },
 };
 
 /// A button that leads to a provider.
@@ -142,8 +143,7 @@ pub(super) async fn leave(
     let errand = visit.errand.map(|(_, errand)| errand);
     if let Some(errand) = errand.as_ref().filter(|errand| errand.client.is_some()) {
         let asked = errand.clone().with("provider", &provider.id);
-        let cookie = visit.browser.cookie.into_iter().collect();
-        return see_other(&asked.destination(&tenant), cookie);
+        return see_other(&asked.destination(&tenant), visit.browser.cookie);
     }
     let leaving = Leaving {
         browser: Browser::leaving(&app, &tenant, &headers),
@@ -227,7 +227,7 @@ pub(super) async fn arrive(
                 Err(failure) => Err(failure),
             };
             let Err(failure) = linked else {
-                return see_other(&format!("{}/account", tenant.path()), Vec::new());
+                return see_other(&format!("{}/account", tenant.path()), []);
             };
             noted(&app, &tenant, provider, &failure).await?;
             Err(OAuthError::access_denied(failure.words))
@@ -304,21 +304,14 @@ async fn noted(app: &App, tenant: &Tenant, provider: &Provider, failure: &Failur
 /// # Errors
 /// `not_found`, 403 when the form is another browser's, or the provider is away.
 pub(super) async fn add(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    let provider = provider(&app, params.get("provider").unwrap_or_default())?;
+    let Signed { app, tenant, .. } = &signed;
+    let provider = provider(app, params.get("provider").unwrap_or_default())?;
     let traveller = Traveller::Session(signed.session.sid.clone());
-    let departure = Departure::new(&app, provider, traveller, None);
-    match departure.url(&app, &tenant, provider).await {
-        Ok(url) => onward(&app, &tenant, provider, url.as_str()),
+    let departure = Departure::new(app, provider, traveller, None);
+    match departure.url(app, tenant, provider).await {
+        Ok(url) => onward(app, tenant, provider, url.as_str()),
         Err(failure) => {
             Err(OAuthError::new(ErrorCode::Forbidden, failure.words).because(failure.reason))
         }
@@ -331,27 +324,11 @@ pub(super) async fn add(
 /// 403 when the form is another browser's, `invalid_request` for the last way in; when the database
 /// is away.
 pub(super) async fn remove(
-    State(app): State<AppState>,
-    ForTenant(tenant): ForTenant,
-    request: Request,
+    SignedForm(Recent(signed), params): SignedForm<Recent>,
 ) -> Result<Response> {
-    let (headers, body) = form(request, app.config.limits.body).await?;
-    let params = parameters(&body)?;
-    let signed = match Signed::sends(&app, &tenant, &headers, &params, "/account").await? {
-        Ok(signed) => signed,
-        Err(login) => return Ok(login),
-    };
-    let credentials = Credentials::of(&app, &tenant, signed.user()).await?;
+    let last = "This is all you can sign in with: set a password or add a passkey first.";
     let id = params.get("id").unwrap_or_default();
-    let Some(row) = credentials.all(UPSTREAM).find(|row| row.id == id) else {
-        return signed.done();
-    };
-    if credentials.is_last_way_in(row) {
-        return Err(OAuthError::invalid_request(
-            "This is all you can sign in with: set a password or add a passkey first.",
-        ));
-    }
-    let changes = vec![credential::remove_way_in(row)];
-    signed.change(changes, "identity removed").await?;
-    signed.done()
+    signed
+        .remove_way_in(UPSTREAM, id, "identity removed", last)
+        .await
 }

@@ -3,7 +3,6 @@
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, header};
 
-use super::see_other;
 use crate::{
     app::App,
     error::{OAuthError, Result},
@@ -18,7 +17,7 @@ use crate::{
         session::{self, Authenticated},
         sign_in::Proved,
     },
-    web::Page,
+    web::{Page, see_other},
 };
 
 /// Who asks for what.
@@ -144,7 +143,7 @@ impl<'a> Visit<'a> {
     pub(super) fn half_way(&self, half: &Half) -> Result<Response> {
         let ticket = half.seal(self.app, self.tenant)?;
         let next = self.path("/login/factor", &[("half", &ticket)]);
-        see_other(&next, self.browser.cookie.clone().into_iter().collect())
+        see_other(&next, self.browser.cookie.clone())
     }
 
     /// Begins the session of somebody who has proved who they are, and sends them on.

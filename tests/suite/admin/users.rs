@@ -26,6 +26,7 @@ fn grant_of(app: &TestApp, user: &str) -> grant::Model {
         created_at: app.now(),
         session: None,
         expires_at: None,
+        used_at: None,
     }
 }
 

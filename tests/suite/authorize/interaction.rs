@@ -569,3 +569,27 @@ async fn a_person_has_as_long_as_is_configured() {
         assert_eq!(page.text().contains("consent-allow"), status == 200);
     }
 }
+
+#[tokio::test]
+async fn a_decision_says_each_thing_once() {
+    let app = TestApp::apps().await;
+    let person = app.signed_in("ann").await;
+    let page = person.open(&json!({})).await;
+    let mut form = fields(&page.text());
+    form.push(("decision".into(), "allow".into()));
+    let send = |form: &[(String, String)]| {
+        let form: Vec<_> = form.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        person.post("/authorize/decision").form(&form)
+    };
+    for (name, other) in [("decision", "deny"), ("csrf", "x"), ("interaction", "x")] {
+        let mut twice = form.clone();
+        twice.push((name.into(), other.into()));
+        let answer = send(&twice).await;
+        assert_eq!(answer.status, 400, "{name}");
+        let words = format!("Parameter &#x27;{name}&#x27; is given more than once.");
+        assert!(answer.text().contains(&words), "{}", answer.text());
+    }
+    // Nothing was remembered.
+    assert_eq!(person.open(&json!({})).await.status, 200);
+    assert!(told(&send(&form).await).contains_key("code"));
+}

@@ -1,6 +1,7 @@
 //! OAuth over HTTP. What must be refused is in `attacks`.
 
 mod advertised;
+mod apps;
 mod discovery;
 mod health;
 mod introspect;

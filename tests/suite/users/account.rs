@@ -236,3 +236,51 @@ async fn other_sessions_are_listed_and_ended() {
     assert_eq!(browser.get("/account").await.answer.status, 200);
     assert_eq!(bob.get("/account").await.answer.status, 200);
 }
+
+#[tokio::test]
+async fn who_has_to_sign_in_first_comes_back_to_the_page_of_the_form() {
+    let app = TestApp::new().await;
+    app.person("alice", PASSWORD).await;
+    for (form, page) in [
+        ("/account/profile", "/account/profile"),
+        ("/account/password", "/account/password"),
+        ("/account/authenticator", "/account/authenticator"),
+        ("/account/passkeys", "/account/passkeys"),
+        ("/account/apps/revoke", "/account/apps"),
+        ("/account/passkeys/remove", "/account"),
+        ("/account/signout", "/account"),
+    ] {
+        let mut browser = Browser::new(&app);
+        let sent = browser
+            .post(form, &[("password", "a much better one")])
+            .await;
+        let login = browser.follow(sent).await;
+        assert!(login.path.starts_with("/login?errand="), "{}", login.path);
+        let fields = [("username", "alice"), ("password", PASSWORD)];
+        let there = browser.submit(&login, "/login", &fields).await;
+        assert_eq!((there.path.as_str(), there.answer.status), (page, 200));
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_is_none_is_refused_before_anything_else() {
+    let app = TestApp::new().await;
+    let mut browser = scene(&app).await;
+    let page = browser.open("/account/password").await;
+    let csrf = &page.form("/account/password").hidden[0].1;
+    let twice = [
+        ("csrf", csrf.as_str()),
+        ("csrf", csrf),
+        ("password", "a much better one"),
+    ];
+    let twice = browser.post("/account/password", &twice).await;
+    assert_eq!(twice.answer.status, 400);
+    assert_eq!(twice.element("error").unwrap(), "invalid_request");
+    let other = app
+        .post("/account/password")
+        .raw("application/json", "{}")
+        .await;
+    assert_eq!(other.status, 400);
+    let page = Browser::new(&app).sign_in("alice", PASSWORD).await;
+    assert_eq!(page.path, "/account");
+}

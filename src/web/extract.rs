@@ -10,7 +10,10 @@ use http::{HeaderMap, header, request::Parts};
 
 use crate::{
     error::{OAuthError, Result},
-    oauth::{error_code::ErrorCode, params::Params},
+    oauth::{
+        error_code::ErrorCode,
+        params::{Params, ParamsError},
+    },
     registry::Tenant,
 };
 
@@ -89,8 +92,19 @@ pub async fn form(request: Request, limit: usize) -> Result<(HeaderMap, Bytes)> 
 /// # Errors
 /// `invalid_request` with what is wrong with it.
 pub fn parameters(body: &[u8]) -> Result<Params<'_>> {
-    Params::parse(body)
-        .map_err(|why| OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string()))))
+    Params::parse(body).map_err(|why| unreadable(&why))
+}
+
+/// The parameters of a form of ours in which `choice` is given once for each thing chosen.
+///
+/// # Errors
+/// As [`parameters`].
+pub fn parameters_with_choice<'b>(body: &'b [u8], choice: &str) -> Result<Params<'b>> {
+    Params::parse_with_choice(body, choice).map_err(|why| unreadable(&why))
+}
+
+fn unreadable(why: &ParamsError) -> OAuthError {
+    OAuthError::invalid_request(format!("{}.", capitalised(&why.to_string())))
 }
 
 fn capitalised(text: &str) -> String {
