@@ -6,7 +6,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, CALENDAR, CALLBACK, TestApp, WEATHER, encode, fields, overlay, pairs, refusal, request, told,
+    Browser, CALENDAR, CALLBACK, TestApp, WEATHER, encode, fields, overlay, pairs, refusal,
+    request, told,
 };
 
 /// Where a browser without anybody signed in is sent.
