@@ -7,7 +7,7 @@
 //! | `failure_rate` | an address whose clients fail to authenticate | 100/s after 10,000 |
 //! | `registration_rate` | an address that registers clients | 10/s after 1,000 |
 //! | `document_rate` | an address that names metadata documents which are not here | 5/s after 100 |
-//! | `arrival_rate` | an address from which people make accounts, or come back from other providers | 5/s after 100 |
+//! | `arrival_rate` | an address whose people sign up, or come back from providers | 5/s after 100 |
 //!
 //! The last four are what strangers can do at no cost of their own. Secrets are random, so nobody
 //! guesses one at any rate: the limit on failures saves work, and leaves room for a whole office
