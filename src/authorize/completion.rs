@@ -1,7 +1,5 @@
 //! The end of an interaction: a code for what the person allows, or none.
 
-use entity::replay;
-
 use super::{
     code::{self, SignedIn},
     consent::Remembered,
@@ -124,16 +122,12 @@ fn completed(app: &App, tenant: &Tenant, request: &AuthorizationRequest) -> Vec<
     let Some(digest) = request.pushed else {
         return Vec::new();
     };
-    let (tenant, digest) = (tenant.name().to_owned(), digest.to_vec());
-    let used = Change::UseOnce {
-        row: replay::Model {
-            tenant: tenant.clone(),
-            digest: digest.clone(),
-            expires_at: app.clock.seconds() + app.config.authorization.patience,
-        },
-        what: Once::PushedRequest,
+    let end = app.clock.seconds() + app.config.authorization.patience;
+    let used = Change::use_once(tenant.name(), digest, end, Once::PushedRequest);
+    let forgotten = authorization::Change::Complete {
+        tenant: tenant.name().to_owned(),
+        digest: digest.to_vec(),
     };
-    let forgotten = authorization::Change::Complete { tenant, digest };
     vec![used, Change::Authorization(forgotten)]
 }
 

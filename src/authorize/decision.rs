@@ -8,7 +8,6 @@
 
 use std::collections::BTreeSet;
 
-use entity::replay;
 use serde::{Deserialize, Serialize};
 
 use super::{Interaction, request::AuthorizationRequest};
@@ -93,15 +92,10 @@ impl Decision {
     /// Uses it up.
     #[must_use]
     pub fn use_up(&self, app: &App, tenant: &Tenant) -> Change {
-        Change::UseOnce {
-            row: replay::Model {
-                tenant: tenant.name().to_owned(),
-                digest: digest_of(&format!("decision\0{}", self.id)).to_vec(),
-                // By then the request is over too.
-                expires_at: app.clock.seconds() + app.config.authorization.patience,
-            },
-            what: Once::Decision,
-        }
+        // By then the request is over too.
+        let end = app.clock.seconds() + app.config.authorization.patience;
+        let digest = digest_of(format!("decision\0{}", self.id));
+        Change::use_once(tenant.name(), digest, end, Once::Decision)
     }
 }
 

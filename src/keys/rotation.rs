@@ -6,13 +6,13 @@
 use entity::signing_key;
 
 use super::{KeyError, KeyState, SigningAlgorithm, context, generate, jws::Signer, sealed::Sealer};
-use crate::{config::Config, entropy::Entropy};
+use crate::{config::Config, entropy::Entropy, oauth::claims::LONGEST_LIFETIME};
 
 /// What a verifier may add to the lifetime of a token, in seconds.
 const LEEWAY: i64 = 300;
 
 /// The longest lifetime of an access token, plus what a verifier may add to it, in seconds.
-pub const LONGEST_TOKEN: i64 = 3600 + LEEWAY;
+pub const LONGEST_TOKEN: i64 = LONGEST_LIFETIME + LEEWAY;
 
 /// How long keys stay, in seconds.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use super::login::Problem;
 use crate::{
     error::{OAuthError, Result},
     users::{
-        credential::{self, Credentials, RECOVERY, TOTP},
+        credential::{self, Credentials, TOTP},
         signed::{Recent, Signed, SignedForm},
         totp,
     },
@@ -121,10 +121,8 @@ pub(super) async fn submit(
 pub(super) async fn remove(SignedForm(Recent(signed), _): SignedForm<Recent>) -> Result<Response> {
     let Signed { tenant, .. } = &signed;
     let user = &signed.user().id;
-    let changes = [TOTP, RECOVERY].map(|kind| credential::remove_all(tenant, user, kind));
-    signed
-        .change(changes.into(), "second factor removed")
-        .await?;
+    let changes = credential::remove_factor(tenant, user);
+    signed.change(changes, "second factor removed").await?;
     signed.done()
 }
 

@@ -4,7 +4,6 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use entity::replay;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -132,14 +131,9 @@ impl Departure {
     #[must_use]
     pub fn use_up(&self, tenant: &Tenant) -> Change {
         let name = [b"departure".as_slice(), self.nonce.as_bytes()].join(&0);
-        Change::UseOnce {
-            row: replay::Model {
-                tenant: tenant.name().to_owned(),
-                digest: digest(&SHA256, &name).as_ref().to_vec(),
-                expires_at: self.at + LIFETIME,
-            },
-            what: Once::Departure,
-        }
+        let digest = digest(&SHA256, &name);
+        let end = self.at + LIFETIME;
+        Change::use_once(tenant.name(), digest.as_ref(), end, Once::Departure)
     }
 
     /// Where the browser is sent: an authentication request (OpenID Connect Core §3.1.2.1) that is

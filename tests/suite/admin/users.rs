@@ -8,7 +8,7 @@ use writ::{
     users::credential,
 };
 
-use crate::support::{ACME, Browser, TestApp};
+use crate::support::{ACME, Browser, CALLBACK, TestApp};
 
 const PASSWORD: &str = "correct horse battery";
 const HASH: &str = "$2b$05$sG0hHj26pqJ5wjrBQEo3F.RY8pRPwwPEfFMTuTxocYmTVKMup0ggq";
@@ -270,6 +270,28 @@ async fn passwords_are_set_and_sessions_listed_and_ended() {
     assert_eq!(page.path, "/account");
     let nobody = app.admin("GET", "/users/nobody/sessions").await.await;
     nobody.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn another_password_ends_what_apps_may_do_unless_they_shall_go_on() {
+    for keeps in [true, false] {
+        let app = TestApp::apps().await;
+        let refreshing = json!({
+            "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code", "refresh_token"],
+        });
+        app.client("app", refreshing).await;
+        let ann = app.signed_in("ann").await;
+        let code = ann
+            .code(&json!({ "scope": "tool:forecast offline_access" }))
+            .await;
+        let given = app.redeem(&code, &json!({})).await.ok();
+        let body = json!({ "password": "a much better one", "keep_apps": keeps });
+        let set = app.admin("POST", "/users/ann/password").await.json(&body);
+        assert_eq!(set.await.status, 204);
+        let token = given["access_token"].as_str().unwrap();
+        assert_eq!(app.is_active(token).await, keeps);
+    }
 }
 
 #[tokio::test]

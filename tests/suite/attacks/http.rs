@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Connection, LiveServer, short_limits, status};
+use crate::support::{Connection, LiveServer, TestApp, short_limits, status};
 
 const TOKEN: &str =
     "POST /token HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\n";
@@ -86,6 +86,14 @@ async fn a_uri_over_the_limit_is_refused() {
     );
     assert_eq!(ask(&server, &long).await, 414);
     assert_eq!(server.honest().await, 200);
+}
+
+#[tokio::test]
+async fn programs_in_browsers_may_know_that_it_is_too_long() {
+    let app = TestApp::weather().await;
+    let answer = app.post(&format!("/token?{}", "a".repeat(25_000))).await;
+    assert_eq!(answer.status, 414);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
 }
 
 // AC-317

@@ -1,5 +1,7 @@
 //! The pages of an account.
 
+use serde_json::json;
+
 use crate::support::{Browser, Page, TestApp};
 
 use super::factor::code;
@@ -52,6 +54,30 @@ async fn another_password_ends_all_other_sessions() {
         .sign_in("alice", "a much better one")
         .await;
     assert_eq!(page.path, "/account");
+}
+
+#[tokio::test]
+async fn another_password_ends_what_apps_may_do_unless_they_shall_go_on() {
+    for (ticked, goes_on) in [(&[("end_apps", "yes")][..], false), (&[], true)] {
+        let app = TestApp::apps().await;
+        let ann = app.signed_in("ann").await;
+        let code = ann.code(&json!({})).await;
+        let given = app.redeem(&code, &json!({})).await.ok();
+        let (name, secret) = ann.cookies.split_once('=').unwrap();
+        let mut browser = Browser::new(&app);
+        browser.cookies.insert(name.into(), secret.into());
+        let page = browser.open("/account/password").await;
+        assert!(
+            page.text()
+                .contains("name=\"end_apps\" value=\"yes\" checked")
+        );
+        let form = [&[("password", "a much better one")], ticked].concat();
+        let page = browser.submit(&page, "/account/password", &form).await;
+        assert_eq!(page.path, "/account");
+        // RFC 9700 §4.14.2.
+        let token = given["access_token"].as_str().unwrap();
+        assert_eq!(app.is_active(token).await, goes_on);
+    }
 }
 
 #[tokio::test]
