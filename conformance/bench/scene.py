@@ -15,7 +15,7 @@ LIFETIME = 3600
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 FORM = "application/x-www-form-urlencoded"
-REDIRECT_URI = "http://127.0.0.1:8000/callback"
+REDIRECT_URI = "https://app.example/callback"
 PEOPLE = [f"person-{number}" for number in range(8)]
 
 

@@ -1,6 +1,7 @@
 // Signing in by password and deciding about a client.
 
 import { readFileSync } from 'node:fs';
+import { createServer as createPlainServer } from 'node:http';
 import { createServer } from 'node:https';
 import { claims } from '../judging.mjs';
 import { Person } from '../people/browser.mjs';
@@ -40,14 +41,20 @@ export async function passwordAndConsent({ judge, stage, browser, callback }) {
   const { aud, scope } = claims(tokens.access_token);
   judge.equal('and it is in the token for that resource', [aud, scope], [resource, tokens.scope]);
 
-  const again = ask('openid tool:list_files');
+  const web = (wanted) => request(stage, 'web-app', callback.url, { resource, scope: wanted });
+  await page.goto(web('openid tool:list_files').url);
+  await alice.allow();
+  await callback.next();
+  const again = web('openid tool:list_files');
   await page.goto(again.url);
-  const remembered = await callback.next();
-  judge.equal('what was allowed is not asked again', remembered.state, again.state);
-  await page.goto(ask(BOTH).url);
+  judge.equal('what was allowed is not asked again', (await callback.next()).state, again.state);
+  await page.goto(web(BOTH).url);
   await page.waitForSelector('#consent-allow');
   judge.equal('more is, and what was allowed before is marked', await page.getByText('allowed before').count() > 0, true);
   await alice.look('consent to more');
+  await page.goto(ask('openid tool:list_files').url);
+  judge.check('a program that any other on the device could pose as is asked for each time (RFC 8252 §8.6)',
+    await page.locator('#consent-allow').isVisible());
   await page.goto(ask('openid tool:list_files', { prompt: 'consent' }).url);
   judge.check('prompt=consent asks again', await page.locator('#consent-allow').isVisible());
   await page.goto(ask('openid tool:list_files', { prompt: 'login' }).url);
@@ -76,6 +83,31 @@ export async function denial({ judge, stage, browser, callback }) {
   await bob.page.context().clearCookies();
   await bob.page.goto(nobody.url);
   judge.equal('prompt=none for nobody is login_required', (await callback.next()).error, 'login_required');
+}
+
+/** A client whose answer is not the end of the way: browsers follow, and the page with the form lets them. */
+export async function onward({ judge, stage, browser, callback }) {
+  const bounce = createPlainServer((asked, response) => {
+    const { search } = new URL(asked.url, 'http://127.0.0.1');
+    response.writeHead(307, { location: callback.url.replace('127.0.0.1', 'localhost') + search }).end();
+  });
+  await new Promise((resolve) => bounce.listen(0, '127.0.0.1', resolve));
+  try {
+    const bob = await Person.open(browser, judge, stage, 'bob');
+    const ask = () => request(stage, 'web-app', `http://127.0.0.1:${bounce.address().port}/callback`, { scope: 'openid phone' });
+    const asked = ask();
+    await bob.page.goto(asked.url);
+    await bob.through((url) => url.hostname === 'localhost' && url.pathname === '/callback');
+    judge.equal('a client may lead on to another origin', (await callback.next()).state, asked.state);
+    bob.quiet('the page that led there');
+    await bob.page.context().clearCookies();
+    const again = ask();
+    await bob.page.goto(again.url);
+    await bob.signIn();
+    judge.equal('also when signing in was all there was to do', (await callback.next()).state, again.state);
+  } finally {
+    bounce.close();
+  }
 }
 
 export async function errors({ judge, stage, browser, callback }) {
