@@ -40,10 +40,16 @@ impl Entropy {
         bytes
     }
 
-    /// An identifier with 128 random bits, 22 characters of `[A-Za-z0-9_-]`.
+    /// An identifier with nearly 128 random bits, 22 characters of `[A-Za-z0-9_-]`. The first is no
+    /// hyphen: on a command line it would begin an option.
     #[must_use]
     pub fn id(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.bytes::<16>())
+        loop {
+            let id = URL_SAFE_NO_PAD.encode(self.bytes::<16>());
+            if !id.starts_with('-') {
+                return id;
+            }
+        }
     }
 
     /// A bearer string with 256 random bits after a prefix that tells scanners what leaked.

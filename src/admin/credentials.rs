@@ -73,7 +73,8 @@ pub(super) struct NewPassword {
     /// Its hash: bcrypt, scrypt or argon2.
     #[serde(default)]
     password_hash: Option<String>,
-    /// Leaves connected apps what they may do.
+    /// Leaves connected apps what they may do while the user is away (`offline_access`). What ends
+    /// with a session ends.
     #[serde(default)]
     keep_apps: bool,
 }
@@ -155,7 +156,7 @@ pub(super) async fn reset_factor(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives a user another password, and ends their sessions.
+/// Gives a user another password, and ends their sessions and what apps may do for them.
 #[utoipa::path(
     post,
     path = "/admin/users/{user}/password",

@@ -30,7 +30,7 @@ pub(super) struct KeyView {
     /// Unix seconds; when it began to sign.
     #[serde(skip_serializing_if = "Option::is_none")]
     activated_at: Option<i64>,
-    /// Unix seconds; when it leaves the JWKS.
+    /// Unix seconds; when it leaves the JWKS, or for a past one when it is forgotten.
     #[serde(skip_serializing_if = "Option::is_none")]
     remove_at: Option<i64>,
 }

@@ -31,8 +31,8 @@ pub struct Decision {
     browser: [u8; 32],
     /// SHA-256 of what was shown.
     shown: [u8; 32],
-    /// What was chosen of that.
-    chosen: BTreeSet<String>,
+    /// What was not chosen of that: mostly nothing, and it travels in URLs.
+    refused: BTreeSet<String>,
 }
 
 impl Decision {
@@ -44,16 +44,20 @@ impl Decision {
         app: &App,
         request: &AuthorizationRequest,
         interaction: &Interaction,
-        chosen: BTreeSet<String>,
+        chosen: &BTreeSet<String>,
         browser: &str,
     ) -> Result<Self> {
-        request.ask.clone().narrowed(&chosen)?;
+        request.ask.clone().narrowed(chosen)?;
         Ok(Self {
             id: app.entropy.id(),
             interaction: digest(interaction)?,
             browser: digest_of(browser),
             shown: shown(request)?,
-            chosen,
+            refused: request
+                .ask
+                .choices()
+                .filter(|one| !chosen.contains(one))
+                .collect(),
         })
     }
 
@@ -85,8 +89,10 @@ impl Decision {
     #[must_use]
     pub fn allows(&self, request: &AuthorizationRequest) -> Option<Ask> {
         let same = self.shown == shown(request).ok()?;
-        let ask = same.then(|| request.ask.clone());
-        ask?.narrowed(&self.chosen).ok()
+        let ask = same.then(|| request.ask.clone())?;
+        let chosen = ask.choices().filter(|one| !self.refused.contains(one));
+        let chosen = chosen.collect();
+        ask.narrowed(&chosen).ok()
     }
 
     /// Uses it up.

@@ -23,7 +23,7 @@ pub(super) struct Keys {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List signing keys: next, active, retired.
+    /// List signing keys: next, active, retired, past.
     List,
     /// Let the next key sign; the one before verifies until its last token is over.
     Rotate {

@@ -67,7 +67,7 @@ enum Action {
         user: String,
         #[command(flatten)]
         password: Password,
-        /// Leave connected apps what they may do.
+        /// Leave apps what they may do while the user is away (`offline_access`).
         #[arg(long)]
         keep_apps: bool,
     },
@@ -82,7 +82,7 @@ enum Action {
         /// Their user name or id.
         user: String,
         /// Take this one away, also if it is the last.
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", allow_hyphen_values = true)]
         remove: Option<String>,
     },
     /// List the browsers in which a user is signed in, or end their sessions.

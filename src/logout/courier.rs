@@ -4,10 +4,18 @@
 //! there; whoever moves a row's time on first has it until then, so a client is told once, and told
 //! again when a node dies in between.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use entity::logout;
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::{Id, JoinError, JoinSet},
+    time::sleep,
+};
 use url::Url;
 
 use super::token;
@@ -23,7 +31,9 @@ use crate::{
 /// How often a node looks.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Rows that are looked up at a time.
-const PAGE: u64 = 256;
+const PAGE: u64 = 64;
+/// Clients whose hosts are busy, and that are left out of what is looked up.
+const MOST_WAITING: usize = 256;
 /// Clients that are told at the same time.
 const AT_ONCE: usize = 32;
 /// Those of them that are at one host: one that does not answer holds up nobody else.
@@ -43,6 +53,7 @@ pub async fn run(app: AppState, mut stopped: watch::Receiver<bool>) {
         tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = sleep(PAUSE) => {}
+            () = telling.one_is_done() => {}
         }
     }
 }
@@ -50,8 +61,8 @@ pub async fn run(app: AppState, mut stopped: watch::Receiver<bool>) {
 /// The attempts under way, each with its host.
 #[derive(Default)]
 struct Telling {
-    tasks: JoinSet<String>,
-    hosts: HashMap<String, usize>,
+    tasks: JoinSet<()>,
+    hosts: HashMap<Id, String>,
 }
 
 impl Telling {
@@ -60,41 +71,51 @@ impl Telling {
     }
 
     fn has_room_for(&self, host: &str) -> bool {
-        !self.is_full() && self.hosts.get(host).is_none_or(|n| *n < AT_ONE_HOST)
+        let there = self.hosts.values().filter(|one| *one == host).count();
+        !self.is_full() && there < AT_ONE_HOST
     }
 
     fn begin(&mut self, host: String, attempt: impl Future<Output = ()> + Send + 'static) {
-        *self.hosts.entry(host.clone()).or_default() += 1;
-        self.tasks.spawn(async move {
-            attempt.await;
-            host
-        });
+        let task = self.tasks.spawn(attempt);
+        self.hosts.insert(task.id(), host);
+    }
+
+    /// Waits until there is room for another one.
+    async fn one_is_done(&mut self) {
+        match self.tasks.join_next_with_id().await {
+            Some(ended) => self.end(ended),
+            None => std::future::pending().await,
+        }
     }
 
     /// Takes those away that are done.
     fn reap(&mut self) {
-        while let Some(done) = self.tasks.try_join_next() {
-            let Ok(host) = done else { continue };
-            if let Some(count) = self.hosts.get_mut(&host) {
-                *count -= 1;
-            }
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.end(ended);
         }
-        self.hosts.retain(|_, count| *count > 0);
+    }
+
+    fn end(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+        self.hosts.remove(&id);
     }
 }
 
 /// Begins to tell those whose time has come, as many as there is room for.
 async fn round(app: &AppState, telling: &mut Telling) -> Result<()> {
     telling.reap();
-    let mut last = None;
-    while !telling.is_full() {
-        let due = rows::due(&app.db, app.clock.seconds(), last.as_ref(), PAGE).await?;
-        let Some(end) = due.last() else { break };
-        last = Some(end.clone());
+    let mut waiting = BTreeSet::new();
+    while !telling.is_full() && waiting.len() < MOST_WAITING {
+        let due = rows::due(&app.db, app.clock.seconds(), &waiting, PAGE).await?;
+        if due.is_empty() {
+            break;
+        }
         for row in due {
             let addressee = Addressee::of(app, &row);
             let host = addressee.as_ref().map_or("", Addressee::host).to_owned();
-            if telling.has_room_for(&host) && take(app, &row).await? {
+            if !telling.has_room_for(&host) {
+                waiting.insert((row.tenant, row.client_id));
+            } else if take(app, &row).await? {
                 let app = app.clone();
                 telling.begin(host, async move { tell(&app, &row, addressee).await });
             }

@@ -55,14 +55,14 @@ async fn begin(
 ) -> Result<Response> {
     if request.method() == Method::POST {
         let (_, body) = form(request, app.config.limits.body).await?;
-        let asked = LogoutRequest::read(&app, &tenant, &parameters(&body)?)?;
+        let asked = LogoutRequest::read(&app, &tenant, &parameters(&body)?).await?;
         // No session cookie comes with what a form of another site posts: with a redirect it does.
         let ticket = asked.seal(&app, &tenant)?;
         let path = format!("{}/logout/confirm?logout={ticket}", tenant.path());
         return see_other(&path, []);
     }
     let query = request.uri().query().unwrap_or_default();
-    let asked = LogoutRequest::read(&app, &tenant, &parameters(query.as_bytes())?)?;
+    let asked = LogoutRequest::read(&app, &tenant, &parameters(query.as_bytes())?).await?;
     go_on(&app, &tenant, request.headers(), &asked).await
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::refuse;
 use crate::{
     app::App,
+    clients,
     error::{OAuthError, Result},
     oauth::params::Params,
     registry::Tenant,
@@ -35,7 +36,7 @@ impl LogoutRequest {
     ///
     /// # Errors
     /// For a page: nobody is redirected anywhere until client and URI are known to be good.
-    pub(super) fn read(app: &App, tenant: &Tenant, params: &Params<'_>) -> Result<Self> {
+    pub(super) async fn read(app: &App, tenant: &Tenant, params: &Params<'_>) -> Result<Self> {
         let hint = params.get("id_token_hint").map(|token| {
             id_token::hint(tenant, token)
                 .ok_or_else(|| refuse("id_token_hint is not an ID token of this server."))
@@ -48,7 +49,7 @@ impl LogoutRequest {
             return Err(refuse("state is too long."));
         }
         Ok(Self {
-            client: known(tenant, client_id, to)?,
+            client: known(app, tenant, client_id, to).await?,
             to: to.map(str::to_owned),
             state: state.map(str::to_owned),
             sid: hint.and_then(|hint| hint.sid),
@@ -109,7 +110,12 @@ fn client_id<'a>(params: &'a Params<'_>, hint: Option<&'a Hint>) -> Result<Optio
 }
 
 /// The name of the client, which has registered `to`, to the letter (RP-Initiated Logout §3).
-fn known(tenant: &Tenant, client_id: Option<&str>, to: Option<&str>) -> Result<Option<String>> {
+async fn known(
+    app: &App,
+    tenant: &Tenant,
+    client_id: Option<&str>,
+    to: Option<&str>,
+) -> Result<Option<String>> {
     let Some(client_id) = client_id else {
         return match to {
             None => Ok(None),
@@ -118,11 +124,13 @@ fn known(tenant: &Tenant, client_id: Option<&str>, to: Option<&str>) -> Result<O
             )),
         };
     };
-    // As it is known here: nobody is asked about it before somebody may leave.
-    let client = match (tenant.client(client_id), to) {
-        (Some(client), _) => client,
-        (None, None) => return Ok(None),
-        (None, Some(_)) => return Err(refuse("client_id: there is no such client here.")),
+    let client = match to {
+        Some(_) => clients::find(app, tenant, client_id).await?,
+        // As it is known here: nobody else is asked before somebody may leave.
+        None => match tenant.client(client_id) {
+            Some(client) => client,
+            None => return Ok(None),
+        },
     };
     let document = client.document().map_err(OAuthError::server_error)?;
     let registered = &document.metadata.post_logout_redirect_uris;

@@ -23,10 +23,10 @@ pub enum ApplicationType {
     Native,
 }
 
-/// Schemes of widespread MCP clients that are no domain names and so stand against RFC 8252 §7.1.
-/// §8.4 leaves room for them: nobody else may have one in their place, and whoever connects with
-/// such a program is warned that the answer goes to their own machine.
-const KNOWN_SCHEMES: [&str; 4] = ["cursor", "vscode", "vscode-insiders", "windsurf"];
+/// Schemes and hosts of widespread MCP clients that stand against RFC 8252 §7.1, their scheme being
+/// no domain name. §8.4 leaves room for them. The host is theirs for answers like ours: their other
+/// links do more than that.
+const KNOWN_APPS: [(&str, &str); 1] = [("cursor", "anysphere.cursor-mcp")];
 
 /// Checks a redirect URI that a client wants to register.
 ///
@@ -51,7 +51,7 @@ pub fn check(text: &str, kind: ApplicationType) -> Result<(), String> {
             "'{text}' must use https; http is for loopback only"
         )),
         // They say they are web applications as well.
-        scheme if KNOWN_SCHEMES.contains(&scheme) => Ok(()),
+        scheme if KNOWN_APPS.contains(&(scheme, url.host_str().unwrap_or_default())) => Ok(()),
         // RFC 8252 §7.1: a private-use scheme is a reversed domain name, so it holds a dot. This
         // also keeps javascript:, data:, file: and their kind out.
         scheme if kind == ApplicationType::Native && scheme.contains('.') => Ok(()),
@@ -122,6 +122,7 @@ mod tests {
             "about:blank",
             "ms-msdt:x",
             "cursors://x/cb",
+            "cursor://anysphere.cursor-deeplink/mcp/install",
             "/cb",
         ] {
             assert!(check(bad, Native).is_err(), "{bad}");

@@ -134,6 +134,16 @@ impl Ask {
         requested.within(|scope| self.identity().any(|name| name == scope.as_str()))
     }
 
+    /// What there is to choose, as a form calls it.
+    pub fn choices(&self) -> impl Iterator<Item = String> {
+        let several = self.scopes.has_several_places();
+        self.scopes.0.iter().flat_map(move |(reference, names)| {
+            names
+                .iter()
+                .map(move |name| choice(several, reference, name))
+        })
+    }
+
     /// No more than what was chosen of it, and what that includes; `openid` is no choice.
     ///
     /// # Errors

@@ -158,7 +158,7 @@ impl Future for Answer {
         }
         let headers = response.headers_mut();
         if early || status == StatusCode::REQUEST_TIMEOUT {
-            // No layer of the table has had it in hand: programs in browsers may know as well.
+            // What CORS adds in the table is not there: programs in browsers may know as well.
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_ORIGIN,
                 HeaderValue::from_static("*"),

@@ -1,9 +1,11 @@
 //! Clients that have had an ID token in a session, and are told when it ends.
 
+use std::collections::BTreeSet;
+
 use entity::{logout, session};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QuerySelect as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, ExprTrait as _, Query},
 };
 
@@ -108,6 +110,21 @@ pub(super) async fn tell(
         .map(drop)
 }
 
+/// Forgets whom to tell of a session that somebody else has taken the place of: nobody is.
+pub(super) async fn forget_session(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    sid: &str,
+) -> Result<(), DbErr> {
+    logout::Entity::delete_many()
+        .filter(logout::Column::Tenant.eq(tenant))
+        .filter(logout::Column::Sid.eq(sid))
+        .filter(logout::Column::DueAt.is_null())
+        .exec(db)
+        .await
+        .map(drop)
+}
+
 /// Forgets whom to tell of sessions that have ended by themselves: nobody is.
 pub(super) async fn forget(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     let its_session = Query::select()
@@ -130,23 +147,23 @@ pub(super) async fn forget(db: &impl ConnectionTrait) -> Result<(), DbErr> {
         .map(drop)
 }
 
-/// Whom to tell now, those who wait longest first, from behind `last` on.
+/// Whom to tell now, those who wait longest first, but for the clients of these tenants and ids.
 ///
 /// # Errors
 /// When the database does.
 pub async fn due(
     db: &impl ConnectionTrait,
     now: i64,
-    last: Option<&logout::Model>,
+    but: &BTreeSet<(String, String)>,
     limit: u64,
 ) -> Result<Vec<logout::Model>, DbErr> {
-    use logout::Column::{ClientId, DueAt, Sid, Tenant};
-    let mut cursor = logout::Entity::find()
-        .filter(DueAt.lte(now))
-        .cursor_by((DueAt, Tenant, Sid, ClientId));
-    if let Some(row) = last {
-        let behind = (row.due_at, &*row.tenant, &*row.sid, &*row.client_id);
-        cursor.after(behind);
+    use logout::Column::{ClientId, DueAt, Tenant};
+    let these = but.iter().fold(Condition::any(), |these, (tenant, id)| {
+        these.add(Condition::all().add(Tenant.eq(tenant)).add(ClientId.eq(id)))
+    });
+    let mut query = logout::Entity::find().filter(DueAt.lte(now));
+    if !but.is_empty() {
+        query = query.filter(these.not());
     }
-    cursor.first(limit).all(db).await
+    query.order_by_asc(DueAt).limit(limit).all(db).await
 }

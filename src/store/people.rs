@@ -207,7 +207,7 @@ pub(super) async fn apply(db: &impl ConnectionTrait, change: &Change) -> Result<
                 .filter(session::Column::Sid.eq(sid))
                 .exec(db)
                 .await?;
-            logout::forget(db).await?;
+            logout::forget_session(db, tenant, sid).await?;
             Ok(Made::AsAsked)
         }
         Change::ForgetSessions { before, idle_since } => {

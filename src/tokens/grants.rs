@@ -67,11 +67,12 @@ pub(super) async fn ensure(app: &App, tenant: &Tenant, permit: &Permit) -> Resul
     Ok(tenant.grant(client_id, &identity).unwrap_or(id))
 }
 
-/// The change that notes an exchange under a grant, if that is worth one: its holder may have
-/// nothing else that says when it last acted.
+/// The change that notes an exchange for a person, if that is worth one: its holder may have nothing
+/// else that says when it last acted for them. Nobody asks that of programs that act for programs.
 pub(super) fn used(app: &App, tenant: &Tenant, permit: &Permit, id: &str) -> Option<Change> {
     let (is_exchange, at) = (permit.not_after().is_some(), app.clock.seconds());
-    (is_exchange && tenant.notes_use(id, at)).then(|| {
+    let is_for_person = is_exchange && tenant.client(permit.subject()).is_none();
+    (is_for_person && tenant.notes_use(id, at)).then(|| {
         Change::Authorization(authorization::Change::UseGrant {
             tenant: tenant.name().to_owned(),
             id: id.to_owned(),

@@ -27,6 +27,7 @@ use crate::{
     journal::Command,
     oauth::params::Params,
     registry::Tenant,
+    signals::{Cause, Initiator},
     store::Change,
     web::{
         Page,
@@ -181,7 +182,8 @@ impl Signed {
     /// Changes something about them.
     pub(super) async fn change(&self, changes: Vec<Change>, reason: &str) -> Result<()> {
         let audit = change::record(&self.app, &self.tenant, &self.user().id, reason);
-        let command = Command::new(changes, vec![audit]);
+        let cause = Cause::new(&self.app.entropy, Initiator::User, reason);
+        let command = Command::new(changes, vec![audit]).because(cause);
         Ok(self.app.journal.commit(command).await?)
     }
 

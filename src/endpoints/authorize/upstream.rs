@@ -81,7 +81,7 @@ pub async fn decide(
     let decided = match params.get("decision") {
         Some("allow") => {
             let chosen = chosen(&params);
-            let decision = Decision::new(&app, &request, &interaction, chosen, &browser.name);
+            let decision = Decision::new(&app, &request, &interaction, &chosen, &browser.name);
             let sealed = decision.and_then(|decision| decision.seal(&app, &tenant));
             sealed.map_err(|error| Refusal::Redirect(request.to, error))
         }

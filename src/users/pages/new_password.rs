@@ -40,7 +40,8 @@ pub(super) async fn show(Recent(signed): Recent) -> Result<Response> {
     page(&signed, StatusCode::OK, None)
 }
 
-/// Sets it, and ends all other sessions: whoever knew the old one is out.
+/// Sets it, and ends all other sessions, and unless the person wants to keep them what apps may do:
+/// whoever knew the old one is out.
 ///
 /// # Errors
 /// 403 when the form is another browser's; when the database is away.

@@ -11,8 +11,8 @@
 //! A client that sends people here has no say in what the provider is asked, and gets nothing
 //! because somebody is signed in there (the confused deputy of the MCP security best practices):
 //! what it may do is asked on our own page before a browser leaves, each time, because nobody knows
-//! yet who will come back. Only what that page's form leads to sets the cookie that a `state` is
-//! bound to, and makes the `state`.
+//! yet who will come back. Where a client sends people, only what that page's form leads to sets the
+//! cookie that a `state` is bound to, and makes the `state`.
 
 pub mod departure;
 mod id_token;

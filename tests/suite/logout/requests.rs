@@ -298,10 +298,17 @@ async fn a_client_that_is_gone_does_not_keep_anybody_signed_in() {
     client(&app, "rp", json!({})).await;
     let person = app.signed_in("ann").await;
     let given = tokens(&app, &person, "rp").await;
+    let hint = ("id_token_hint", given["id_token"].as_str().unwrap());
     let admin = app.admin_token(None, "writ:clients").await;
-    let removed = app.call("DELETE", "/admin/clients/rp").bearer(&admin).await;
+    let ask = |method: &str, path: &str| app.call(method, path).bearer(&admin);
+    ask("POST", "/admin/clients/rp/disable").await.ok();
+    // Nobody is sent to where one that is shut out would have them.
+    let back = [hint, ("post_logout_redirect_uri", BACK)];
+    let refused = app.get(&path(&back)).await;
+    assert_eq!((refused.status, refused.header("location")), (400, None));
+    let removed = ask("DELETE", "/admin/clients/rp").await;
     assert_eq!(removed.status, 204, "{}", removed.text());
-    let form = [("id_token_hint", given["id_token"].as_str().unwrap())];
+    let form = [hint];
     let answer = person.get(&path(&form)).await;
     assert_eq!(answer.status, 200);
     assert!(!is_signed_in(&person).await);
