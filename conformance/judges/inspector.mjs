@@ -59,6 +59,8 @@ async function inspects(alice, url) {
     for (const [name, value] of Object.entries(parameters)) await page.getByRole('textbox', { name, exact: true }).fill(value);
     await page.getByRole('button', { name: 'Execute Tool' }).click();
   };
+  // Once it shows the tools, their heading is called the same.
+  const toTools = () => page.getByText('Tools', { exact: true }).first().click();
   const answer = () => page.getByRole('heading', { name: 'Results' }).waitFor();
 
   await page.goto(url);
@@ -66,7 +68,7 @@ async function inspects(alice, url) {
   await authorizes('tool:read_note');
   await page.getByText('Authentication succeeded').waitFor();
   judge.check('it is connected after signing in', true);
-  await page.getByText('Tools', { exact: true }).click();
+  await toTools();
   judge.check('it lists the tools', await page.getByText('Tools (2)').isVisible());
   await calls('read_note', { name: 'plan' });
   await answer();
@@ -78,7 +80,7 @@ async function inspects(alice, url) {
   await alice.picture('step-up');
   await page.getByRole('button', { name: 'Authorize' }).click();
   await authorizes('tool:read_note', 'tool:write_note');
-  await page.getByText('Tools', { exact: true }).click();
+  await toTools();
   await calls('write_note', { name: 'plan', text: 'walk' });
   await answer();
   judge.check('it calls the one that needed more', (await page.textContent('main')).includes('wrote plan'));
