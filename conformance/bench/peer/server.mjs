@@ -92,7 +92,8 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   async loadExistingGrant({ oidc }) {
     const { Grant } = oidc.provider;
     const known = oidc.session.grantIdFor(oidc.client.clientId);
-    if (known) return Grant.find(known);
+    const before = known && await Grant.find(known);
+    if (before) return before;
     const grant = new Grant({ accountId: oidc.session.accountId, clientId: oidc.client.clientId });
     grant.addOIDCScope(scene.scope);
     for (const { resource } of scene.resources) grant.addResourceScope(resource, scene.scope);
